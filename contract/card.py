@@ -1,0 +1,161 @@
+"""The card of a model: what it reads, how, how well, and where it comes from.
+
+The card and a few golden images are a zip archive appended to the ``.tflite`` file, the convention
+of TFLite metadata: any TFLite tool still opens the file, and one digest covers both.
+
+Source: https://ai.google.dev/edge/litert/models/metadata (associated files as an appended zip).
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
+from typing import Any, Literal, get_args
+
+from contract.alphabet import Alphabet
+from contract.errors import ModelError
+
+CARD_FILE = "card.json"
+GOLDEN_FOLDER = "golden/"
+CARD_VERSION = 1
+
+Decoder = Literal["ctc", "argmax"]
+Fit = Literal["stretch", "keep_aspect"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The pixels that a model takes: grey, uint8, (n, height, width, 1).
+
+    Attributes:
+        height: in pixels, fixed.
+        width: in pixels; the least one where the aspect is kept.
+        fit: ``stretch`` to exactly this size, or ``keep_aspect`` at this height.
+        max_width: in pixels, the most a kept aspect may ask for.
+    """
+
+    height: int
+    width: int
+    fit: Fit = "stretch"
+    max_width: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One image inside the model file, and the text that every runtime must read in it."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a person and a worker need to know of a model.
+
+    Attributes:
+        name: the model's name, ``captcha`` say.
+        symbols: the alphabet, in class order.
+        decoder: how its logits become text.
+        input: the pixels it takes.
+        metrics: measured figures; names say on what, values are in [0, 1] unless named otherwise.
+        provenance: command line, data, seed, versions, date of training.
+        golden: images of known text inside the file.
+    """
+
+    name: str
+    symbols: str
+    decoder: Decoder
+    input: InputSpec
+    metrics: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+    golden: tuple[Golden, ...] = ()
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """The symbols as an alphabet."""
+        return Alphabet(self.symbols)
+
+    def to_json(self) -> str:
+        """Write the card as the JSON that stands in the model file."""
+        return json.dumps({"version": CARD_VERSION, **asdict(self)}, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card; unknown fields are ignored, so that an older worker reads a newer card.
+
+        Raises:
+            ModelError: it is no card, or of a version that we do not know.
+        """
+        try:
+            return _card_from(json.loads(text))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ModelError(f"the card inside the model cannot be used: {error!r}") from error
+
+
+def append_card(model: bytes, card: ModelCard, golden_files: dict[str, bytes]) -> bytes:
+    """Append a card and its golden images to a plain ``.tflite`` file.
+
+    Args:
+        model: the flatbuffer, without a card.
+        card: the card; each of its ``golden`` names a key of ``golden_files``.
+        golden_files: file name to bytes.
+    """
+    packed = BytesIO()
+    packed.write(model)
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, CARD_FILE, card.to_json().encode())
+        for golden in card.golden:
+            _add(archive, GOLDEN_FOLDER + golden.file, golden_files[golden.file])
+    return packed.getvalue()
+
+
+def read_card(model: bytes) -> ModelCard:
+    """Read the card of a model file.
+
+    Raises:
+        ModelError: the file carries no card, or one that cannot be used.
+    """
+    return ModelCard.from_json(_read(model, CARD_FILE).decode())
+
+
+def read_golden(model: bytes, golden: Golden) -> bytes:
+    """Give the bytes of one golden image of a model file."""
+    return _read(model, GOLDEN_FOLDER + golden.file)
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    fixed = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # same card, same digest
+    archive.writestr(fixed, data, zipfile.ZIP_DEFLATED)
+
+
+def _read(model: bytes, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(BytesIO(model)) as archive:
+            return archive.read(name)
+    except (zipfile.BadZipFile, KeyError) as error:
+        message = f"the model carries no {name}: make it with `pifleet export`"
+        raise ModelError(message) from error
+
+
+def _card_from(fields: dict[str, Any]) -> ModelCard:
+    if fields["version"] != CARD_VERSION:
+        raise ValueError(f"version {fields['version']}, known is {CARD_VERSION}")
+    if fields["decoder"] not in get_args(Decoder):
+        raise ValueError(f"decoder {fields['decoder']!r}")
+    spec = fields["input"]
+    return ModelCard(
+        name=str(fields["name"]),
+        symbols=Alphabet(fields["symbols"]).symbols,
+        decoder=fields["decoder"],
+        input=InputSpec(
+            height=int(spec["height"]),
+            width=int(spec["width"]),
+            fit=spec["fit"],
+            max_width=int(spec["max_width"]),
+        ),
+        metrics=dict(fields["metrics"]),
+        provenance=dict(fields["provenance"]),
+        golden=tuple(Golden(file=g["file"], text=g["text"]) for g in fields["golden"]),
+    )

@@ -1,0 +1,84 @@
+"""A redis-py client with every timeout set, and one clear sentence when there is no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from contract.app import SOCKET_TIMEOUT_S, client_url
+from contract.errors import ServiceError, SettingsError
+from contract.wire import OLDEST_REDIS
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+def connect(redis_url: str) -> Redis:
+    """Connect, and check that the server is one that we can use.
+
+    Raises:
+        SettingsError: the URL cannot be parsed.
+        ServiceError: the server is absent, refuses us, or is too old.
+    """
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    try:
+        client = Redis.from_url(
+            client_url(redis_url),
+            socket_timeout=SOCKET_TIMEOUT_S,
+            socket_connect_timeout=5.0,
+            socket_keepalive=None if client_url(redis_url).startswith("unix") else True,
+            health_check_interval=25,
+            decode_responses=False,
+        )
+    except (ValueError, TypeError) as error:
+        accepted = "redis://[user:password@]host:port/db, rediss://… or unix:///path"
+        raise SettingsError("PIFLEET_REDIS_URL", masked(redis_url), accepted) from error
+    try:
+        _check_version(client, redis_url)
+    except RedisError as error:
+        raise ServiceError(sentence(redis_url, error)) from error
+    return client
+
+
+@contextmanager
+def redis_errors(redis_url: str) -> Iterator[None]:
+    """Turn redis-py's and kombu's errors into one ``ServiceError`` with one sentence."""
+    from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (RedisError, OperationalError) as error:
+        raise ServiceError(sentence(redis_url, error)) from error
+
+
+def sentence(redis_url: str, error: Exception) -> str:
+    """Say in one line which Redis failed, how, and what to do."""
+    advice = "start one with `pifleet up`, or set PIFLEET_REDIS_URL"
+    if "AUTH" in str(error).upper() or "WRONGPASS" in str(error) or "NOPERM" in str(error):
+        advice = "check the user and password in PIFLEET_REDIS_URL"
+    return f"Redis at {masked(redis_url)}: {error} ({advice})"
+
+
+def masked(redis_url: str) -> str:
+    """Give the URL without its password."""
+    try:
+        password = urlsplit(redis_url).password
+    except ValueError:
+        return "(a URL that cannot be parsed)"
+    return redis_url.replace(f":{password}@", ":***@") if password else redis_url
+
+
+def _check_version(client: Redis, redis_url: str) -> None:
+    info = client.info("server")
+    version = str(info.get("redis_version", "0"))
+    found = tuple(int(part) for part in version.split(".")[:2])
+    if found < OLDEST_REDIS:
+        oldest = ".".join(str(part) for part in OLDEST_REDIS)
+        raise ServiceError(
+            f"Redis at {masked(redis_url)} is {version}: pifleet needs {oldest} or newer"
+        )

@@ -1,0 +1,264 @@
+"""What producer and workers say to each other: a chunk of work, and the answer to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from contract.errors import MessageError
+from contract.fields import need, need_or_none, need_version, parse_object
+from contract.reasons import Reason
+
+VERSION = 1
+MAX_CHUNK = 1024  # images; keeps a message small and a lost chunk cheap
+MAX_DETAIL = 200  # characters of a failure's detail; it is for a person, not for a program
+
+E = TypeVar("E", bound=StrEnum)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One image to read: its index in the job, and where it is."""
+
+    index: int
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTask:
+    """A chunk of images that one worker reads.
+
+    Attributes:
+        job: the job's id.
+        chunk: the number of this delivery within the job; a resent chunk has a new one.
+        model: SHA-256 of the model file.
+        symbols: those the job allows; None allows all of the model's.
+        items: the images.
+    """
+
+    job: str
+    chunk: int
+    model: str
+    symbols: str | None
+    items: tuple[Item, ...]
+
+    def to_wire(self) -> dict[str, Any]:
+        """Give the JSON object that stands in the task's arguments."""
+        return {
+            "v": VERSION,
+            "job": self.job,
+            "chunk": self.chunk,
+            "model": self.model,
+            "symbols": self.symbols,
+            "items": [[item.index, item.url] for item in self.items],
+        }
+
+    @classmethod
+    def from_wire(cls, fields: Mapping[str, Any]) -> ChunkTask:
+        """Take the object apart.
+
+        Raises:
+            MessageError: of an unknown version, or a field is missing or mistyped.
+        """
+        known = dict(fields)
+        need_version(known, VERSION, "chunk")
+        items = need(known, "items", list)
+        if not 0 < len(items) <= MAX_CHUNK:
+            raise MessageError(f"chunk of {len(items)} images, 1 to {MAX_CHUNK} are accepted")
+        return cls(
+            job=need(known, "job", str),
+            chunk=need(known, "chunk", int),
+            model=need(known, "model", str),
+            symbols=need_or_none(known, "symbols", str),
+            items=tuple(_item(pair) for pair in items),
+        )
+
+    def task_id(self) -> str:
+        """Name the Celery task, so that a heartbeat's task ids name chunks."""
+        return f"{self.job}.{self.chunk}"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """The answer to one image: a text, or a reason why there is none.
+
+    Attributes:
+        index: the image's index in the job.
+        text: what was read; None if it failed.
+        confidence: in [0, 1]; 0 if it failed.
+        reason: why it failed; None if it was read.
+        detail: a sentence for a person, at most ``MAX_DETAIL`` characters.
+    """
+
+    index: int
+    text: str | None
+    confidence: float = 0.0
+    reason: Reason | None = None
+    detail: str = ""
+
+
+class Outcome(StrEnum):
+    """How a chunk ended."""
+
+    DONE = "done"
+    """Every image of it has a row."""
+    NO_MODEL = "no_model"
+    """Redis does not hold the model (any more): the producer puts it there and sends again."""
+    BAD_MODEL = "bad_model"
+    """This worker cannot use the model; the detail says why."""
+    CRASHED = "crashed"
+    """The process that read it died, or ran out of time."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkResult:
+    """What comes back on a job's results stream, one entry a chunk.
+
+    Attributes:
+        chunk: the delivery's number.
+        worker: the worker's name.
+        outcome: how it ended; rows come with ``DONE`` only.
+        rows: one an image.
+        took_s: seconds from the start of the chunk to its end, on the worker's clock.
+        detail: a sentence for a person, where the outcome is not ``DONE``.
+    """
+
+    chunk: int
+    worker: str
+    outcome: Outcome
+    rows: tuple[Row, ...] = ()
+    took_s: float = 0.0
+    detail: str = ""
+
+    def to_json(self) -> str:
+        """Write the entry; a read image costs its index, text and confidence, and no more."""
+        fields = {
+            "v": VERSION,
+            "chunk": self.chunk,
+            "worker": self.worker,
+            "outcome": self.outcome,
+            "rows": [_row_to_wire(row) for row in self.rows],
+            "took_s": round(self.took_s, 3),
+            "detail": self.detail[:MAX_DETAIL],
+        }
+        return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> ChunkResult:
+        """Read an entry.
+
+        Raises:
+            MessageError: of an unknown version, or a field is missing or mistyped.
+        """
+        fields = parse_object(text, "chunk result")
+        need_version(fields, VERSION, "chunk result")
+        return cls(
+            chunk=need(fields, "chunk", int),
+            worker=need(fields, "worker", str),
+            outcome=_member(Outcome, need(fields, "outcome", str)),
+            rows=tuple(_row(row) for row in need(fields, "rows", list)),
+            took_s=need(fields, "took_s", float),
+            detail=need(fields, "detail", str),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a worker says of itself every two seconds.
+
+    Attributes:
+        worker: its name.
+        pid: of its main process, on its host.
+        host: the host's name.
+        processes: how many chunks it reads at once.
+        in_hand: task ids of the chunks it holds, waiting ones included.
+        images: read since its start, failed ones included.
+        failed: of those, the ones without a text.
+        images_per_s: over the last seconds.
+        started_at: Unix time, seconds.
+        temperature_c: of the processor; None where the machine does not tell.
+        throttled: the Pi's ``get_throttled`` flags; None where there are none.
+        rss_mb: memory of all its processes, in MB.
+        version: of pifleet.
+        runtime: which TFLite runtime it uses.
+        models: digests that lie in its cache.
+    """
+
+    worker: str
+    pid: int
+    host: str
+    processes: int
+    in_hand: tuple[str, ...]
+    images: int
+    failed: int
+    images_per_s: float
+    started_at: float
+    temperature_c: float | None
+    throttled: int | None
+    rss_mb: float
+    version: str
+    runtime: str
+    models: tuple[str, ...]
+
+    def to_json(self) -> str:
+        """Write the heartbeat."""
+        return json.dumps({"v": VERSION, **asdict(self)}, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> Heartbeat:
+        """Read a heartbeat.
+
+        Raises:
+            MessageError: of an unknown version, or a field is missing or mistyped.
+        """
+        fields = parse_object(text, "heartbeat")
+        need_version(fields, VERSION, "heartbeat")
+        return cls(
+            worker=need(fields, "worker", str),
+            pid=need(fields, "pid", int),
+            host=need(fields, "host", str),
+            processes=need(fields, "processes", int),
+            in_hand=tuple(str(task) for task in need(fields, "in_hand", list)),
+            images=need(fields, "images", int),
+            failed=need(fields, "failed", int),
+            images_per_s=need(fields, "images_per_s", float),
+            started_at=need(fields, "started_at", float),
+            temperature_c=need_or_none(fields, "temperature_c", float),
+            throttled=need_or_none(fields, "throttled", int),
+            rss_mb=need(fields, "rss_mb", float),
+            version=need(fields, "version", str),
+            runtime=need(fields, "runtime", str),
+            models=tuple(str(digest) for digest in need(fields, "models", list)),
+        )
+
+
+def _item(pair: object) -> Item:
+    match pair:
+        case [int(index), str(url)]:
+            return Item(index=index, url=url)
+    raise MessageError(f"item {pair!r:.80} is not [index, url]")
+
+
+def _row_to_wire(row: Row) -> list[object]:
+    if row.reason is None:
+        return [row.index, row.text, round(row.confidence, 4)]
+    return [row.index, row.reason, row.detail[:MAX_DETAIL], None]
+
+
+def _row(wire: object) -> Row:
+    match wire:
+        case [int(index), str(text), float() | int() as confidence]:
+            return Row(index=index, text=text, confidence=float(confidence))
+        case [int(index), str(reason), str(detail), None]:
+            return Row(index=index, text=None, reason=_member(Reason, reason), detail=detail)
+    raise MessageError(f"row {wire!r:.80} is not [index, text, confidence] or a failure")
+
+
+def _member(enum: type[E], value: str) -> E:
+    try:
+        return enum(value)
+    except ValueError:
+        raise MessageError(f"{value!r} is no {enum.__name__.lower()}") from None

@@ -1,0 +1,79 @@
+"""The settings that every program of a fleet reads, from flags, then ``PIFLEET_*``, then defaults.
+
+Only ``from_env`` looks at an environment; everything else gets a frozen ``Settings``.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from contract.errors import SettingsError
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a program needs to know before it starts.
+
+    Attributes:
+        redis_url: the broker; ``PIFLEET_REDIS_URL``. Masked in ``repr``: it may hold a password.
+        fetch_allow: networks that a worker may fetch from beyond the default policy;
+            ``PIFLEET_FETCH_ALLOW``, CIDR forms divided by commas.
+        cache_dir: where a worker keeps models; ``PIFLEET_CACHE_DIR``, default
+            ``$XDG_CACHE_HOME/pifleet``.
+        state_dir: where a producer keeps the list of its jobs; ``PIFLEET_STATE_DIR``, default
+            ``$XDG_STATE_HOME/pifleet``.
+        advertise_host: the name or address by which the fleet reaches this machine when it serves
+            a folder; ``PIFLEET_ADVERTISE_HOST``, default the address it talks to Redis from.
+        worker_name: ``PIFLEET_WORKER_NAME``, default the host's name.
+    """
+
+    redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
+    fetch_allow: tuple[Network, ...] = ()
+    cache_dir: Path = Path("~/.cache/pifleet")
+    state_dir: Path = Path("~/.local/state/pifleet")
+    advertise_host: str | None = None
+    worker_name: str | None = None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str], *, redis_url: str | None = None) -> Settings:
+        """Read the settings.
+
+        Args:
+            env: ``os.environ``, or a test's.
+            redis_url: a flag that wins over the environment.
+
+        Raises:
+            SettingsError: names the variable, its value and what is accepted.
+        """
+        home = Path(env.get("HOME", "~")).expanduser()
+        cache = Path(env.get("XDG_CACHE_HOME") or home / ".cache") / "pifleet"
+        state = Path(env.get("XDG_STATE_HOME") or home / ".local/state") / "pifleet"
+        return cls(
+            redis_url=redis_url or env.get("PIFLEET_REDIS_URL") or DEFAULT_REDIS_URL,
+            fetch_allow=parse_networks("PIFLEET_FETCH_ALLOW", env.get("PIFLEET_FETCH_ALLOW", "")),
+            cache_dir=Path(env.get("PIFLEET_CACHE_DIR") or cache),
+            state_dir=Path(env.get("PIFLEET_STATE_DIR") or state),
+            advertise_host=env.get("PIFLEET_ADVERTISE_HOST") or None,
+            worker_name=env.get("PIFLEET_WORKER_NAME") or None,
+        )
+
+
+def parse_networks(name: str, value: str) -> tuple[Network, ...]:
+    """Parse networks in CIDR form, divided by commas.
+
+    Raises:
+        SettingsError: one of them is no network.
+    """
+    parts = [part.strip() for part in value.split(",") if part.strip()]
+    try:
+        return tuple(ipaddress.ip_network(part) for part in parts)
+    except ValueError:
+        accepted = "networks such as 127.0.0.0/8 or fd00::/8, divided by commas"
+        raise SettingsError(name, value, accepted) from None
