@@ -1,0 +1,1 @@
+"""Tests, one flat folder; the package makes ``tests.stripes`` importable."""
