@@ -1,0 +1,82 @@
+# `make` is what CI runs. A stamp in .make/ marks an installed environment, so that the second run
+# of anything starts at once and needs no network.
+
+PYTHON ?= python3
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+METADATA := setup.cfg pyproject.toml
+
+BIN := .venv/bin
+DEMO := .venv-demo/bin
+GOLDEN := .venv-tflite-runtime/bin
+
+.DEFAULT_GOAL := check
+.PHONY: check help demo install lint format types imports test bench constraints clean
+
+check: lint types imports test  ## all of what CI checks (default)
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: .make/demo  ## read 500 freshly drawn pictures with a fleet of two workers, here
+	@$(DEMO)/pifleet demo
+
+install: .make/dev  ## make .venv with everything that development needs
+
+lint: .make/dev  ## ruff and yamllint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/yamllint --strict .
+
+format: .make/dev  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: .make/dev  ## mypy --strict
+	$(BIN)/mypy
+
+imports: .make/dev  ## who may import whom
+	$(BIN)/lint-imports
+
+test: .make/dev .make/tflite-runtime  ## the whole suite, on a real Redis that it starts itself
+	PIFLEET_TFLITE_RUNTIME_PYTHON="$$(cat .make/tflite-runtime)" $(BIN)/pytest
+
+bench: .make/dev  ## the fleet against one task a picture and against a script by hand
+	$(BIN)/python -m benchmarks.throughput
+
+constraints: .make/folder  ## write constraints.txt anew, from the newest releases
+	$(PYTHON) -m venv --clear .venv-constraints
+	.venv-constraints/bin/python $(PIP_INSTALL) \
+	    -e '.[producer,worker,demo,training,dashboard,dev]'
+	{ sed '/^#/!d' constraints.txt; \
+	  .venv-constraints/bin/python -m pip freeze --exclude-editable; } > .make/constraints
+	mv .make/constraints constraints.txt
+
+clean:  ## remove the environments and what tools left behind
+	rm -rf .make .venv-demo .venv-tflite-runtime .venv-constraints build ./*.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.make/folder:
+	@mkdir -p .make
+	@touch $@
+
+.make/dev: $(METADATA) constraints.txt | .make/folder
+	@echo "Installing what development needs into .venv (TensorFlow included; some minutes)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt \
+	    -e '.[producer,worker,demo,training,dashboard,dev]'
+	@touch $@
+
+.make/demo: $(METADATA) constraints.txt | .make/folder
+	@echo "Installing pifleet into .venv-demo (once; no TensorFlow)"
+	@test -x $(DEMO)/python || $(PYTHON) -m venv .venv-demo
+	@$(DEMO)/python $(PIP_INSTALL) -c constraints.txt -e '.[producer,worker,demo]'
+	@touch $@
+
+# The golden pictures are read by tflite-runtime too. It has no wheel beyond Python 3.11: where it
+# cannot be installed the stamp stays empty, and those tests say that they were skipped.
+.make/tflite-runtime: constraints-tflite-runtime.txt | .make/folder
+	@echo "Installing tflite-runtime into .venv-tflite-runtime (once)"
+	@test -x $(GOLDEN)/python || $(PYTHON) -m venv .venv-tflite-runtime
+	@$(GOLDEN)/python $(PIP_INSTALL) -r constraints-tflite-runtime.txt \
+	    && echo "$(CURDIR)/$(GOLDEN)/python" > $@ \
+	    || { echo "tflite-runtime cannot be installed here: its tests are skipped"; : > $@; }
