@@ -1,0 +1,1 @@
+"""The one command, ``pifleet``, and the embedded stack that a first try needs."""

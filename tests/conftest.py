@@ -1,0 +1,145 @@
+"""What many tests need: a real Redis, a real origin with faults, real worker processes."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from contract.connect import connect
+from contract.errors import ServiceError
+from contract.messages import Heartbeat
+from contract.wire import worker_key
+from pifleet.children import Child, end_child, start_child
+from pifleet.redis_server import embedded_redis
+from tests.faulty_origin import FaultyOrigin, faulty_origin
+from tests.make_tiny_model import TINY_MODEL
+
+WORKER_START_S = 30.0  # two cores may be shared with a training run
+WORKER_STOP_S = 30.0
+POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class RunningWorker:
+    """A real ``pifleet worker`` process that a test started."""
+
+    name: str
+    process: Child
+    log: Path
+    redis_url: str
+
+    def heartbeat(self) -> Heartbeat | None:
+        """Give what it said of itself last; None if that is too long ago."""
+        with connect(self.redis_url) as redis:
+            text = redis.get(worker_key(self.name))
+        return Heartbeat.from_json(text) if isinstance(text, bytes) else None
+
+    def stop(self) -> int:
+        """Ask it to finish what it has in hand and end; gives its exit code."""
+        return end_child(self.process, grace_s=WORKER_STOP_S)
+
+    def kill(self) -> None:
+        """End its main process as a power cut would."""
+        self.process.kill()
+        self.process.wait()
+
+
+StartWorker = Callable[..., RunningWorker]
+
+
+def wait_until(
+    condition: Callable[[], object], *, timeout_s: float = 10.0, what: str = "it"
+) -> None:
+    """Poll until a condition holds; tests never sleep to synchronise."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s} s"
+        time.sleep(POLL_S)
+
+
+@pytest.fixture(scope="session")
+def _redis_server() -> Iterator[str]:
+    try:
+        with embedded_redis() as url:
+            yield url
+    except ServiceError as error:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must have a Redis: {error}")
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def redis_url(_redis_server: str) -> str:
+    """Give the URL of an empty Redis; it is the session's own, so it may be flushed."""
+    with connect(_redis_server) as redis:
+        redis.flushall()
+    return _redis_server
+
+
+@pytest.fixture
+def origin() -> Iterator[FaultyOrigin]:
+    """Give a real HTTP origin: ``origin.add("/a.png", data)`` serves a file and gives its URL."""
+    with faulty_origin() as running:
+        yield running
+
+
+@pytest.fixture
+def tiny_model() -> Path:
+    """Give the path of a model that reads what ``tests.stripes`` draws."""
+    return TINY_MODEL
+
+
+@pytest.fixture
+def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
+    """Give a function that starts a worker and waits for its first heartbeat.
+
+    ``start_worker(name="pi1", concurrency=1, env={...})``; all of them end with the test.
+    """
+    started: list[RunningWorker] = []
+
+    def start(
+        *, name: str = "", concurrency: int = 1, env: dict[str, str] | None = None
+    ) -> RunningWorker:
+        worker = _spawn(name or f"pi{len(started) + 1}", redis_url, tmp_path, concurrency, env)
+        started.append(worker)
+        wait_until(
+            lambda: worker.heartbeat() or _ended(worker),
+            timeout_s=WORKER_START_S,
+            what=f"a heartbeat of {worker.name}",
+        )
+        return worker
+
+    yield start
+    for worker in started:
+        worker.process.terminate()  # all at once: each takes a second to leave
+    for worker in started:
+        worker.stop()
+
+
+def _spawn(
+    name: str, redis_url: str, folder: Path, concurrency: int, env: dict[str, str] | None
+) -> RunningWorker:
+    log = folder / f"{name}.log"
+    settings = {
+        "PIFLEET_REDIS_URL": redis_url,
+        "PIFLEET_WORKER_NAME": name,
+        "PIFLEET_CACHE_DIR": str(folder / "cache"),
+        "PIFLEET_STATE_DIR": str(folder / "state"),
+        "PIFLEET_FETCH_ALLOW": "127.0.0.0/8",  # the origins of tests are on loopback
+    }
+    command = [sys.executable, "-m", "pifleet", "worker", "--concurrency", str(concurrency)]
+    process = start_child(command, env={**os.environ, **settings, **(env or {})}, log=log)
+    return RunningWorker(name=name, process=process, log=log, redis_url=redis_url)
+
+
+def _ended(worker: RunningWorker) -> bool:
+    if worker.process.poll() is None:
+        return False
+    said = worker.log.read_text(errors="replace")[-2000:]
+    pytest.fail(f"worker {worker.name} ended with {worker.process.returncode}: {said}")
