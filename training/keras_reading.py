@@ -1,0 +1,36 @@
+"""Read pictures with a Keras network, through the same decoder as the workers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.alphabet import Alphabet
+from contract.decoding import FloatArray, decode_ctc
+from training.batches import to_pixels
+from training.packed_set import PackedSet
+
+BATCH = 256
+
+
+def network_logits(network: Any, images: NDArray[np.uint8]) -> FloatArray:
+    """Run a network over grey pictures (n, h, w): logits (n, t, k) float32."""
+    parts = [
+        np.asarray(network.predict_on_batch(to_pixels(images[i : i + BATCH])), dtype=np.float32)
+        for i in range(0, len(images), BATCH)
+    ]
+    return np.concatenate(parts)[:, 0]
+
+
+def read_texts(network: Any, images: NDArray[np.uint8], alphabet: Alphabet) -> list[str]:
+    """Read grey pictures (n, h, w)."""
+    return [reading.text for reading in decode_ctc(network_logits(network, images), alphabet)]
+
+
+def exact_match(network: Any, packed: PackedSet) -> float:
+    """Give the share of a set's pictures that are read without an error."""
+    texts = read_texts(network, packed.images, packed.alphabet)
+    right = sum(text == packed.text(index) for index, text in enumerate(texts))
+    return right / len(packed)

@@ -1,0 +1,61 @@
+"""The captcha network: a grey picture in, a row of class scores every 4 px out.
+
+Convolutions only, so that batch and width are free in TFLite and every runtime loads it. Pixels
+enter as (v - 255) / 255: white is 0, so that the zero padding continues the paper, and a uint8
+tensor with scale 1/255 and zero point 255 holds them exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+from keras import layers
+
+from training.config import NetworkConfig
+
+PX_PER_FRAME = 4  # two strides of 2 along the width
+ROWS_BEFORE_FRAMES = 4  # what four halvings leave of 64 px
+
+
+def build_network(config: NetworkConfig, *, classes: int, height: int, width: int) -> Any:
+    """Build the graph: (n, h, w, 1) float32 in [-1, 0] to logits (n, 1, w / 4, classes) float32.
+
+    Source: the channel plan is that of CRNN (Shi et al. 2015), halved rows first, with depthwise
+    context layers over the frames where it has an LSTM.
+    """
+    c = config.channels
+    pixels = keras.Input((height, width, 1), name="pixels")
+    x = _conv(pixels, c[0], strides=2)
+    x = _conv(x, c[1])
+    x = _conv(x, c[2], strides=2)
+    x = _conv(x, c[3])
+    x = _conv(x, c[4], strides=(2, 1))
+    x = _residual(x, c[4])
+    x = _conv(x, c[5], strides=(2, 1))
+    x = _conv(x, c[5])
+    x = _conv(x, c[6], kernel=(ROWS_BEFORE_FRAMES, 1), padding="valid")
+    for _ in range(config.context_layers):
+        x = _context(x, config.context_frames)
+    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)
+    return keras.Model(pixels, logits, name="captcha")
+
+
+def _conv(
+    x: Any, channels: int, *, kernel: Any = 3, strides: Any = 1, padding: str = "same"
+) -> Any:
+    x = layers.Conv2D(channels, kernel, strides=strides, padding=padding, use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization()(x))
+
+
+def _residual(x: Any, channels: int) -> Any:
+    y = _conv(x, channels)
+    y = layers.Conv2D(channels, 3, padding="same", use_bias=False)(y)
+    return layers.ReLU()(layers.Add()([x, layers.BatchNormalization()(y)]))
+
+
+def _context(x: Any, frames: int) -> Any:
+    y = layers.DepthwiseConv2D((1, frames), padding="same", use_bias=False)(x)
+    y = layers.ReLU()(layers.BatchNormalization()(y))
+    y = layers.Conv2D(x.shape[-1], 1, use_bias=False)(y)
+    return layers.ReLU()(layers.Add()([x, layers.BatchNormalization()(y)]))

@@ -1,0 +1,88 @@
+"""A data set packed into arrays: grey pictures, classes and glyph middles, mapped from disk.
+
+``images.npy`` (n, h, w) uint8; ``labels.npy`` (n, max_length) uint8 classes, 0 after the end;
+``centres.npy`` (n, max_length) float32, px, -1 after the end; ``set.json`` how it was made.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from contract.alphabet import Alphabet
+from contract.errors import UserError
+
+DESCRIPTION_FILE = "set.json"
+NO_CENTRE = -1.0
+
+
+@dataclass(frozen=True, slots=True)
+class PackedSet:
+    """The arrays of a set, and the symbols that its classes stand for."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+    centres: NDArray[np.float32]
+    alphabet: Alphabet
+
+    def __len__(self) -> int:
+        """Count the pictures."""
+        return len(self.images)
+
+    def text(self, index: int) -> str:
+        """Give the text of one picture."""
+        return "".join(self.alphabet.symbols[c - 1] for c in self.labels[index] if c)
+
+
+def is_packed(folder: Path) -> bool:
+    """Tell a packed set from a folder of files."""
+    return (folder / DESCRIPTION_FILE).is_file()
+
+
+def create_packed(folder: Path, *, shape: tuple[int, int, int], max_length: int) -> None:
+    """Make the empty arrays of a set of ``shape`` (n, h, w)."""
+    n = shape[0]
+    open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
+    open_memmap(folder / "labels.npy", mode="w+", dtype=np.uint8, shape=(n, max_length))
+    centres = open_memmap(
+        folder / "centres.npy", mode="w+", dtype=np.float32, shape=(n, max_length)
+    )
+    centres[:] = NO_CENTRE
+
+
+def describe_packed(folder: Path, description: dict[str, Any]) -> None:
+    """Write ``set.json``; last, so that a half-drawn set is none."""
+    text = json.dumps(description, indent=1) + "\n"
+    (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+
+
+def open_packed(folder: Path, *, mode: Literal["r", "r+"] = "r", symbols: str = "") -> PackedSet:
+    """Map a set; while it is being drawn, ``symbols`` stand in for its description.
+
+    Raises:
+        UserError: it is none, or is not complete.
+    """
+    try:
+        symbols = symbols or json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))["symbols"]
+        images, labels, centres = (
+            np.load(folder / f"{name}.npy", mmap_mode=mode)
+            for name in ("images", "labels", "centres")
+        )
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{folder} is no complete packed set: {error}") from error
+    return PackedSet(images, labels, centres, Alphabet(symbols))
+
+
+def is_described_as(folder: Path, description: dict[str, Any]) -> bool:
+    """Tell whether a folder holds exactly this set, complete."""
+    try:
+        found = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(found == description)

@@ -1,0 +1,45 @@
+"""What a batch is to learn: classes for CTC, and a class a frame where glyph middles are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.alphabet import BLANK
+
+BLANK_WEIGHT = 0.25  # 9 frames in 10 are blank; at full weight they teach little else at first
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTargets:
+    """A class a frame, and how much it counts: both (n, t)."""
+
+    classes: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+def frame_targets(
+    labels: NDArray[np.uint8], centres: NDArray[np.float32], *, frames: int, px_per_frame: int
+) -> FrameTargets:
+    """Put each symbol's class on the frame of its middle, and blanks elsewhere.
+
+    The frames beside a symbol count nothing: CTC may spread there.
+
+    Args:
+        labels: (n, m) uint8 classes, 0 after the end.
+        centres: (n, m) float32 middles in px.
+        frames: t.
+        px_per_frame: width of a frame.
+    """
+    n = len(labels)
+    picture, place = np.nonzero(labels)
+    frame = np.clip(centres[picture, place] // px_per_frame, 0, frames - 1).astype(np.int64)
+    classes = np.full((n, frames), BLANK, dtype=np.int32)
+    weights = np.full((n, frames), BLANK_WEIGHT, dtype=np.float32)
+    for shift in (-1, 1):
+        weights[picture, np.clip(frame + shift, 0, frames - 1)] = 0.0
+    classes[picture, frame] = labels[picture, place]
+    weights[picture, frame] = 1.0
+    return FrameTargets(classes, weights)

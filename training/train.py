@@ -1,0 +1,206 @@
+"""Train a captcha recogniser: draw its pictures, learn them, keep what is needed to repeat it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from training.average import EVERY_STEPS, WeightAverage, weights_of
+from training.batches import Batches
+from training.captcha_drawer import Size
+from training.captcha_samples import CaptchaSet
+from training.config import TrainConfig, dump_config
+from training.curves import write_curves
+from training.draw_set import draw_packed
+from training.packed_set import PackedSet, is_described_as, open_packed
+from training.progress_bar import progress_bar
+from training.provenance import provenance
+from training.run_state import Epoch, Position, load_state, save_state, save_weights
+from training.schedule import LONGEST_STEP_S, frame_share, learning_rate, progress
+
+log = logging.getLogger(__name__)
+
+VALIDATION_SEED_OFFSET = 1_000  # the validation pictures are another set, not a part of this one
+LOG_STEPS = 250
+
+
+def train(config: TrainConfig, run: Path, *, resume: bool, workers: int) -> Position:
+    """Run an experiment to its end, or on from where it stopped.
+
+    Args:
+        config: the experiment.
+        run: its folder; made if need be. The pictures are drawn into ``run/data``.
+        resume: go on from the state in ``run``.
+        workers: processes that draw.
+
+    Returns:
+        Where the run ended, with the figures of every epoch.
+
+    Raises:
+        UserError: there is nothing to resume from.
+    """
+    run.mkdir(parents=True, exist_ok=True)
+    (run / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+    training_set = _ensure_set(config, run / "data" / "train", is_validation=False, workers=workers)
+    validation = _ensure_set(config, run / "data" / "val", is_validation=True, workers=workers)
+    model = _compiled_model(config)
+    position, average = _start(config, run, model, resume=resume)
+    _write_provenance(run)
+    batches = _batches(config, training_set)
+    while not _is_done(config, position, batches):
+        position = _run_epoch(config, run, position, model=model, average=average, batches=batches)
+        position = _close_epoch(run, position, model=model, average=average, validation=validation)
+    return position
+
+
+def set_of(config: TrainConfig, *, is_validation: bool) -> CaptchaSet:
+    """Describe the pictures of an experiment."""
+    data = config.data
+    return CaptchaSet(
+        seed=config.seed + (VALIDATION_SEED_OFFSET if is_validation else 0),
+        presets=data.presets,
+        symbols=data.symbols,
+        min_length=data.min_length,
+        max_length=data.max_length,
+        size=Size(data.width, data.height),
+    )
+
+
+def _ensure_set(
+    config: TrainConfig, folder: Path, *, is_validation: bool, workers: int
+) -> PackedSet:
+    captcha_set = set_of(config, is_validation=is_validation)
+    n = config.data.validation_pictures if is_validation else config.data.pictures
+    if not is_described_as(folder, {**asdict(captcha_set), "n": n}):
+        folder.mkdir(parents=True, exist_ok=True)
+        with progress_bar(f"drawing {folder.name}", n) as advance:
+            draw_packed(captcha_set, folder, n=n, workers=workers, progress=advance)
+    return open_packed(folder)
+
+
+def _compiled_model(config: TrainConfig) -> Any:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import keras
+
+    from training.ctc_model import compile_for_training
+    from training.network import build_network
+
+    keras.utils.set_random_seed(config.seed)
+    keras.mixed_precision.set_global_policy(config.schedule.precision)
+    network = build_network(
+        config.network,
+        classes=len(config.data.symbols) + 1,
+        height=config.data.height,
+        width=config.data.width,
+    )
+    model = compile_for_training(network, config.schedule)
+    model.optimizer.build(model.trainable_variables)
+    return model
+
+
+def _start(
+    config: TrainConfig, run: Path, model: Any, *, resume: bool
+) -> tuple[Position, WeightAverage]:
+    momentum = config.schedule.average_momentum
+    if not resume:
+        return Position(), WeightAverage(weights_of(model), momentum=momentum)
+    position, weights = load_state(run, model)
+    log.info("resumed run=%s step=%d elapsed_s=%.0f", run, position.step, position.elapsed_s)
+    updates = position.average_updates
+    return position, WeightAverage(weights, momentum=momentum, updates=updates)
+
+
+def _batches(config: TrainConfig, packed: PackedSet) -> Batches:
+    from training.network import PX_PER_FRAME
+
+    return Batches(packed, config.schedule.batch, config.seed, PX_PER_FRAME)
+
+
+def _is_done(config: TrainConfig, position: Position, batches: Batches) -> bool:
+    return _progress(config, position, batches) >= 1.0
+
+
+def _progress(config: TrainConfig, position: Position, batches: Batches) -> float:
+    schedule = config.schedule
+    total = schedule.epochs * batches.steps_per_epoch
+    elapsed = position.elapsed_s
+    return progress(schedule, step=position.step, total_steps=total, elapsed_s=elapsed)
+
+
+def _run_epoch(
+    config: TrainConfig,
+    run: Path,
+    position: Position,
+    *,
+    model: Any,
+    average: WeightAverage,
+    batches: Batches,
+) -> Position:
+    """Run to the end of the epoch under way, or of the budget."""
+    epoch, first = divmod(position.step, batches.steps_per_epoch)
+    order = batches.order(epoch)
+    with progress_bar(f"epoch {epoch + 1}", len(order), done=first) as advance:
+        for indices in order[first:]:
+            done = _progress(config, position, batches)
+            if done >= 1.0:
+                break
+            started = time.monotonic()
+            model.optimizer.learning_rate = learning_rate(config.schedule, done)
+            batch = batches.take(indices, share=frame_share(config.schedule, done))
+            model.reset_metrics()
+            loss = float(model.train_on_batch(*batch))
+            position = _advanced(position, loss, time.monotonic() - started)
+            if position.step % EVERY_STEPS == 0:
+                average.update(weights_of(model))
+            if position.step % config.schedule.checkpoint_steps == 0:
+                save_state(run, _with_updates(position, average), model, average.weights)
+            if position.step % LOG_STEPS == 0:
+                log.info("step=%d done=%.4f loss=%.4f", position.step, done, loss)
+            advance(1)
+    return position
+
+
+def _advanced(position: Position, loss: float, seconds: float) -> Position:
+    return replace(
+        position,
+        step=position.step + 1,
+        elapsed_s=position.elapsed_s + min(seconds, LONGEST_STEP_S),
+        loss_sum=position.loss_sum + loss,
+        loss_steps=position.loss_steps + 1,
+    )
+
+
+def _with_updates(position: Position, average: WeightAverage) -> Position:
+    return replace(position, average_updates=average.updates)
+
+
+def _close_epoch(
+    run: Path, position: Position, *, model: Any, average: WeightAverage, validation: PackedSet
+) -> Position:
+    """Measure the averaged weights, and write all that an epoch leaves."""
+    from training.keras_reading import exact_match
+
+    own = weights_of(model)
+    model.set_weights(average.weights)
+    match = exact_match(model, validation)
+    model.set_weights(own)
+    loss = position.loss_sum / max(1, position.loss_steps)
+    epoch = Epoch(len(position.epochs) + 1, loss, match, position.elapsed_s)
+    log.info("epoch=%d loss=%.4f exact_match=%.4f elapsed_s=%.0f", *asdict(epoch).values())
+    position = replace(
+        position, loss_sum=0.0, loss_steps=0, epochs=[*position.epochs, epoch]
+    )
+    save_weights(run, average.weights)
+    save_state(run, _with_updates(position, average), model, average.weights)
+    write_curves(run, position.epochs)
+    return position
+
+
+def _write_provenance(run: Path) -> None:
+    text = json.dumps(provenance(), indent=1) + "\n"
+    (run / "provenance.json").write_text(text, encoding="utf-8")
