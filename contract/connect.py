@@ -22,26 +22,37 @@ def connect(redis_url: str) -> Redis:
         SettingsError: the URL cannot be parsed.
         ServiceError: the server is absent, refuses us, or is too old.
     """
-    from redis import Redis
     from redis.exceptions import RedisError
 
-    try:
-        client = Redis.from_url(
-            client_url(redis_url),
-            socket_timeout=SOCKET_TIMEOUT_S,
-            socket_connect_timeout=5.0,
-            socket_keepalive=None if client_url(redis_url).startswith("unix") else True,
-            health_check_interval=25,
-            decode_responses=False,
-        )
-    except (ValueError, TypeError) as error:
-        accepted = "redis://[user:password@]host:port/db, rediss://… or unix:///path"
-        raise SettingsError("PIFLEET_REDIS_URL", masked(redis_url), accepted) from error
+    client = make_client(redis_url)
     try:
         _check_version(client, redis_url)
     except RedisError as error:
         raise ServiceError(sentence(redis_url, error)) from error
     return client
+
+
+def make_client(redis_url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
+    """Make a client without connecting: for what starts while Redis may be away.
+
+    Raises:
+        SettingsError: the URL cannot be parsed.
+    """
+    from redis import Redis
+
+    url = client_url(redis_url)
+    try:
+        return Redis.from_url(
+            url,
+            socket_timeout=timeout_s,
+            socket_connect_timeout=5.0,
+            socket_keepalive=None if url.startswith("unix") else True,
+            health_check_interval=25,
+            protocol=2,  # one form of answer, from any server and any redis-py
+        )
+    except (ValueError, TypeError) as error:
+        accepted = "redis://[user:password@]host:port/db, rediss://… or unix:///path"
+        raise SettingsError("PIFLEET_REDIS_URL", masked(redis_url), accepted) from error
 
 
 @contextmanager

@@ -63,6 +63,8 @@ class ChunkTask:
         Raises:
             MessageError: of an unknown version, or a field is missing or mistyped.
         """
+        if not isinstance(fields, Mapping):
+            raise MessageError(f"chunk is a {type(fields).__name__}, not an object")
         known = dict(fields)
         need_version(known, VERSION, "chunk")
         items = need(known, "items", list)

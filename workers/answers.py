@@ -1,0 +1,72 @@
+"""Put the answer to a chunk on its job's results stream."""
+
+from __future__ import annotations
+
+import logging
+import random
+import time
+from typing import TYPE_CHECKING
+
+from redis.exceptions import RedisError
+
+from contract.messages import ChunkResult
+from contract.wire import RESULTS_FIELD, RESULTS_TTL_S, results_key
+from workers.backoff import full_jitter
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger(__name__)
+
+GIVE_UP_S = 60.0  # the reconciler sends the chunk again sooner than a longer wait would pay
+
+
+def is_open(redis: Redis, job: str) -> bool:
+    """Say whether anybody waits for a job's rows; a cancelled or finished job has no stream."""
+    return bool(redis.exists(results_key(job)))
+
+
+def add_result(redis: Redis, job: str, result: ChunkResult) -> bool:
+    """Add one entry, once.
+
+    Returns:
+        False where the job has no stream any more; it is never made anew, for nobody would
+        ever read or remove it.
+
+    Raises:
+        RedisError: Redis is away, or refuses.
+    """
+    key = results_key(job)
+    pipeline = redis.pipeline(transaction=False)
+    pipeline.xadd(key, {RESULTS_FIELD: result.to_json()}, nomkstream=True)
+    pipeline.expire(key, RESULTS_TTL_S)
+    return pipeline.execute()[0] is not None
+
+
+def deliver(
+    redis: Redis, job: str, result: ChunkResult, *, rng: random.Random, give_up_s: float = GIVE_UP_S
+) -> bool:
+    """Add one entry, and try again while Redis is away.
+
+    Returns:
+        Whether it stands in the stream.
+    """
+    give_up_at = time.monotonic() + give_up_s
+    attempt = 0
+    while True:
+        try:
+            return _log_delivery(job, result, was_added=add_result(redis, job, result))
+        except RedisError as error:
+            wait_s = full_jitter(attempt, rng)
+            attempt += 1
+            if time.monotonic() + wait_s > give_up_at:
+                log.error("result-lost job=%s chunk=%d error=%s", job, result.chunk, error)
+                return False
+            log.warning("result-waits job=%s chunk=%d error=%s", job, result.chunk, error)
+        time.sleep(wait_s)
+
+
+def _log_delivery(job: str, result: ChunkResult, *, was_added: bool) -> bool:
+    if not was_added:
+        log.info("result-dropped job=%s chunk=%d reason=job-is-over", job, result.chunk)
+    return was_added

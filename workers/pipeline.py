@@ -1,0 +1,108 @@
+"""Read the images of one chunk: while some are on their way, those that came are recognised.
+
+A few coroutines share the images. Each fetches one and recognises it at once, in the same thread;
+meanwhile the kernel goes on receiving the others. So neither a slow origin nor a slow model makes
+the other wait, and no more bodies lie in memory than are being fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from contract.errors import ImageError
+from contract.images import open_image, to_tensor
+from contract.messages import Item, Row
+from contract.reasons import Reason
+from contract.runtime import Recogniser
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 32  # fetches in flight a process; see docs/architecture.md for what others gave
+DEADLINE_S = 180.0  # no fetch starts later; the last one ends before Celery's soft time limit
+
+Fetch = Callable[[str], Awaitable[bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a chunk needs besides its images: how to fetch and how to read.
+
+    Attributes:
+        fetch: gives the bytes behind a URL, or raises ``ImageError``.
+        recogniser: the job's model.
+        symbols: those the job allows; None allows all.
+        at_once: fetches in flight.
+        deadline_s: seconds after which no more fetch starts.
+    """
+
+    fetch: Fetch
+    recogniser: Recogniser
+    symbols: str | None
+    at_once: int = AT_ONCE
+    deadline_s: float = DEADLINE_S
+
+
+async def read_items(items: Sequence[Item], how: Reading) -> tuple[Row, ...]:
+    """Give a row for every image, in the order of the items, whatever happens to each."""
+    rows: dict[int, Row] = {}
+    waiting = iter(items)
+    stop_at = time.monotonic() + how.deadline_s
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(how.at_once, len(items))):
+            group.create_task(_drain(waiting, how, rows, stop_at=stop_at))
+    return tuple(rows[item.index] for item in items)
+
+
+def read_bytes(index: int, data: bytes, recogniser: Recogniser, symbols: str | None) -> Row:
+    """Read one image from its bytes; never raises, whatever the bytes.
+
+    Args:
+        index: the image's index in its job.
+        data: a whole image file.
+        recogniser: the job's model.
+        symbols: those the job allows, checked against the model before; None allows all.
+    """
+    try:
+        image = open_image(data)
+    except ImageError as error:
+        return failure_row(index, error)
+    except Exception as error:  # an odd decoder must not take its chunk along
+        log.exception("decoder-failed index=%d", index)
+        return failure_row(index, ImageError(Reason.DAMAGED, repr(error)))
+    try:
+        read = recogniser.read([to_tensor(image, recogniser.card.input)], symbols)[0]
+    except Exception as error:
+        log.exception("model-failed index=%d", index)
+        return failure_row(index, ImageError(Reason.MODEL, repr(error)))
+    return Row(index=index, text=read.text, confidence=read.confidence)
+
+
+def failure_row(index: int, error: ImageError) -> Row:
+    """Give the row of an image that has no text."""
+    return Row(index=index, text=None, reason=error.reason, detail=error.detail)
+
+
+async def _drain(
+    waiting: Iterator[Item], how: Reading, rows: dict[int, Row], *, stop_at: float
+) -> None:
+    """Take images from the shared iterator until none is left."""
+    for item in waiting:
+        rows[item.index] = await _read_item(item, how, stop_at=stop_at)
+
+
+async def _read_item(item: Item, how: Reading, *, stop_at: float) -> Row:
+    if time.monotonic() > stop_at:
+        late = ImageError(Reason.TIMEOUT, "the chunk's time ran out before this image's turn")
+        return failure_row(item.index, late)
+    try:
+        data = await how.fetch(item.url)
+    except ImageError as error:
+        return failure_row(item.index, error)
+    except Exception as error:  # the download loop's border: the others of the chunk go on
+        log.exception("fetch-failed index=%d", item.index)
+        return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
+    return read_bytes(item.index, data, how.recogniser, how.symbols)

@@ -1,0 +1,135 @@
+"""Which addresses a worker may fetch from, enforced where the connection is made.
+
+A job's URLs come from elsewhere, and a worker stands in somebody's network: without a policy it
+could be made to read the router's or the cloud's secrets. The address is judged when its socket is
+made, so what is checked is what is connected: for literals, for DNS that changes its answer, and
+for each hop of a redirect.
+"""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import re
+import socket
+from collections.abc import Callable
+from functools import lru_cache, partial
+from typing import Any
+
+import aiohttp
+
+from contract.errors import ImageError
+from contract.reasons import Reason
+from contract.settings import Network
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+LAN = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)  # allowed: fleets and their folders live there
+PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")  # all that is routed in the public internet
+CLOUD_METADATA = ipaddress.IPv6Network("fd00:ec2::254/128")  # inside fc00::/7, and full of secrets
+NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
+ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE)
+KEEP_ALIVE_S = 30.0
+DNS_CACHE_S = 60
+
+
+class ForbiddenAddress(OSError):
+    """A host has only addresses that the policy refuses.
+
+    The sentence is the same for each of them: aiohttp keeps the class only if all errors of one
+    host read alike.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(errno.EACCES, "the address is refused by the fetch policy")
+
+
+def connector(extra: tuple[Network, ...]) -> aiohttp.TCPConnector:
+    """Make the connector that enforces the policy; call it inside a running loop.
+
+    Args:
+        extra: networks that the operator allows beyond the default.
+    """
+    return aiohttp.TCPConnector(
+        limit=0,  # the fetcher bounds what is in flight
+        keepalive_timeout=KEEP_ALIVE_S,
+        ttl_dns_cache=DNS_CACHE_S,
+        socket_factory=socket_factory(extra),
+    )
+
+
+def socket_factory(extra: tuple[Network, ...]) -> Callable[[Any], socket.socket]:
+    """Make a function that opens a socket for one address, or raises ``ForbiddenAddress``."""
+    return partial(_open_socket, extra)
+
+
+def check_host(host: str) -> None:
+    """Refuse decimal, hexadecimal, octal and shortened IPv4 literals, ``2130706433`` say.
+
+    They are a way to hide an address, and no honest list of images has them.
+
+    Raises:
+        ImageError: forbidden_address.
+
+    Source: WHATWG URL standard, "ends in a number checker".
+    """
+    if _is_odd_number(host):
+        raise ImageError(Reason.FORBIDDEN_ADDRESS, f"{host} is an address in disguise")
+
+
+def is_allowed(address: Address, extra: tuple[Network, ...] = ()) -> bool:
+    """Say whether a worker may connect to an address."""
+    if any(address in network for network in extra if network.version == address.version):
+        return True
+    if isinstance(address, ipaddress.IPv6Address):
+        inner = embedded_v4(address)
+        return _is_allowed_v6(address) if inner is None else is_allowed(inner, extra)
+    return (address.is_global and not address.is_multicast) or _is_lan(address)
+
+
+def embedded_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+    """Give the IPv4 address that a mapped, NAT64 or 6to4 address leads to."""
+    if address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    if address.sixtofour is not None:
+        return address.sixtofour
+    if any(address in network for network in NAT64):
+        return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+    return None
+
+
+def _open_socket(extra: tuple[Network, ...], address_info: Any) -> socket.socket:
+    """Open a socket; ``address_info`` is one entry of ``socket.getaddrinfo``."""
+    family, kind, protocol, _, place = address_info
+    if not _is_allowed_text(place[0], extra):
+        raise ForbiddenAddress
+    return socket.socket(family=family, type=kind, proto=protocol)
+
+
+@lru_cache(maxsize=1024)
+def _is_allowed_text(host: str, extra: tuple[Network, ...]) -> bool:
+    return is_allowed(ipaddress.ip_address(host.partition("%")[0]), extra)
+
+
+def _is_allowed_v6(address: ipaddress.IPv6Address) -> bool:
+    if address in CLOUD_METADATA:
+        return False
+    return (address in PUBLIC_V6 and address.is_global) or _is_lan(address)
+
+
+def _is_lan(address: Address) -> bool:
+    return any(address in network for network in LAN if network.version == address.version)
+
+
+@lru_cache(maxsize=1024)
+def _is_odd_number(host: str) -> bool:
+    if ":" in host or not ENDS_IN_A_NUMBER.fullmatch(host):
+        return False
+    try:
+        ipaddress.IPv4Address(host)
+    except ValueError:
+        return True
+    return False

@@ -1,0 +1,119 @@
+"""Models by digest: from memory, from the disk cache, or from Redis, checked at each step."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import OrderedDict
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+from contract.errors import FleetError, ModelError
+from contract.models import digest_of
+from contract.runtime import Recogniser, verify_golden
+from contract.wire import model_key
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger(__name__)
+
+IN_MEMORY = 3  # jobs of several models may share a fleet; each costs a process a few MB
+DIGEST_LENGTH = 64
+
+
+class NoModel(FleetError):
+    """Redis does not hold the model: its producer must put it there."""
+
+
+class ModelStore:
+    """The models of one process."""
+
+    def __init__(self, cache_dir: Path, redis: Redis) -> None:
+        self._folder = models_folder(cache_dir)
+        self._redis = redis
+        self._ready: OrderedDict[str, Recogniser] = OrderedDict()
+
+    def recogniser(self, digest: str) -> Recogniser:
+        """Give a model that is ready to read.
+
+        Raises:
+            NoModel: neither the cache nor Redis holds it.
+            ModelError: it is damaged, or this machine reads its golden images otherwise.
+            RedisError: Redis does not answer.
+        """
+        if digest not in self._ready:
+            self._ready[digest] = self._load(digest)
+            if len(self._ready) > IN_MEMORY:
+                self._ready.popitem(last=False)
+        self._ready.move_to_end(digest)
+        return self._ready[digest]
+
+    def _load(self, digest: str) -> Recogniser:
+        data = read_cached(self._folder, digest)
+        if data is None:
+            data = self._fetch(digest)
+            write_cached(self._folder, digest, data)
+        return Recogniser(data)
+
+    def _fetch(self, digest: str) -> bytes:
+        data = self._redis.get(model_key(digest))
+        if not isinstance(data, bytes):
+            raise NoModel(f"Redis holds no model {digest[:12]}")
+        if digest_of(data) != digest:
+            raise ModelError(f"the model under {digest[:12]} in Redis is another one")
+        images = verify_golden(data)
+        log.info("model-fetched digest=%s bytes=%d golden=%d", digest[:12], len(data), images)
+        return data
+
+
+def models_folder(cache_dir: Path) -> Path:
+    """Give the folder that models are cached in."""
+    return cache_dir.expanduser() / "models"
+
+
+def cached_digests(cache_dir: Path) -> tuple[str, ...]:
+    """List what lies in the cache, unchecked, in order."""
+    return tuple(sorted(path.stem for path in models_folder(cache_dir).glob("*.tflite")))
+
+
+def read_cached(folder: Path, digest: str) -> bytes | None:
+    """Give a cached model; one that is damaged is removed and counts as missing.
+
+    A power cut of a Pi is enough to damage a file.
+    """
+    path = _path(folder, digest)
+    try:
+        data = path.read_bytes()
+    except OSError:
+        return None
+    if digest_of(data) == digest:
+        return data
+    log.warning("cache-damaged path=%s action=removed", path)
+    path.unlink(missing_ok=True)
+    return None
+
+
+def write_cached(folder: Path, digest: str, data: bytes) -> None:
+    """Keep a model; a full or read-only disk costs the cache and not the chunk."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder, prefix=".model.", delete=False) as file:
+            temporary = Path(file.name)
+            try:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+                temporary.replace(_path(folder, digest))
+            finally:
+                temporary.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("cache-unwritable folder=%s error=%s", folder, error)
+
+
+def _path(folder: Path, digest: str) -> Path:
+    """Name a model's file; what is no digest must never become a path."""
+    if len(digest) != DIGEST_LENGTH or set(digest) - set("0123456789abcdef"):
+        raise ModelError(f"{digest!r:.80} is no SHA-256 in lower-case hex")
+    return folder / f"{digest}.tflite"
