@@ -63,7 +63,9 @@ def decode_argmax(
     """
     probabilities = softmax(logits, None if mask is None else mask[1:])[:, 0]
     best = probabilities.argmax(axis=1)
-    return [Reading(alphabet.symbols[c], float(p[c])) for c, p in zip(best, probabilities)]
+    return [
+        Reading(alphabet.symbols[c], float(p[c])) for c, p in zip(best, probabilities, strict=True)
+    ]
 
 
 def softmax(logits: FloatArray, mask: NDArray[np.bool_] | None = None) -> FloatArray:

@@ -102,10 +102,11 @@ class Recogniser:
         self._interpreter.set_tensor(self._input["index"], image[None])
         self._interpreter.invoke()
         raw = self._interpreter.get_tensor(self._output["index"])[0, 0]
-        if raw.dtype != np.int8:
-            return raw.astype(np.float32)
-        scale, zero = self._output["quantization"]
-        return (raw.astype(np.float32) - np.float32(zero)) * np.float32(scale)
+        values: FloatArray = raw.astype(np.float32)
+        if raw.dtype == np.int8:
+            scale, zero = self._output["quantization"]
+            values = (values - np.float32(zero)) * np.float32(scale)
+        return values
 
     def _fit(self, shape: tuple[int, ...]) -> None:
         wanted = (1, *shape)

@@ -1,0 +1,125 @@
+"""The one command: loads each part only when it is asked for, and is where errors become exits."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import platform
+import sys
+from pathlib import Path
+
+import click
+
+from contract.errors import FleetError, TransientError, UserError
+
+log = logging.getLogger("pifleet")
+
+COMMANDS = {  # in the order in which a newcomer meets them
+    "demo": "pifleet.demo:demo",
+    "up": "pifleet.up:up",
+    "submit": "producer.cli:submit",
+    "collect": "producer.cli:collect",
+    "jobs": "producer.cli:jobs",
+    "cancel": "producer.cli:cancel",
+    "status": "producer.cli:status",
+    "worker": "workers.cli:worker",
+    "classify": "workers.cli:classify",
+    "models": "producer.models_cli:models",
+    "dashboard": "pifleet.dashboard:dashboard",
+    "generate": "training.cli:generate",
+    "train": "training.cli:train",
+    "evaluate": "training.cli:evaluate",
+    "export": "training.cli:export",
+    "doctor": "pifleet.doctor:doctor",
+}
+EXTRAS = {  # which extra brings what a command may find missing
+    "pifleet": "demo",
+    "producer": "producer",
+    "workers": "worker",
+    "training": "training",
+}
+EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
+EXIT_INTERRUPTED = 130
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used: `pifleet status` loads no model."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command, or say which extra it needs."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name].split(":")
+        try:
+            command: click.Command = getattr(importlib.import_module(module), attribute)
+        except ModuleNotFoundError as error:
+            raise _missing(error, module) from error
+        return command
+
+
+def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    """Print version, place and Python."""
+    if not value or ctx.resilient_parsing:
+        return
+    from importlib.metadata import version
+
+    place = Path(__file__).resolve().parent.parent
+    click.echo(f"pifleet {version('pifleet')} from {place} (Python {platform.python_version()})")
+    ctx.exit()
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("-v", "--verbose", count=True, help="More on stderr; twice: with tracebacks.")
+@click.option("-q", "--quiet", count=True, help="Less on stderr.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version)
+@click.pass_context
+def cli(ctx: click.Context, verbose: int, quiet: int) -> None:
+    """Read pictures of text with a fleet of Raspberry Pis.
+
+    \b
+    Begin here:  pifleet demo
+    """
+    ctx.obj = verbose
+    configure_logging(verbose - quiet)
+
+
+def configure_logging(loudness: int) -> None:
+    """Log to stderr: warnings, with -v the course of things, with -vv each step."""
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
+    level = levels[max(-1, min(2, loudness))]
+    logging.basicConfig(level=level, format="%(levelname)s %(name)s: %(message)s")
+
+
+def main() -> None:
+    """Run the command line; every expected error is one line on stderr, and an exit code."""
+    try:
+        cli(standalone_mode=True)
+    except FleetError as error:
+        click.echo(f"pifleet: {error}", err=True)
+        if "-vv" in sys.argv:
+            log.exception("traceback")
+        sys.exit(exit_code(error))
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except ModuleNotFoundError as error:
+        if error.name is None:
+            raise
+        click.echo(f"pifleet: {_missing(error, 'pifleet').message}", err=True)
+        sys.exit(EXIT_USAGE)
+
+
+def exit_code(error: FleetError) -> int:
+    """Give the exit code of an error that ends a command."""
+    if isinstance(error, UserError):
+        return EXIT_USAGE
+    return EXIT_UNREACHABLE if isinstance(error, TransientError) else 1
+
+
+def _missing(error: ModuleNotFoundError, module: str) -> click.UsageError:
+    extra = EXTRAS.get(module.split(".")[0], "producer")
+    return click.UsageError(f"{error.name} is not installed: pip install 'pifleet[{extra}]'")

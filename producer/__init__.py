@@ -1,0 +1,1 @@
+"""The command side: sources, ledger, sending, collecting, and the submission."""

@@ -1,0 +1,217 @@
+"""Commands of the producer: submit, collect, jobs, cancel, status."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from contract.settings import Settings
+
+if TYPE_CHECKING:
+    from producer.submission import Layout
+    from producer.submit import Summary
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+EXIT_SOME_FAILED = 1
+
+
+@click.group()
+def producer() -> None:
+    """Turn a list of images into a submission."""
+
+
+def redis_option(command: Command) -> Command:
+    """Add ``--redis-url``."""
+    return click.option(
+        "--redis-url", help="Broker; default PIFLEET_REDIS_URL, then redis://127.0.0.1:6379/0."
+    )(command)
+
+
+def layout_options(command: Command) -> Command:
+    """Add what shapes the submission."""
+    for option in reversed(
+        (
+            click.option("--first-line", help="A line before all others, such as a user name."),
+            click.option("--header/--no-header", default=False, help="Name the columns first."),
+            click.option(
+                "--columns",
+                default="name,text",
+                show_default=True,
+                help="Of name, text, confidence, reason, worker, attempts, url, index.",
+            ),
+            click.option("--json", "as_json", is_flag=True, help="Summary as JSON."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+@producer.command()
+@click.argument("source")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    default=Path("submission.csv"),
+    show_default=True,
+    help="The submission CSV; ledger and failures lie beside it.",
+)
+@click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
+@click.option("--symbols", help="The only symbols that may be written; default all the model's.")
+@click.option("--index-item", help="For an index page: the address of one image, with {name}.")
+@click.option("--attempts", default=3, show_default=True, type=click.IntRange(1, 100))
+@click.option("--chunk", default=64, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--detach", is_flag=True, help="Send all, leave, and `pifleet collect` later.")
+@click.option("--restart", is_flag=True, help="Throw away the ledger of an earlier run.")
+@click.option("--dry-run", is_flag=True, help="Say what would be sent; send nothing.")
+@layout_options
+@redis_option
+def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: Any) -> None:
+    """Run a job to its end; the same command again goes on where it stopped.
+
+    SOURCE is a text file of URLs (or -), a CSV with the columns url and name, a folder of images,
+    or the http(s) address of an index page.
+
+    \b
+    Example: pifleet submit urls.txt -o submission.csv
+             pifleet submit photos/ --symbols 0123456789
+             pifleet submit 'http://host/?user=bob' \\
+                 --index-item 'http://host/?user=bob&myfilename={name}' --first-line bob
+    """
+    from producer import submit as jobs
+
+    settings = _settings(options.pop("redis_url"))
+    as_json = options.pop("as_json")
+    request = jobs.Request(source=source, output=output, layout=_layout(options), **options)
+    if dry_run:
+        click.echo("\n".join(jobs.preview(request)))
+    elif detach:
+        job = jobs.detach(request, settings)
+        text = json.dumps({"job": job}) if as_json else f"sent; next: pifleet collect {job}"
+        click.echo(text)
+    else:
+        _conclude(jobs.submit(request, settings), as_json=as_json)
+
+
+@producer.command()
+@click.argument("job")
+@click.option("--chunk", default=64, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
+@redis_option
+def collect(job: str, chunk: int, as_json: bool, redis_url: str | None) -> None:
+    """End a job that was detached or interrupted.
+
+    JOB is its id, or the path of its CSV.
+
+    \b
+    Example: pifleet collect 7f3a9c21
+    """
+    from producer import submit as jobs
+
+    _conclude(jobs.collect(job, chunk, _settings(redis_url)), as_json=as_json)
+
+
+@producer.command()
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a job.")
+def jobs(as_json: bool) -> None:
+    """List this machine's jobs.
+
+    \b
+    Example: pifleet jobs
+    """
+    from producer.job_table import jobs_json, jobs_table
+    from producer.registry import known_jobs
+
+    known = list(known_jobs(_settings(None).state_dir))
+    if as_json:
+        click.echo(json.dumps(jobs_json(known), indent=1))
+    else:
+        _print(jobs_table(known))
+
+
+@producer.command()
+@click.argument("job")
+@redis_option
+def cancel(job: str, redis_url: str | None) -> None:
+    """End a job now; what it read stays, the rest fails as cancelled.
+
+    \b
+    Example: pifleet cancel 7f3a9c21
+    """
+    from producer.cancel import cancel as cancel_job
+
+    click.echo(cancel_job(job, _settings(redis_url)))
+
+
+@producer.command()
+@click.option("--watch", is_flag=True, help="Redraw every two seconds until Ctrl-C.")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+@redis_option
+def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
+    """Show the fleet: workers, rates, temperatures, and what waits.
+
+    \b
+    Example: pifleet status --watch
+    """
+    from contract.connect import connect, redis_errors
+    from producer.fleet import look
+    from producer.status import fleet_json, fleet_table
+
+    settings = _settings(redis_url)
+    with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
+        if as_json:
+            click.echo(json.dumps(fleet_json(look(client)), indent=1))
+        elif watch:
+            _watch(lambda: fleet_table(look(client)))
+        else:
+            _print(fleet_table(look(client)))
+
+
+def _watch(draw: Callable[[], Any]) -> None:
+    from rich.live import Live
+
+    with Live(draw(), auto_refresh=False) as live:
+        while True:
+            time.sleep(2.0)
+            live.update(draw(), refresh=True)
+
+
+def _print(renderable: Any) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)
+
+
+def _settings(redis_url: str | None) -> Settings:
+    return Settings.from_env(os.environ, redis_url=redis_url)
+
+
+def _layout(options: dict[str, Any]) -> Layout:
+    from producer.submission import Layout, parse_columns
+
+    return Layout(
+        columns=parse_columns(options.pop("columns")),
+        header=options.pop("header"),
+        first_line=options.pop("first_line"),
+    )
+
+
+def _conclude(summary: Summary, *, as_json: bool) -> None:
+    """Print how a job ended, and exit with what that means."""
+    if as_json:
+        click.echo(json.dumps(summary.to_json()))
+    else:
+        click.echo(
+            f"job {summary.job}: {summary.read:,} of {summary.images:,} images read in"
+            f" {summary.seconds:.1f} s ({summary.images_per_s:,.0f}/s) -> {summary.csv}"
+        )
+    if summary.failed:
+        click.echo(f"{summary.failed:,} failed, see {summary.failures_csv}", err=True)
+        raise SystemExit(EXIT_SOME_FAILED)

@@ -1,0 +1,51 @@
+"""The shipped models as a table, or as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from contract.models import ModelFile, load_model, shipped_models
+
+
+def models_table() -> RenderableType:
+    """Draw the shipped models."""
+    found = _shipped()
+    if not found:
+        return "no models are shipped with this installation"
+    table = Table(header_style="bold")
+    for name in ("model", "input", "decoder", "symbols", "measured", "sha256"):
+        table.add_column(name, overflow="fold")
+    table.add_column("kB", justify="right")
+    for name, model in found.items():
+        card = model.card
+        table.add_row(
+            name,
+            f"{card.input.height}x{card.input.width}",
+            card.decoder,
+            str(len(card.symbols)),
+            "\n".join(f"{key}: {value:.4g}" for key, value in sorted(card.metrics.items())),
+            model.digest[:12],
+            f"{len(model.data) / 1000:.0f}",
+        )
+    return table
+
+
+def models_json() -> list[dict[str, Any]]:
+    """Give the shipped models as JSON objects."""
+    return [
+        {
+            "name": name,
+            "sha256": model.digest,
+            "bytes": len(model.data),
+            "symbols": model.card.symbols,
+            "metrics": model.card.metrics,
+        }
+        for name, model in _shipped().items()
+    ]
+
+
+def _shipped() -> dict[str, ModelFile]:
+    return {name: load_model(name) for name in shipped_models()}

@@ -1,0 +1,89 @@
+"""Commands about models: list, show, push, verify."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import click
+
+from contract.settings import Settings
+
+
+@click.group()
+def models() -> None:
+    """Look at models, check them, and put them where workers find them."""
+
+
+@models.command("list")
+@click.option("--json", "as_json", is_flag=True, help="For machines.")
+def list_models(as_json: bool) -> None:
+    """List the shipped models.
+
+    \b
+    Example: pifleet models list
+    """
+    from producer.model_table import models_json, models_table
+
+    if as_json:
+        click.echo(json.dumps(models_json(), indent=1))
+    else:
+        _print(models_table())
+
+
+@models.command()
+@click.argument("model")
+def show(model: str) -> None:
+    """Print the card of a model: a shipped one's name, or a path.
+
+    \b
+    Example: pifleet models show captcha
+    """
+    from contract.models import load_model
+
+    found = load_model(model)
+    click.echo(json.dumps({"sha256": found.digest, **json.loads(found.card.to_json())}, indent=1))
+
+
+@models.command()
+@click.argument("model")
+@click.option("--redis-url", help="Broker; default PIFLEET_REDIS_URL.")
+def push(model: str, redis_url: str | None) -> None:
+    """Put a model into Redis now; `submit` does so by itself.
+
+    \b
+    Example: pifleet models push my.tflite
+    """
+    from contract.connect import connect, redis_errors
+    from contract.models import load_model
+    from producer.queue import push_model
+
+    found = load_model(model)
+    settings = Settings.from_env(os.environ, redis_url=redis_url)
+    with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
+        push_model(client, found.digest, found.data)
+    click.echo(f"{found.card.name} {found.digest}")
+
+
+@models.command()
+@click.argument("model")
+@click.option("--runtime", help="litert, tflite-runtime or tensorflow; default the first found.")
+def verify(model: str, runtime: str | None) -> None:
+    """Read the golden images inside a model with this machine's runtime.
+
+    \b
+    Example: pifleet models verify captcha
+    """
+    from contract.models import load_model
+    from contract.runtime import runtime_name, verify_golden
+
+    found = load_model(model)
+    number = verify_golden(found.data, only=runtime)
+    name = runtime_name(runtime)
+    click.echo(f"{found.card.name}: {number} golden images read as the card says, with {name}")
+
+
+def _print(renderable: object) -> None:
+    from rich.console import Console
+
+    Console().print(renderable)

@@ -1,0 +1,87 @@
+"""The fleet as a table: who is there, what they do, and how they are."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+
+from contract.messages import Heartbeat
+from producer.fleet import Fleet
+
+THROTTLE_FLAGS = {  # Raspberry Pi documentation, vcgencmd get_throttled
+    0x1: "under-voltage",
+    0x2: "frequency capped",
+    0x4: "throttled",
+    0x8: "soft temperature limit",
+}
+
+
+def fleet_table(fleet: Fleet) -> RenderableType:
+    """Draw the fleet."""
+    table = Table(title=None, header_style="bold")
+    for name in ("worker", "host", "runtime", "version"):
+        table.add_column(name)
+    for name in ("processes", "chunks", "images", "failed", "images/s", "°C", "MB", "up"):
+        table.add_column(name, justify="right")
+    table.add_column("power")
+    for worker in sorted(fleet.workers, key=lambda worker: worker.worker):
+        table.add_row(*_cells(worker))
+    rate = sum(worker.images_per_s for worker in fleet.workers)
+    summary = (
+        f"{len(fleet.workers)} workers, {fleet.processes} processes, {rate:,.0f} images/s,"
+        f" {fleet.waiting} chunks waiting"
+    )
+    if not fleet.workers:
+        return f"{summary}: start a worker with `pifleet worker`"
+    return Group(table, summary)
+
+
+def fleet_json(fleet: Fleet) -> dict[str, Any]:
+    """Give the fleet as a JSON object."""
+    workers = [asdict(worker) for worker in fleet.workers]
+    return {"waiting": fleet.waiting, "processes": fleet.processes, "workers": workers}
+
+
+def power_words(throttled: int | None) -> str:
+    """Put a Pi's throttle flags into words: what is so now, then what was since it started."""
+    if throttled is None:
+        return ""
+    now = [word for bit, word in THROTTLE_FLAGS.items() if throttled & bit]
+    past = [word for bit, word in THROTTLE_FLAGS.items() if throttled & bit << 16]
+    if now:
+        return "[red]" + ", ".join(now)
+    return "[yellow]was " + ", ".join(past) if past else "[green]good"
+
+
+def _cells(worker: Heartbeat) -> list[str]:
+    temperature = "" if worker.temperature_c is None else f"{worker.temperature_c:.0f}"
+    return [
+        worker.worker,
+        worker.host,
+        worker.runtime,
+        worker.version,
+        str(worker.processes),
+        str(len(worker.in_hand)),
+        f"{worker.images:,}",
+        f"{worker.failed:,}",
+        f"{worker.images_per_s:,.0f}",
+        temperature,
+        f"{worker.rss_mb:,.0f}",
+        duration(time.time() - worker.started_at),
+        power_words(worker.throttled),
+    ]
+
+
+def duration(seconds: float) -> str:
+    """Write a time span as people say it: 42s, 5m, 3h 20m, 2d 4h."""
+    whole = max(0, int(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if hours == 0:
+        return f"{minutes}m"
+    return f"{hours}h {minutes % 60}m" if days == 0 else f"{days}d {hours % 24}h"

@@ -1,0 +1,91 @@
+"""The end of a job: one submission CSV, and beside it the failures with their reasons."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from contract.errors import SettingsError
+from contract.submission import write_rows
+from producer.ledger import Ledger
+
+COLUMNS = {
+    "name": "name",
+    "text": "text",
+    "confidence": "confidence",
+    "reason": "reason",
+    "worker": "worker",
+    "attempts": "attempts",
+    "url": "url",
+    "index": "idx",
+}
+FAILURE_COLUMNS = ("name", "url", "reason", "detail", "attempts")
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the submission looks like.
+
+    Attributes:
+        columns: some of ``COLUMNS``; with the default two, a job that is run again gives the same
+            bytes, whatever happened on the way.
+        header: whether the first row names the columns.
+        first_line: a line before everything else, such as a user name; None for none.
+    """
+
+    columns: tuple[str, ...] = ("name", "text")
+    header: bool = False
+    first_line: str | None = None
+
+
+def parse_columns(value: str) -> tuple[str, ...]:
+    """Parse ``--columns``.
+
+    Raises:
+        SettingsError: a column is unknown, named twice, or there is none.
+    """
+    columns = tuple(part.strip() for part in value.split(",") if part.strip())
+    if not columns or len(set(columns)) < len(columns) or not set(columns) <= COLUMNS.keys():
+        raise SettingsError("--columns", value, "some of " + ", ".join(COLUMNS) + ", each once")
+    return columns
+
+
+def keep_layout(ledger: Ledger, layout: Layout) -> None:
+    """Note the layout in the ledger, for whoever ends the job."""
+    ledger.put("layout", json.dumps(asdict(layout)))
+
+
+def load_layout(ledger: Ledger) -> Layout:
+    """Give the layout that a job was submitted with."""
+    fields = json.loads(ledger.get("layout") or "{}")
+    if "columns" in fields:
+        fields["columns"] = tuple(fields["columns"])
+    return Layout(**fields)
+
+
+def failures_path(output: Path) -> Path:
+    """Name the failures CSV of a submission: ``submission.failures.csv``."""
+    return output.with_name(output.stem + ".failures.csv")
+
+
+def ledger_path(output: Path) -> Path:
+    """Name the ledger of a submission: ``submission.ledger``."""
+    return output.with_name(output.stem + ".ledger")
+
+
+def write_submission(ledger: Ledger, output: Path, layout: Layout) -> None:
+    """Write both files, each under a temporary name first.
+
+    Raises:
+        OutputError: one of them cannot be written.
+    """
+    chosen = [COLUMNS[column] for column in layout.columns]
+    write_rows(
+        output,
+        ledger.rows(chosen),
+        first_line=layout.first_line,
+        header=layout.columns if layout.header else None,
+    )
+    failures = ledger.rows(FAILURE_COLUMNS, only_failed=True)
+    write_rows(failures_path(output), failures, header=FAILURE_COLUMNS)

@@ -1,0 +1,292 @@
+"""Begin a job or go on with it, run it to its end, and write its submission."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from contract.connect import connect
+from contract.errors import FleetError, LedgerError, OutputError, UserError
+from contract.models import ModelFile, load_model
+from contract.settings import Settings
+from producer.ledger import JobSpec, Ledger
+from producer.lock import lock_path
+from producer.progress import shown
+from producer.registry import find_output, remember
+from producer.run import JobRun, RunOptions
+from producer.sources import SourceImage, open_source
+from producer.submission import (
+    Layout,
+    failures_path,
+    keep_layout,
+    ledger_path,
+    load_layout,
+    write_submission,
+)
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger(__name__)
+
+DETACH_LIMIT = 200_000  # images; some 20 MB of Redis, which then holds the whole job
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What ``pifleet submit`` was asked for.
+
+    Attributes:
+        source: as given; see ``producer.sources``.
+        output: the submission CSV.
+        model: a shipped model's name or a path.
+        symbols: those allowed; None allows all.
+        index_item: the address of one image of an index page.
+        attempts: how often an image is tried whose failure may pass.
+        chunk: the most images a task.
+        layout: of the submission.
+        restart: throw away a ledger that is there already.
+    """
+
+    source: str
+    output: Path
+    model: str = "captcha"
+    symbols: str | None = None
+    index_item: str | None = None
+    attempts: int = 3
+    chunk: int = 64
+    layout: Layout = Layout()
+    restart: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a job ended."""
+
+    job: str
+    images: int
+    read: int
+    failed: int
+    repeats: int
+    resent: int
+    seconds: float
+    images_per_s: float
+    csv: str
+    failures_csv: str
+
+    def to_json(self) -> dict[str, Any]:
+        """Give it as a JSON object."""
+        return asdict(self)
+
+
+def submit(request: Request, settings: Settings) -> Summary:
+    """Run a job to its end; goes on where an earlier run of the same job stopped.
+
+    Raises:
+        UserError: the request, its source, its model or an older ledger does not fit.
+        ServiceError: Redis cannot be reached.
+    """
+    check_output(request.output)
+    if request.restart:
+        discard(request.output)
+    with prepared(request, settings) as ledger:
+        return finish(ledger, request.output, request.chunk, settings)
+
+
+def detach(request: Request, settings: Settings) -> str:
+    """Send a whole job at once, and leave; gives the job's id.
+
+    Raises:
+        UserError: the job is too large for that, or its images are served from here.
+        ServiceError: Redis cannot be reached.
+    """
+    check_output(request.output)
+    if request.restart:
+        discard(request.output)
+    with prepared(request, settings) as ledger:
+        spec, total = ledger.spec, ledger.counts().total
+        if spec.served is not None:
+            raise UserError(f"--detach: {spec.source} is served from here, so this must stay")
+        if total > DETACH_LIMIT:
+            raise UserError(f"--detach: {total} images, at most {DETACH_LIMIT} fit into Redis")
+        options = RunOptions(settings.redis_url, chunk=request.chunk)
+        run = JobRun(ledger, connect(settings.redis_url), options)
+        with shown(total, spec.job) as report:
+            run.send_all(report)
+        run.close()
+        return spec.job
+
+
+def collect(job: str, chunk: int, settings: Settings) -> Summary:
+    """Go on with a job by its id, and end it in the layout that it was submitted with.
+
+    Raises:
+        LedgerError: there is no such job here, or it is being run.
+    """
+    output = find_output(settings.state_dir, job)
+    with Ledger(ledger_path(output)) as ledger:
+        return finish(ledger, output, chunk, settings)
+
+
+def preview(request: Request, *, shown_names: int = 5) -> list[str]:
+    """Say what would be sent, a line each, and send nothing."""
+    model = load_model(request.model)
+    model.card.alphabet.mask(request.symbols)
+    images = list(open_source(request.source, index_item=request.index_item))
+    some = [f"  {image.name} <- {image.url}" for image in images[:shown_names]]
+    more = [f"  … and {len(images) - shown_names} more"] if len(images) > shown_names else []
+    headline = f"{len(images)} images, model {model.card.name} ({model.digest[:12]})"
+    return [headline, *some, *more]
+
+
+@contextmanager
+def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
+    """Open the job's ledger, written to its end; what fails leaves nothing behind."""
+    path = ledger_path(request.output)
+    model = load_model(request.model)
+    model.card.alphabet.mask(request.symbols)  # refuses what the model cannot write
+    is_new = not path.exists()
+    if is_new:
+        connect(settings.redis_url).close()  # no ledger is left behind where there is no Redis
+    with Ledger(path) as ledger:
+        try:
+            if ledger.is_sealed:
+                _check_same(ledger.spec, request, model)
+            else:
+                _seal(ledger, request, model)
+                remember(settings.state_dir, ledger.spec.job, request.output)
+            keep_layout(ledger, request.layout)
+        except FleetError:
+            if is_new:
+                _remove(path)
+            raise
+        yield ledger
+
+
+def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> Summary:
+    """Run what is left of a job, and write its submission."""
+    started = time.monotonic()
+    before = ledger.counts()
+    repeats = resent = 0
+    if before.open:
+        with ExitStack() as stack:
+            client = stack.enter_context(connect(settings.redis_url))
+            options = stack.enter_context(_options(ledger, chunk, settings))
+            repeats, resent = _run(ledger, client, options)
+    write_submission(ledger, output, load_layout(ledger))
+    seconds = time.monotonic() - started
+    counts = ledger.counts()
+    return Summary(
+        job=ledger.spec.job,
+        images=counts.total,
+        read=counts.read,
+        failed=counts.failed,
+        repeats=repeats,
+        resent=resent,
+        seconds=round(seconds, 3),
+        images_per_s=round(before.open / max(seconds, 1e-3), 1),
+        csv=str(output),
+        failures_csv=str(failures_path(output)),
+    )
+
+
+def check_output(output: Path) -> None:
+    """Refuse an output that could not be written, before any work is done.
+
+    Raises:
+        OutputError: its folder is missing, or it is a folder itself.
+    """
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder: name the CSV file to write in it")
+    if not output.parent.is_dir():
+        raise OutputError(f"folder {output.parent} does not exist: make it first")
+
+
+def discard(output: Path) -> None:
+    """Throw away the ledger of a submission, unless a producer is at work on it.
+
+    Raises:
+        LedgerError: it is in use.
+    """
+    path = ledger_path(output)
+    if path.exists():
+        with Ledger(path):  # refused while another producer has it
+            _remove(path)
+
+
+def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
+    run = JobRun(ledger, client, options)
+    try:
+        with shown(ledger.counts().total, ledger.spec.job) as report:
+            progress = run.run(report)
+    finally:
+        run.close()
+    return progress.repeats, progress.resent
+
+
+@contextmanager
+def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOptions]:
+    """Serve the folder while the job runs, where it has one."""
+    spec = ledger.spec
+    if spec.served is None:
+        yield RunOptions(settings.redis_url, chunk=chunk)
+        return
+    from producer.serve import Address, local_host_towards, serve_folder
+
+    wanted = Address(
+        host=settings.advertise_host or local_host_towards(settings.redis_url),
+        port=int(ledger.get("serve_port") or 0),
+        token=ledger.get("serve_token") or secrets.token_urlsafe(16),
+    )
+    with serve_folder(Path(spec.served), wanted) as address:
+        ledger.put("serve_port", str(address.port))
+        ledger.put("serve_token", address.token)
+        log.info("serving folder=%s host=%s port=%d", spec.served, address.host, address.port)
+        yield RunOptions(settings.redis_url, chunk=chunk, url_of=address.url_of, is_served=True)
+
+
+def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:
+    folder = Path(request.source)
+    is_folder = request.source != "-" and folder.is_dir()
+    spec = JobSpec(
+        job=secrets.token_hex(4),
+        source=request.source,
+        model=model.digest,
+        model_name=model.card.name,
+        symbols=request.symbols,
+        attempts=request.attempts,
+        served=str(folder.absolute()) if is_folder else None,
+    )
+    images: Iterator[SourceImage] = iter(open_source(request.source, index_item=request.index_item))
+    total = ledger.seal(spec, images, model=model.data)
+    log.info("job=%s images=%d model=%s source=%s", spec.job, total, model.card.name, spec.source)
+
+
+def _check_same(spec: JobSpec, request: Request, model: ModelFile) -> None:
+    """Refuse to go on with a ledger that was written for something else."""
+    differing = [
+        what
+        for what, ours, theirs in (
+            ("source", request.source, spec.source),
+            ("model", model.digest, spec.model),
+            ("symbols", request.symbols, spec.symbols),
+        )
+        if ours != theirs
+    ]
+    if differing:
+        raise LedgerError(
+            f"{ledger_path(request.output)} holds job {spec.job} with another"
+            f" {' and '.join(differing)}: give another -o, or --restart to throw it away"
+        )
+
+
+def _remove(path: Path) -> None:
+    for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+        file.unlink(missing_ok=True)
+    lock_path(path).unlink(missing_ok=True)
