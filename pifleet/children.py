@@ -17,7 +17,11 @@ Child = subprocess.Popen[bytes]
 
 
 def start_child(
-    command: Sequence[str], *, env: Mapping[str, str] | None = None, log: Path | None = None
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    log: Path | None = None,
+    stdout: Path | None = None,
 ) -> Child:
     """Start a process in a session of its own, with no terminal to read from.
 
@@ -28,16 +32,18 @@ def start_child(
     Args:
         command: the program and its arguments.
         env: its whole environment; None passes ours on.
-        log: a file that gets what it writes; None lets it write where we do.
+        log: a file that gets all that it writes; None lets it write where we do.
+        stdout: a file that gets its results only; its stderr stays ours.
     """
-    output = None if log is None else log.open("ab")
+    target = log or stdout
+    output = None if target is None else target.open("ab")
     try:
         return subprocess.Popen(
             command,
             env=env,
             stdin=subprocess.DEVNULL,
             stdout=output,
-            stderr=None if output is None else subprocess.STDOUT,
+            stderr=None if log is None else subprocess.STDOUT,
             start_new_session=True,
             preexec_fn=_end_with_parent if sys.platform == "linux" else None,
         )

@@ -81,8 +81,14 @@ def free_port(bind: str = "127.0.0.1") -> int:
     return _bind(bind, 0)
 
 
-def _check_free(bind: str, port: int) -> None:
-    # Asked for by bind() and not by calling: a foreign server may accept, and never answer.
+def check_free(bind: str, port: int) -> None:
+    """Make sure that a port can be listened on.
+
+    By bind() and not by calling it: a foreign server may accept, and never answer.
+
+    Raises:
+        SettingsError: it is taken, or is not ours to take.
+    """
     try:
         _bind(bind, port)
     except OSError as error:
@@ -101,7 +107,7 @@ def _bind(bind: str, port: int) -> int:
 
 def _start(program: Path, options: RedisOptions, scratch: Path) -> tuple[Child, str]:
     if options.port:
-        _check_free(options.bind, options.port)
+        check_free(options.bind, options.port)
     tries = 1 if options.port else TRIES
     for attempt in range(1, tries + 1):
         chosen = replace(
