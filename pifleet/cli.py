@@ -14,23 +14,23 @@ from contract.errors import FleetError, TransientError, UserError
 
 log = logging.getLogger("pifleet")
 
-COMMANDS = {  # in the order in which a newcomer meets them
-    "demo": "pifleet.demo:demo",
-    "up": "pifleet.up:up",
-    "submit": "producer.cli:submit",
-    "collect": "producer.cli:collect",
-    "jobs": "producer.cli:jobs",
-    "cancel": "producer.cli:cancel",
-    "status": "producer.cli:status",
-    "worker": "workers.cli:worker",
-    "classify": "workers.cli:classify",
-    "models": "producer.models_cli:models",
-    "dashboard": "pifleet.dashboard:dashboard",
-    "generate": "training.cli:generate",
-    "train": "training.cli:train",
-    "evaluate": "training.cli:evaluate",
-    "export": "training.cli:export",
-    "doctor": "pifleet.doctor:doctor",
+COMMANDS = {  # in the order in which a newcomer meets them; the summary saves an import for --help
+    "demo": ("pifleet.demo:demo", "See it work here: a Redis, workers, a job and its CSV."),
+    "up": ("pifleet.up:up", "Keep a Redis and workers running here until Ctrl-C."),
+    "submit": ("producer.cli:submit", "Run a job to its end, or go on with it."),
+    "collect": ("producer.cli:collect", "End a job that was detached or interrupted."),
+    "jobs": ("producer.cli:jobs", "List this machine's jobs."),
+    "cancel": ("producer.cli:cancel", "End a job now."),
+    "status": ("producer.cli:status", "Show the fleet."),
+    "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
+    "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
+    "models": ("producer.models_cli:models", "List, show, push and verify models."),
+    "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
+    "generate": ("training.cli:generate", "Draw a data set."),
+    "train": ("training.cli:train", "Train a recogniser."),
+    "evaluate": ("training.cli:evaluate", "Measure a model on labelled images."),
+    "export": ("training.cli:export", "Turn a training run into a .tflite file."),
+    "doctor": ("pifleet.doctor:doctor", "Say what is wrong with this machine's set-up."),
 }
 EXTRAS = {  # which extra brings what a command may find missing
     "pifleet": "demo",
@@ -50,11 +50,16 @@ class LazyGroup(click.Group):
         """Name the commands."""
         return list(COMMANDS)
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands without importing one."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command, or say which extra it needs."""
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name].split(":")
+        module, attribute = COMMANDS[cmd_name][0].split(":")
         try:
             command: click.Command = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:

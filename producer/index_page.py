@@ -71,7 +71,7 @@ class _LinkParser(HTMLParser):
         """Begin a link; those to folders, anchors and sorted listings are no images."""
         link = dict(attrs).get("href") or ""
         is_item = tag == "a" and bool(link) and not link.startswith(("#", "mailto:", "?C="))
-        if is_item and not urlsplit(link).path.endswith("/") or is_item and "=" in link:
+        if (is_item and not urlsplit(link).path.endswith("/")) or (is_item and "=" in link):
             self.links.append((link, ""))
             self._open = True
 
@@ -110,6 +110,6 @@ async def _fetch_once(session: aiohttp.ClientSession, url: str) -> str:
             if len(body) > MAX_BYTES:
                 raise SourceError(f"index page {url} is over {MAX_BYTES} bytes")
         try:
-            return body.decode(response.get_encoding() or "utf-8")
+            return body.decode(response.charset or "utf-8")
         except (UnicodeDecodeError, LookupError) as error:
             raise SourceError(f"index page {url} is not text: {error}") from error

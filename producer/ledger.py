@@ -217,7 +217,7 @@ class Ledger:
     # -- sending ------------------------------------------------------------------------------
 
     def begin_session(self) -> int:
-        """Number this run of the producer."""
+        """Give this run of the producer a number of its own."""
         session = int(self.get("session") or 0) + 1
         self.put("session", str(session))
         return session

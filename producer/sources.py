@@ -13,8 +13,8 @@ from urllib.parse import quote, unquote, urlsplit
 from contract.errors import SourceError
 
 SERVED = "folder:"  # scheme of an image that the producer itself serves; its port may change
-SUFFIXES = frozenset(
-    ".png .jpg .jpeg .gif .bmp .webp .ppm .pgm .tif .tiff".split()  # contract.images.FORMATS
+SUFFIXES = frozenset(  # of contract.images.FORMATS
+    (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 )
 MAX_NAME = 1024  # characters; longer than any file system's own limit
 

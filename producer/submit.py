@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +61,7 @@ class Request:
     index_item: str | None = None
     attempts: int = 3
     chunk: int = 64
-    layout: Layout = Layout()
+    layout: Layout = field(default_factory=Layout)
     restart: bool = False
 
 
