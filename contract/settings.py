@@ -32,6 +32,8 @@ class Settings:
         advertise_host: the name or address by which the fleet reaches this machine when it serves
             a folder; ``PIFLEET_ADVERTISE_HOST``, default the address it talks to Redis from.
         worker_name: ``PIFLEET_WORKER_NAME``, default the host's name.
+        deaf_after_s: seconds after which a worker that gets none of the work that waits exits, to
+            be started again; ``PIFLEET_DEAF_AFTER_S``.
     """
 
     redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
@@ -40,6 +42,7 @@ class Settings:
     state_dir: Path = Path("~/.local/state/pifleet")
     advertise_host: str | None = None
     worker_name: str | None = None
+    deaf_after_s: float = 60.0
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, redis_url: str | None = None) -> Settings:
@@ -62,6 +65,9 @@ class Settings:
             state_dir=Path(env.get("PIFLEET_STATE_DIR") or state),
             advertise_host=env.get("PIFLEET_ADVERTISE_HOST") or None,
             worker_name=env.get("PIFLEET_WORKER_NAME") or None,
+            deaf_after_s=parse_seconds(
+                "PIFLEET_DEAF_AFTER_S", env.get("PIFLEET_DEAF_AFTER_S") or "60"
+            ),
         )
 
 
@@ -77,3 +83,18 @@ def parse_networks(name: str, value: str) -> tuple[Network, ...]:
     except ValueError:
         accepted = "networks such as 127.0.0.0/8 or fd00::/8, divided by commas"
         raise SettingsError(name, value, accepted) from None
+
+
+def parse_seconds(name: str, value: str) -> float:
+    """Parse a positive number of seconds.
+
+    Raises:
+        SettingsError: it is none.
+    """
+    try:
+        seconds = float(value)
+    except ValueError:
+        seconds = 0.0
+    if not 0.0 < seconds < float("inf"):
+        raise SettingsError(name, value, "a positive number of seconds")
+    return seconds

@@ -81,6 +81,7 @@ def faulty_origin() -> Iterator[FaultyOrigin]:
 
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128  # of 32 connections at once, 5 would be let in and the others wait
     block_on_close = False  # a client's open keep-alive connection must not hold the test
     origin: FaultyOrigin
 

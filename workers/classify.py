@@ -1,0 +1,159 @@
+"""Read files and folders on this machine, without any queue."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from contract.errors import ImageError, SourceError
+from contract.messages import Row
+from contract.reasons import Reason
+from contract.runtime import Recogniser
+from workers.host import usable_cores
+from workers.pipeline import failure_row, read_bytes
+
+SUFFIXES = frozenset(
+    [".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff"]
+)  # of the formats that contract.images reads
+BATCH = 64
+WORTH_PROCESSES = 256  # starting a process costs as much as reading about this many images
+MAX_BYTES = 64 * 1024 * 1024  # the pixel cap decides; this only keeps memory whole
+
+
+@dataclass(frozen=True, slots=True)
+class NamedImage:
+    """A file, and the name that it has in the output."""
+
+    name: str
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What was read in one file."""
+
+    name: str
+    row: Row
+
+
+def find_images(paths: Sequence[Path]) -> list[NamedImage]:
+    """Find the images to read, sorted by name, each once.
+
+    Args:
+        paths: files, taken whatever they are called, and folders, searched for image files to
+            the bottom. Names are relative to the folder if it is the only path.
+
+    Raises:
+        SourceError: a path is missing, a folder cannot be read, or there is no image at all.
+    """
+    found: dict[str, Path] = {}
+    for path in paths:
+        if path.is_dir():
+            for file in _walk(path):
+                found[(file.relative_to(path) if len(paths) == 1 else file).as_posix()] = file
+        elif path.exists():
+            found[path.name if len(paths) == 1 else path.as_posix()] = path
+        else:
+            raise SourceError(f"{path}: no such file or folder")
+    if not found:
+        raise SourceError(f"{paths[0]}: no image in it ({', '.join(sorted(SUFFIXES))})")
+    return [NamedImage(name, found[name]) for name in sorted(found)]
+
+
+def classify(
+    images: Sequence[NamedImage], model: bytes, *, symbols: str | None, processes: int | None = None
+) -> Iterator[Answer]:
+    """Read images in order; every one of them gets an answer.
+
+    Args:
+        images: what to read.
+        model: a ``.tflite`` file with its card.
+        symbols: those that may be written; None allows all of the model's.
+        processes: None takes one a core, or none for a few images.
+
+    Raises:
+        UserError: the model cannot be used, or lacks one of the symbols.
+        SourceError: an image killed the process that read it.
+    """
+    recogniser = Recogniser(model)
+    recogniser.card.alphabet.mask(symbols)  # raises here, before anything is read
+    batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
+    if processes is None:
+        processes = 1 if len(images) < WORTH_PROCESSES else usable_cores()
+    if processes == 1:
+        for batch in batches:
+            yield from _read_batch(batch, recogniser, symbols)
+        return
+    del recogniser  # it does not survive the fork
+    yield from _in_processes(batches, model, symbols, processes)
+
+
+def _in_processes(
+    batches: Sequence[Sequence[NamedImage]], model: bytes, symbols: str | None, processes: int
+) -> Iterator[Answer]:
+    pool = ProcessPoolExecutor(
+        processes,
+        mp_context=get_context("spawn"),  # a runtime that was used must not be forked
+        initializer=_begin_process,
+        initargs=(model, symbols),
+    )
+    try:
+        for answers in pool.map(_read_in_process, batches):
+            yield from answers
+    except BrokenProcessPool as error:
+        message = "an image killed the process that read it: read half of them to find it"
+        raise SourceError(message) from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_batch(
+    batch: Sequence[NamedImage], recogniser: Recogniser, symbols: str | None
+) -> list[Answer]:
+    return [
+        Answer(image.name, _read_file(index, image.path, recogniser, symbols))
+        for index, image in enumerate(batch)
+    ]
+
+
+def _read_file(index: int, path: Path, recogniser: Recogniser, symbols: str | None) -> Row:
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise ImageError(Reason.TOO_LARGE, f"{size} bytes, the cap is {MAX_BYTES}")
+        data = path.read_bytes()
+    except OSError as error:
+        unreadable = ImageError(Reason.DAMAGED, f"cannot be read: {error.strerror}")
+        return failure_row(index, unreadable)
+    except ImageError as error:
+        return failure_row(index, error)
+    return read_bytes(index, data, recogniser, symbols)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    def refuse(error: OSError) -> None:
+        raise SourceError(f"{error.filename}: {error.strerror}") from error
+
+    for root, folders, files in os.walk(folder, onerror=refuse):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
+                yield Path(root) / name
+
+
+_tools: tuple[Recogniser, str | None] | None = None
+
+
+def _begin_process(model: bytes, symbols: str | None) -> None:
+    global _tools
+    _tools = (Recogniser(model), symbols)
+
+
+def _read_in_process(batch: Sequence[NamedImage]) -> list[Answer]:
+    assert _tools is not None, "the pool's initialiser ran first"
+    return _read_batch(batch, *_tools)

@@ -1,0 +1,113 @@
+"""Commands of the worker: worker, classify."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from contract.settings import Settings
+
+if TYPE_CHECKING:
+    from workers.classify import Answer
+
+EXIT_SOME_FAILED = 1
+
+
+@click.group()
+def main() -> None:
+    """Read images: for a fleet, or here."""
+
+
+@main.command()
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 256),
+    help="Chunks read at once; default two a core, fewer where memory is small.",
+)
+@click.option("--name", help="Default PIFLEET_WORKER_NAME, then the host's name.")
+@click.option("--redis-url", help="Broker; default PIFLEET_REDIS_URL, then 127.0.0.1:6379.")
+@click.option("-v", "--verbose", count=True, help="Log each step.")
+@click.option("-q", "--quiet", count=True, help="Log trouble only.")
+def worker(
+    concurrency: int | None, name: str | None, redis_url: str | None, verbose: int, quiet: int
+) -> None:
+    """Read chunks of images for the fleet, until SIGTERM or Ctrl-C.
+
+    What is in hand is finished first; a second Ctrl-C stops at once, and loses nothing either.
+
+    \b
+    Example:  pifleet worker --redis-url redis://:secret@192.168.1.10:6379/0
+    """
+    from workers.run import configure_logging, run_worker
+
+    configure_logging(verbose - quiet)
+    settings = Settings.from_env(os.environ, redis_url=redis_url)
+    if name:
+        settings = replace(settings, worker_name=name)
+    sys.exit(run_worker(settings, processes=concurrency))
+
+
+@main.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
+@click.option("--symbols", help="The only symbols that may be written; default all the model's.")
+@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write name,text there.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an image.")
+def classify(
+    paths: tuple[Path, ...], model: str, symbols: str | None, csv_path: Path | None, as_json: bool
+) -> None:
+    """Read files and folders here, without any queue: name, tab, text.
+
+    Images that cannot be read have no text, and their reason on stderr; the exit code is 1 then.
+
+    \b
+    Example:  pifleet classify pictures/ --csv out.csv
+    """
+    from contract.models import load_model
+    from workers.classify import classify as read
+    from workers.classify import find_images
+
+    data = load_model(model).data
+    images = find_images(paths)
+    answers = list(_shown(read(images, data, symbols=symbols), total=len(images)))
+    _write(answers, csv_path, as_json=as_json)
+    _end_with_failures(answers)
+
+
+def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
+    """Show progress on a terminal, and nothing elsewhere."""
+    hidden = not sys.stderr.isatty()
+    with click.progressbar(answers, length=total, file=sys.stderr, hidden=hidden) as shown:
+        yield from shown
+
+
+def _write(answers: list[Answer], csv_path: Path | None, *, as_json: bool) -> None:
+    from contract.submission import write_rows
+
+    if csv_path is not None:
+        write_rows(csv_path, ([answer.name, answer.row.text or ""] for answer in answers))
+    elif as_json:
+        for answer in answers:
+            row = answer.row
+            fields = {"name": answer.name, "text": row.text, "confidence": round(row.confidence, 4)}
+            click.echo(json.dumps({**fields, "reason": row.reason}, ensure_ascii=False))
+    else:
+        for answer in answers:
+            click.echo(f"{answer.name}\t{answer.row.text or ''}")
+
+
+def _end_with_failures(answers: list[Answer]) -> None:
+    failed = [answer for answer in answers if answer.row.reason is not None]
+    for answer in failed:
+        detail = f" ({answer.row.detail})" if answer.row.detail else ""
+        click.echo(f"{answer.name}: {answer.row.reason}{detail}", err=True)
+    if failed:
+        click.echo(f"{len(failed)} of {len(answers)} images could not be read", err=True)
+        sys.exit(EXIT_SOME_FAILED)

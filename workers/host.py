@@ -1,0 +1,78 @@
+"""What the machine tells of itself: temperature, throttling, memory."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+import psutil
+
+TEMPERATURE = Path("/sys/class/thermal/thermal_zone0/temp")  # thousandths of a degree Celsius
+THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")  # hexadecimal flags
+VCGENCMD = ("vcgencmd", "get_throttled")  # says throttled=0x50000
+VCGENCMD_TIMEOUT_S = 2.0
+PROCESSES_PER_CORE = 2  # one waits for its origin while the other reads
+PROCESS_MB = 110  # measured; see docs/architecture.md
+SPARE_MB = 150  # for the parent process and the system
+
+
+def temperature_c(path: Path = TEMPERATURE) -> float | None:
+    """Give the processor's temperature; None where the machine does not tell."""
+    try:
+        return int(path.read_text()) / 1000.0
+    except (OSError, ValueError):
+        return None
+
+
+def throttled_flags(path: Path = THROTTLED) -> int | None:
+    """Give a Pi's ``get_throttled`` flags; None on other machines.
+
+    Bit 0 is under-voltage now, bit 2 throttled now, bits 16 and 18 the same since the start.
+
+    Source: https://www.raspberrypi.com/documentation/computers/os.html#get_throttled
+    """
+    try:
+        return int(path.read_text(), 16)
+    except (OSError, ValueError):
+        return _ask_vcgencmd()
+
+
+def rss_mb(pids: Iterable[int]) -> float:
+    """Add up the resident memory of processes, shared pages counted for each of them."""
+    total = 0
+    for pid in pids:
+        try:
+            total += psutil.Process(pid).memory_info().rss
+        except psutil.Error:  # replaced a moment ago
+            continue
+    return total / 1e6
+
+
+def default_processes() -> int:
+    """Say how many processes suit this machine's cores and free memory; at least one."""
+    free_mb = psutil.virtual_memory().available / 1e6
+    return processes_for(cores=usable_cores(), free_mb=free_mb)
+
+
+def processes_for(*, cores: int, free_mb: float) -> int:
+    """Take two a core, or as many as the memory bears."""
+    return max(1, min(PROCESSES_PER_CORE * cores, int((free_mb - SPARE_MB) // PROCESS_MB)))
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use: a container or taskset may give fewer."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _ask_vcgencmd() -> int | None:
+    try:
+        done = subprocess.run(
+            VCGENCMD, capture_output=True, text=True, timeout=VCGENCMD_TIMEOUT_S, check=True
+        )
+        return int(done.stdout.strip().partition("=")[2], 16)
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,59 @@
+"""The name of a worker: one a fleet, though cloned SD cards all call themselves raspberrypi."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import time
+from typing import TYPE_CHECKING
+
+from contract.errors import SettingsError
+from contract.settings import Settings
+from contract.wire import HEARTBEAT_EVERY_S, worker_key
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+NODE = "pifleet@"  # Celery wants name@host; Flower shows the whole
+NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+
+
+def choose_name(settings: Settings, redis: Redis) -> str:
+    """Take the name that was set, or the host's; add the process id where it is in use.
+
+    Two workers of one name would overwrite each other's heartbeats, and their chunks would be
+    taken for lost in turns.
+
+    Raises:
+        SettingsError: it has letters that a name must not have.
+        RedisError: Redis is away.
+    """
+    name = settings.worker_name or socket.gethostname().partition(".")[0]
+    if not NAME.fullmatch(name):
+        raise SettingsError("PIFLEET_WORKER_NAME", name, "letters, digits, dots and dashes")
+    return f"{name}-{os.getpid()}" if is_taken(name, redis) else name
+
+
+def is_taken(name: str, redis: Redis) -> bool:
+    """Say whether a living worker has this name; one that died may have left a heartbeat."""
+    left_over = redis.get(worker_key(name))
+    if left_over is None:
+        return False
+    give_up_at = time.monotonic() + 1.5 * HEARTBEAT_EVERY_S
+    while time.monotonic() < give_up_at:
+        ttl_before = redis.pttl(worker_key(name))
+        time.sleep(HEARTBEAT_EVERY_S / 8)
+        if redis.pttl(worker_key(name)) > ttl_before > 0:
+            return True  # it was renewed while we looked
+    return False
+
+
+def node_name(worker: str) -> str:
+    """Give the name under which Celery and Flower know a worker."""
+    return NODE + worker
+
+
+def worker_of(node: str) -> str:
+    """Give a worker's name from Celery's; that of a worker started by ``celery`` itself too."""
+    return node.removeprefix(NODE)

@@ -1,0 +1,38 @@
+"""What a worker has read so far, and how fast it reads now."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+
+WINDOW_S = 10.0  # a rate over less jumps with every chunk
+
+
+class Tally:
+    """Counts of one worker; written by its main thread, read by the heartbeat's."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._recent: deque[tuple[float, int]] = deque(maxlen=10_000)
+        self.images = 0
+        self.failed = 0
+        self.received_at = clock()
+
+    def note_received(self) -> None:
+        """Note that a chunk came in."""
+        self.received_at = self._clock()
+
+    def note_done(self, *, images: int, failed: int) -> None:
+        """Note that a chunk was read."""
+        self.images += images
+        self.failed += failed
+        self._recent.append((self._clock(), images))
+
+    def images_per_s(self) -> float:
+        """Give the rate over the last seconds, or since the start if that is less ago."""
+        now = self._clock()
+        span_s = min(WINDOW_S, now - self._started)
+        recent = sum(images for at, images in list(self._recent) if now - at <= WINDOW_S)
+        return recent / span_s if span_s > 0 else 0.0

@@ -1,0 +1,56 @@
+"""The one task of a worker: read a chunk."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Task
+from celery.exceptions import SoftTimeLimitExceeded
+
+from contract.errors import MessageError
+from contract.messages import ChunkTask
+from contract.settings import Settings
+from contract.wire import TASK_READ_CHUNK
+from workers import process
+from workers.naming import worker_of
+from workers.tally import Tally
+
+log = logging.getLogger(__name__)
+
+
+class ReadChunk(Task):  # type: ignore[misc]  # celery ships no types
+    """Read the images of one chunk and send their rows; see ``workers.process``."""
+
+    name = TASK_READ_CHUNK
+    Request = "workers.request:ChunkRequest"
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.tally = Tally()  # of the parent process, which sees each chunk's return value
+
+    def run(self, message: dict[str, Any]) -> dict[str, object]:
+        """Read one chunk.
+
+        Args:
+            message: a ``ChunkTask`` as JSON object.
+
+        Returns:
+            Images, failed ones, seconds: what Flower shows.
+        """
+        try:
+            task = ChunkTask.from_wire(message)
+        except MessageError as error:  # dropped: no worker could ever read it
+            log.error("message-refused task=%s error=%s", self.request.id, error)
+            return {"images": 0, "failed": 0, "outcome": f"refused: {error}"}
+        return self._handle(task, worker=worker_of(self.request.hostname))
+
+    def _handle(self, task: ChunkTask, *, worker: str) -> dict[str, object]:
+        try:
+            return process.current().handle(task, worker).to_dict()
+        except Exception as error:  # the task border: the producer must hear of it
+            log.exception("chunk-failed job=%s chunk=%d", task.job, task.chunk)
+            detail = "out of time" if isinstance(error, SoftTimeLimitExceeded) else repr(error)
+            process.open_process(self.settings)  # an exception from nowhere may have torn the loop
+            process.current().report_crash(task, worker, detail)
+            return {"images": 0, "failed": 0, "outcome": f"crashed: {detail}"}
