@@ -76,7 +76,8 @@ def test_failure_that_may_pass_waits_and_then_fails_for_good(tmp_path: Path) -> 
         chunk, _ = ledger.take(1, session=1)
         assert record(ledger, done(chunk, Row(0, None, reason=Reason.TIMEOUT))).again == 1
         ready_at = ledger.next_ready_at()
-        assert ready_at is not None and ledger.take(1, session=1) == (0, [])
+        assert ready_at is not None
+        assert ledger.take(1, session=1) == (0, [])
 
         ledger._db.execute("UPDATE image SET ready_at = 0")
         chunk, _ = ledger.take(1, session=1)

@@ -91,7 +91,7 @@ def test_index_page_cut_short_is_not_taken_for_a_shorter_list(
     monkeypatch.setattr("producer.index_page.TRIES", 2)
     page = origin.add("/list", answer=Answer(b"a.png\nb.png\n", cut_at=6))
 
-    with pytest.raises(ServiceError, match="index page .*/list"):
+    with pytest.raises(ServiceError, match=r"index page .*/list"):
         list(read_index(page))
 
 
@@ -119,7 +119,7 @@ def test_malformed_url_is_named_by_line(tmp_path: Path, line: str) -> None:
     listing = tmp_path / "urls.txt"
     listing.write_text(f"http://h/a.png\n{line}\n")
 
-    with pytest.raises(SourceError, match="line 2: .* is not an absolute"):
+    with pytest.raises(SourceError, match=r"line 2: .* is not an absolute"):
         list(open_source(str(listing)))
 
 
