@@ -17,7 +17,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
 
 
-main.add_command(cli.train)
+for command in (cli.generate, cli.train, cli.evaluate, cli.export):
+    main.add_command(command)
 
 if __name__ == "__main__":
     try:

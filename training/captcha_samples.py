@@ -34,7 +34,7 @@ class CaptchaSet:
     symbols: str = CAPTCHA_SYMBOLS
     min_length: int = 1
     max_length: int = 6
-    size: Size = Size()
+    size: Size = field(default_factory=Size)
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, before any process is started."""

@@ -7,20 +7,80 @@ from pathlib import Path
 
 import click
 
+from contract.alphabet import CAPTCHA_SYMBOLS
+
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+SHIPPED_CONFIG = Path(__file__).parent / "configs" / "captcha.yaml"
+WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes [default: cores].")
+
+
+@click.group()
+def generate() -> None:
+    """Draw a data set.
+
+    Example: pifleet generate captcha -n 1000 -o pictures --seed 1
+    """
+
+
+@generate.command("captcha")
+@click.option("-n", "n", type=click.IntRange(1), required=True, help="Pictures to draw.")
+@click.option("-o", "--out", type=FOLDER, required=True, help="A new or empty folder.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--preset", default="0.7.1", show_default=True, help="Release to draw like.")
+@click.option("--symbols", default=CAPTCHA_SYMBOLS, show_default=True)
+@click.option("--min-length", type=int, default=1, show_default=True)
+@click.option("--max-length", type=int, default=6, show_default=True)
+@click.option("--size", default="128x64", show_default=True, help="WIDTHxHEIGHT in pixels.")
+@click.option("--packed", is_flag=True, help="Grey pictures in .npy arrays, not PNG files.")
+@WORKERS
+def generate_captcha(
+    n: int,
+    out: Path,
+    seed: int,
+    preset: str,
+    symbols: str,
+    min_length: int,
+    max_length: int,
+    size: str,
+    packed: bool,
+    workers: int | None,
+) -> None:
+    """Draw pictures as a release of the captcha library does, and labels.tsv (file, text).
+
+    The same seed gives the same pictures, whatever the number of workers.
+
+    Example: pifleet generate captcha -n 192000 -o pictures --seed 1 --preset 0.3
+    """
+    from training import generate as drawing
+    from training.captcha_samples import CaptchaSet
+
+    captcha_set = CaptchaSet(
+        seed=seed,
+        presets={preset: 1.0},
+        symbols=symbols,
+        min_length=min_length,
+        max_length=max_length,
+        size=drawing.parse_size(size),
+    )
+    options = drawing.GenerateOptions(n, is_packed=packed, workers=workers or _cores())
+    drawing.generate_captcha(captcha_set, out, options)
+    click.echo(f"{out}: {n} pictures")
 
 
 @click.group()
 def train() -> None:
-    """Train a recogniser."""
+    """Train a recogniser.
+
+    Example: pifleet train captcha --out runs/captcha
+    """
 
 
 @train.command("captcha")
 @click.option("--config", type=FILE, help="YAML of the experiment [default: the shipped model's].")
 @click.option("--out", type=FOLDER, default=Path("runs/captcha"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from where the run in --out stopped.")
-@click.option("--workers", type=click.IntRange(1), help="Processes that draw [default: cores].")
+@WORKERS
 def train_captcha(config: Path | None, out: Path, resume: bool, workers: int | None) -> None:
     """Train a reader of captcha pictures.
 
@@ -31,6 +91,56 @@ def train_captcha(config: Path | None, out: Path, resume: bool, workers: int | N
     from training.config import load_config
     from training.train import train as run_training
 
-    path = config or Path(__file__).parent / "configs" / "captcha.yaml"
-    run_training(load_config(path), out, resume=resume, workers=workers or os.cpu_count() or 1)
+    config = config or SHIPPED_CONFIG
+    run_training(load_config(config), out, resume=resume, workers=workers or _cores())
     click.echo(f"{out}: trained; next: pifleet export {out} -o captcha.tflite")
+
+
+@click.command()
+@click.argument("model", type=FILE)
+@click.argument("data", type=FOLDER)
+@click.option("--symbols", help="Allow these symbols only [default: all of the model's].")
+@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+@click.option("--plot", type=FILE, help="Draw the figures into this PNG.")
+def evaluate(
+    model: Path, data: Path, symbols: str | None, as_json: bool, plot: Path | None
+) -> None:
+    """Measure MODEL on DATA, a folder with labels.tsv or a packed set.
+
+    Example: pifleet evaluate models/captcha.tflite pictures --plot figures.png
+    """
+    from rich.console import Console
+
+    from training import evaluate as evaluation
+    from training import score_report
+
+    scores = evaluation.evaluate(evaluation.read_model_file(model), data, allowed=symbols)
+    if plot is not None:
+        score_report.write_plot(scores, plot)
+    if as_json:
+        click.echo(score_report.to_json(scores))
+    else:
+        Console().print(score_report.to_table(scores))
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.option("-o", "--out", type=FILE, required=True, help="The .tflite file to write.")
+@click.option("--test", "tests", multiple=True, metavar="NAME=FOLDER", help="Measure for the card.")
+@click.option("--check-pictures", type=click.IntRange(1), default=10_000, show_default=True)
+def export(run: Path, out: Path, tests: tuple[str, ...], check_pictures: int) -> None:
+    """Turn RUN, a folder that `train` wrote, into a model file with its card.
+
+    Example: pifleet export runs/captcha -o captcha.tflite --test 0.7.1=test-0.7.1
+    """
+    from training import export as exporting
+
+    options = exporting.ExportOptions(check_pictures, exporting.parse_tests(tests))
+    card = exporting.export(run, out, options)
+    for name, value in card.metrics.items():
+        click.echo(f"{name}\t{value}")
+    click.echo(f"{out}: {out.stat().st_size} bytes; next: pifleet models verify {out}")
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1

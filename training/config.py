@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, is_dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -97,6 +98,34 @@ class TrainConfig:
     schedule: ScheduleConfig = ScheduleConfig()
 
 
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A type of field: what it accepts of YAML, and how to say so."""
+
+    words: str
+    accepts: Callable[[Any], bool]
+
+
+def _is_int(value: object) -> bool:
+    return type(value) is int  # a bool is an int to isinstance
+
+
+def _is_number(value: object) -> bool:
+    return type(value) in (int, float)
+
+
+KINDS: dict[type, Kind] = {
+    str: Kind("a text", lambda value: isinstance(value, str)),
+    int: Kind("a whole number", _is_int),
+    float: Kind("a number", _is_number),
+    tuple: Kind("a list of whole numbers", lambda v: isinstance(v, list) and all(map(_is_int, v))),
+    dict: Kind(
+        "a mapping of names to numbers",
+        lambda v: isinstance(v, dict) and all(map(_is_number, v.values())),
+    ),
+}
+
+
 def load_config(path: Path) -> TrainConfig:
     """Read a run's description.
 
@@ -123,30 +152,22 @@ def _build(kind: type[Settings], mapping: object, *, where: str) -> Settings:
     unknown = sorted(set(mapping) - set(hints))
     if unknown:
         raise SettingsError(where + str(unknown[0]), mapping[unknown[0]], "one of " + str([*hints]))
-    values = {
-        key: _value(hints[key], value, where=where + key) for key, value in mapping.items()
-    }
+    values = {key: _value(hints[key], value, where=where + key) for key, value in mapping.items()}
     return kind(**values)
 
 
 def _value(hint: Any, value: object, *, where: str) -> object:
+    """Take a YAML value as a field's type, or refuse it; an integer may stand for a float."""
     if is_dataclass(hint) and isinstance(hint, type):
         return _build(hint, value, where=where + ".")
-    if hint == tuple[int, ...] and isinstance(value, list):
-        value = tuple(value)
-        if all(type(item) is int for item in value):
-            return value
-    if hint is float and type(value) is int:
-        return float(value)
-    if getattr(hint, "__origin__", None) is Literal:
-        if value in hint.__args__:
-            return value
-        raise SettingsError(where, value, "one of " + ", ".join(hint.__args__))
-    if hint == dict[str, float] and isinstance(value, dict):
-        return {str(key): float(share) for key, share in value.items()}
-    if isinstance(hint, type) and type(value) is hint:
-        return value
-    raise SettingsError(where, value, f"a value of type {getattr(hint, '__name__', hint)}")
+    kind = get_origin(hint) or hint
+    if kind is Literal:
+        is_good, accepted = value in get_args(hint), "one of " + ", ".join(get_args(hint))
+    else:
+        is_good, accepted = KINDS[kind].accepts(value), KINDS[kind].words
+    if not is_good:
+        raise SettingsError(where, value, accepted)
+    return value if kind is Literal else kind(value)
 
 
 def _plain(value: Any) -> Any:

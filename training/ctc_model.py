@@ -26,9 +26,7 @@ class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
         """
         logits = ops.cast(ops.squeeze(y_pred, axis=1), "float32")
         ctc = keras.losses.ctc(y["labels"], logits)
-        frames = keras.losses.sparse_categorical_crossentropy(
-            y["frames"], logits, from_logits=True
-        )
+        frames = keras.losses.sparse_categorical_crossentropy(y["frames"], logits, from_logits=True)
         framewise = ops.sum(frames * y["frame_weights"], axis=1)
         share = y["frame_share"]
         return ops.mean(share * framewise + (1.0 - share) * ctc)

@@ -59,7 +59,7 @@ class Position:
 
 def save_state(run: Path, position: Position, model: Any, average: Weights) -> None:
     """Write the state in one step, so that a crash leaves the one before."""
-    arrays = {f"m{i:03d}": np.asarray(w) for i, w in enumerate(model.get_weights())}
+    arrays: dict[str, Any] = {f"m{i:03d}": np.asarray(w) for i, w in enumerate(model.get_weights())}
     arrays |= {f"o{i:03d}": _numpy(v) for i, v in enumerate(model.optimizer.variables)}
     arrays |= {f"a{i:03d}": w for i, w in enumerate(average)}
     arrays["position"] = np.frombuffer(json.dumps(asdict(position)).encode(), dtype=np.uint8)
@@ -88,10 +88,8 @@ def load_state(run: Path, model: Any) -> tuple[Position, Weights]:
 
 def save_weights(run: Path, weights: Weights) -> None:
     """Write the weights that are exported."""
-    _replace(
-        run / WEIGHTS_FILE,
-        lambda file: np.savez(file, **{f"w{i:03d}": w for i, w in enumerate(weights)}),
-    )
+    arrays: dict[str, Any] = {f"w{i:03d}": w for i, w in enumerate(weights)}
+    _replace(run / WEIGHTS_FILE, lambda file: np.savez(file, **arrays))
 
 
 def load_weights(run: Path) -> Weights:

@@ -12,11 +12,11 @@ from typing import Any
 
 from training.average import EVERY_STEPS, WeightAverage, weights_of
 from training.batches import Batches
-from training.captcha_drawer import Size
 from training.captcha_samples import CaptchaSet
 from training.config import TrainConfig, dump_config
 from training.curves import write_curves
 from training.draw_set import draw_packed
+from training.experiment import training_set_of, validation_set_of
 from training.packed_set import PackedSet, is_described_as, open_packed
 from training.progress_bar import progress_bar
 from training.provenance import provenance
@@ -25,7 +25,6 @@ from training.schedule import LONGEST_STEP_S, frame_share, learning_rate, progre
 
 log = logging.getLogger(__name__)
 
-VALIDATION_SEED_OFFSET = 1_000  # the validation pictures are another set, not a part of this one
 LOG_STEPS = 250
 
 
@@ -46,8 +45,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool, workers: int) -> Posi
     """
     run.mkdir(parents=True, exist_ok=True)
     (run / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    training_set = _ensure_set(config, run / "data" / "train", is_validation=False, workers=workers)
-    validation = _ensure_set(config, run / "data" / "val", is_validation=True, workers=workers)
+    training_set, validation = _data_sets(config, run / "data", workers=workers)
     model = _compiled_model(config)
     position, average = _start(config, run, model, resume=resume)
     _write_provenance(run)
@@ -58,24 +56,18 @@ def train(config: TrainConfig, run: Path, *, resume: bool, workers: int) -> Posi
     return position
 
 
-def set_of(config: TrainConfig, *, is_validation: bool) -> CaptchaSet:
-    """Describe the pictures of an experiment."""
+def _data_sets(config: TrainConfig, folder: Path, *, workers: int) -> tuple[PackedSet, PackedSet]:
+    """Give the pictures to train on and those to measure with."""
     data = config.data
-    return CaptchaSet(
-        seed=config.seed + (VALIDATION_SEED_OFFSET if is_validation else 0),
-        presets=data.presets,
-        symbols=data.symbols,
-        min_length=data.min_length,
-        max_length=data.max_length,
-        size=Size(data.width, data.height),
+    to_train, to_measure = training_set_of(config), validation_set_of(config)
+    return (
+        _ensure_set(to_train, folder / "train", n=data.pictures, workers=workers),
+        _ensure_set(to_measure, folder / "val", n=data.validation_pictures, workers=workers),
     )
 
 
-def _ensure_set(
-    config: TrainConfig, folder: Path, *, is_validation: bool, workers: int
-) -> PackedSet:
-    captcha_set = set_of(config, is_validation=is_validation)
-    n = config.data.validation_pictures if is_validation else config.data.pictures
+def _ensure_set(captcha_set: CaptchaSet, folder: Path, *, n: int, workers: int) -> PackedSet:
+    """Open a set, or draw it where the folder does not hold it yet."""
     if not is_described_as(folder, {**asdict(captcha_set), "n": n}):
         folder.mkdir(parents=True, exist_ok=True)
         with progress_bar(f"drawing {folder.name}", n) as advance:
@@ -192,9 +184,7 @@ def _close_epoch(
     loss = position.loss_sum / max(1, position.loss_steps)
     epoch = Epoch(len(position.epochs) + 1, loss, match, position.elapsed_s)
     log.info("epoch=%d loss=%.4f exact_match=%.4f elapsed_s=%.0f", *asdict(epoch).values())
-    position = replace(
-        position, loss_sum=0.0, loss_steps=0, epochs=[*position.epochs, epoch]
-    )
+    position = replace(position, loss_sum=0.0, loss_steps=0, epochs=[*position.epochs, epoch])
     save_weights(run, average.weights)
     save_state(run, _with_updates(position, average), model, average.weights)
     write_curves(run, position.epochs)

@@ -1,0 +1,125 @@
+"""Turn a finished run into a model file: convert, check, measure, add the card."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+
+from contract.card import ModelCard, append_card
+from contract.errors import OutputError
+from training.captcha_samples import CaptchaSet, draw_sample
+from training.config import TrainConfig, load_config
+from training.conversion_check import Checked, CheckSet, convert_and_check
+from training.evaluate import evaluate
+from training.experiment import check_set_of, training_set_of
+from training.export_card import GoldenFiles, draw_golden, make_card
+
+log = logging.getLogger(__name__)
+
+CALIBRATION_PICTURES = 512
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What an export measures.
+
+    Attributes:
+        check_pictures: read in float and in int8, to see what quantising costs.
+        tests: name to data set; each is measured with the finished model, for its card.
+    """
+
+    check_pictures: int = 10_000
+    tests: Mapping[str, Path] = field(default_factory=dict)
+
+
+def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
+    """Write the model of a run to ``out``.
+
+    Returns:
+        The card that the file carries.
+
+    Raises:
+        UserError: the run or a test set cannot be used.
+        ModelError: the converted model reads otherwise than the network.
+        OutputError: the file cannot be written.
+    """
+    config = load_config(run / "config.yaml")
+    if not out.absolute().parent.is_dir():
+        raise OutputError(f"{out} cannot be written: its folder does not exist")
+    check_set = check_set_of(config)
+    checked = _convert(run, config, _draw(check_set, options.check_pictures))
+    golden = draw_golden(check_set, checked.golden)
+    card = make_card(run, config, checked, golden)
+    card = _measured(card, checked.int8, golden, options.tests)
+    _write(out, append_card(checked.int8, card, golden.files))
+    return card
+
+
+def _draw(captcha_set: CaptchaSet, n: int) -> CheckSet:
+    samples = [draw_sample(captcha_set, index) for index in range(n)]
+    images = np.stack([np.asarray(sample.drawn.image.convert("L")) for sample in samples])
+    return CheckSet(images, tuple(sample.text for sample in samples))
+
+
+def _convert(run: Path, config: TrainConfig, check: CheckSet) -> Checked:
+    """Convert in a process of its own: Keras takes one backend a process."""
+    representative = _draw(training_set_of(config), CALIBRATION_PICTURES).images
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        checked = pool.submit(convert_and_check, run, config, representative, check).result()
+    log.info(
+        "converted run=%s exact_match_float=%.4f exact_match_int8=%.4f logits_difference=%.2g",
+        run,
+        checked.exact_match_float,
+        checked.exact_match_int8,
+        checked.logits_difference,
+    )
+    return checked
+
+
+def _measured(
+    card: ModelCard, int8: bytes, golden: GoldenFiles, tests: Mapping[str, Path]
+) -> ModelCard:
+    """Read each test set with the model as it will be shipped, and write that on the card."""
+    model = append_card(int8, card, golden.files)
+    metrics = dict(card.metrics)
+    for name, data in tests.items():
+        scores = evaluate(model, data)
+        metrics[f"exact_match_{name}"] = round(scores.exact_match, 5)
+        metrics[f"character_accuracy_{name}"] = round(scores.character_accuracy, 5)
+        log.info("measured test=%s n=%d exact_match=%.4f", name, scores.n, scores.exact_match)
+    return replace(card, metrics=metrics)
+
+
+def _write(out: Path, model: bytes) -> None:
+    partial = out.with_name(out.name + ".partial")
+    try:
+        partial.write_bytes(model)
+        os.replace(partial, out)
+    except OSError as error:
+        raise OutputError(f"{out} cannot be written: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def parse_tests(values: Iterable[str]) -> dict[str, Path]:
+    """Read ``NAME=FOLDER`` options.
+
+    Raises:
+        SettingsError: one is of another form.
+    """
+    from contract.errors import SettingsError
+
+    tests = {}
+    for value in values:
+        name, equals, folder = value.partition("=")
+        if not (name and equals and folder):
+            raise SettingsError("--test", value, "NAME=FOLDER")
+        tests[name] = Path(folder)
+    return tests

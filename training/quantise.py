@@ -1,0 +1,54 @@
+"""From a trained Keras network to an int8 TFLite flatbuffer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.batches import to_pixels
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The same network twice: float32 in and out, and uint8 in with int8 logits out."""
+
+    float32: bytes
+    int8: bytes
+
+
+def convert(network: Any, representative: NDArray[np.uint8]) -> Converted:
+    """Convert a network, for one image at its own width; the runtime can resize both.
+
+    Args:
+        network: as ``build_network`` gives it, in float32, on the TensorFlow backend.
+        representative: (n, h, w) grey pictures of the training distribution.
+    """
+    import tensorflow as tf
+
+    _, height, width, channels = network.inputs[0].shape
+    signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name="pixels")]
+    serve = tf.function(lambda pixels: network(pixels, training=False), input_signature=signature)
+    concrete = [serve.get_concrete_function()]
+    plain = tf.lite.TFLiteConverter.from_concrete_functions(concrete, network).convert()
+    small = tf.lite.TFLiteConverter.from_concrete_functions(concrete, network)
+    small.optimizations = [tf.lite.Optimize.DEFAULT]
+    small.representative_dataset = lambda: _calibration(representative)
+    small.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+    small.inference_input_type = tf.uint8
+    small.inference_output_type = tf.int8
+    return Converted(float32=plain, int8=small.convert())
+
+
+def _calibration(representative: NDArray[np.uint8]) -> Iterator[list[NDArray[np.float32]]]:
+    """Give the pictures one by one, with a black and a white pixel in the first.
+
+    These fix the input at scale 1/255 and zero point 255, so that a uint8 picture is taken as is.
+    """
+    pixels = to_pixels(representative)
+    pixels[0, 0, 0, 0], pixels[0, 0, 1, 0] = -1.0, 0.0
+    for picture in pixels:
+        yield [picture[None]]
