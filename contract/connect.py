@@ -70,7 +70,8 @@ def redis_errors(redis_url: str) -> Iterator[None]:
 def sentence(redis_url: str, error: Exception) -> str:
     """Say in one line which Redis failed, how, and what to do."""
     advice = "start one with `pifleet up`, or set PIFLEET_REDIS_URL"
-    if "AUTH" in str(error).upper() or "WRONGPASS" in str(error) or "NOPERM" in str(error):
+    said = str(error).upper()  # redis-py drops the WRONGPASS and keeps the sentence
+    if any(word in said for word in ("AUTH", "PASSWORD", "WRONGPASS", "NOPERM")):
         advice = "check the user and password in PIFLEET_REDIS_URL"
     return f"Redis at {masked(redis_url)}: {error} ({advice})"
 
