@@ -81,7 +81,7 @@ def free_port(bind: str = "127.0.0.1") -> int:
     return _bind(bind, 0)
 
 
-def check_free(bind: str, port: int) -> None:
+def check_free(bind: str, port: int, *, name: str = "--redis-port") -> None:
     """Make sure that a port can be listened on.
 
     By bind() and not by calling it: a foreign server may accept, and never answer.
@@ -93,7 +93,7 @@ def check_free(bind: str, port: int) -> None:
         _bind(bind, port)
     except OSError as error:
         accepted = f"a port that can be listened on ({error.strerror})"
-        raise SettingsError("--redis-port", port, accepted) from error
+        raise SettingsError(name, port, accepted) from error
 
 
 def _bind(bind: str, port: int) -> int:
