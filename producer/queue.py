@@ -88,8 +88,8 @@ class ResultStream:
         """Read what came after the position, waiting a while for the first entry.
 
         Returns:
-            The answers, and the position after them, which is not taken before ``trim``. An
-            entry that cannot be understood is passed over with a warning.
+            The answers, and the position after them, which the caller takes once they are in the
+            ledger. An entry that cannot be understood is passed over with a warning.
         """
         block = wait_ms if wait_ms > 0 else None
         found = self._client.xread({self._key: self.position}, count=READ_AT_ONCE, block=block)
@@ -97,11 +97,9 @@ class ResultStream:
         results = [result for _, fields in entries if (result := _parse(fields)) is not None]
         return results, entries[-1][0].decode() if entries else self.position
 
-    def trim(self, position: str) -> None:
-        """Take a position, and drop what came before it: the ledger has it by now."""
-        if position != self.position:
-            self.position = position
-            self._client.xtrim(self._key, minid=position, approximate=False)
+    def trim(self) -> None:
+        """Drop what came before the position: the ledger has it by now."""
+        self._client.xtrim(self._key, minid=self.position, approximate=False)
 
     def delete(self) -> None:
         """End the job in Redis; chunks of it that are still about are skipped by workers."""

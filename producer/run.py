@@ -19,7 +19,7 @@ from contract.messages import ChunkResult, ChunkTask, Item, Outcome
 from contract.reasons import Reason
 from producer.fleet import Fleet, look
 from producer.ledger import Change, Counts, JobSpec, Ledger
-from producer.queue import ChunkSender, ResultStream, push_model
+from producer.queue import READ_AT_ONCE, ChunkSender, ResultStream, push_model
 from producer.reconcile import Cause, Reconciler
 
 if TYPE_CHECKING:
@@ -145,6 +145,7 @@ class JobRun:
             self._looked_at = time.monotonic()
         self._collect()
         if is_look_due:
+            self._stream.trim()
             self._reconcile()
         self._fill_window()
         self._wait_ms = WAIT_MS  # nothing more can be sent before something comes back
@@ -167,10 +168,10 @@ class JobRun:
             forgiven = self._older if self._options.is_served else set()
             if position != self._stream.position:
                 self._apply(self._ledger.record(done, position=position, forgive=forgiven))
-                self._stream.trim(position)  # only now: the rows are in the ledger
+                self._stream.position = position  # only now: the rows are in the ledger
             for result in results:
                 self._note(result)
-            if not results:
+            if len(results) < READ_AT_ONCE:
                 return
             wait_ms = 0
 
