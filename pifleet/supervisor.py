@@ -30,11 +30,12 @@ class FleetOptions:
     """The local fleet.
 
     Attributes:
-        count: worker processes, one picture at a time each.
+        count: ``pifleet worker`` processes.
         redis_url: the broker.
         env: the environment to add to; ``os.environ`` but for tests.
         folder: where each worker's log goes.
         cache_dir: where the workers keep models; None leaves it to the environment.
+        concurrency: chunks that each of them reads at once.
     """
 
     count: int
@@ -42,6 +43,7 @@ class FleetOptions:
     env: Mapping[str, str]
     folder: Path
     cache_dir: Path | None = None
+    concurrency: int = 1
 
 
 @dataclass(slots=True)
@@ -102,7 +104,8 @@ class LocalFleet:
         return LocalWorker(name, path, self._spawn(name, path), time.monotonic())
 
     def _spawn(self, name: str, path: Path) -> Child:
-        command = [sys.executable, "-m", "pifleet", "worker", "--concurrency", "1"]
+        command = [sys.executable, "-m", "pifleet", "worker"]
+        command += ["--concurrency", str(self._options.concurrency)]
         return start_child(command, env=worker_env(self._options, name), log=path)
 
     def _schedule(self, worker: LocalWorker, now: float) -> None:
