@@ -91,8 +91,9 @@ def train_captcha(config: Path | None, out: Path, resume: bool, workers: int | N
     from training.config import load_config
     from training.train import train as run_training
 
-    config = config or SHIPPED_CONFIG
-    run_training(load_config(config), out, resume=resume, workers=workers or _cores())
+    command = f"pifleet train captcha --config {config}" if config else "pifleet train captcha"
+    settings = load_config(config or SHIPPED_CONFIG)
+    run_training(settings, out, command=command, resume=resume, workers=workers or _cores())
     click.echo(f"{out}: trained; next: pifleet export {out} -o captcha.tflite")
 
 

@@ -148,7 +148,9 @@ def dump_config(config: TrainConfig) -> str:
 def _build(kind: type[Settings], mapping: object, *, where: str) -> Settings:
     hints = get_type_hints(kind)
     if not isinstance(mapping, dict):
-        raise SettingsError(where or "the file", mapping, "a mapping of " + ", ".join(hints))
+        raise SettingsError(
+            where.rstrip(".") or "the file", mapping, "a mapping of " + ", ".join(hints)
+        )
     unknown = sorted(set(mapping) - set(hints))
     if unknown:
         raise SettingsError(where + str(unknown[0]), mapping[unknown[0]], "one of " + str([*hints]))

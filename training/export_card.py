@@ -24,7 +24,7 @@ class GoldenFiles:
 
 
 def draw_golden(check_set: CaptchaSet, indices: tuple[int, ...]) -> GoldenFiles:
-    """Draw check pictures again as files: of several lengths, the longest first."""
+    """Draw check pictures again as files: of several lengths."""
     samples = [draw_sample(check_set, index) for index in indices]
     samples.sort(key=lambda sample: -len(sample.text))
     chosen = samples[:: max(1, len(samples) // GOLDEN_PICTURES)][:GOLDEN_PICTURES]

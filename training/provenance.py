@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import platform
 import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "Pillow", "captcha", "pifleet")
 
 
-def provenance() -> dict[str, str]:
+def provenance(command: str) -> dict[str, str]:
     """Collect what is needed to repeat this run."""
     found = {f"version_{name.lower()}": v for name in PACKAGES if (v := _version(name))}
     return {
-        "command": " ".join(["pifleet", *sys.argv[1:]]),
+        "command": command,
         "commit": git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {platform.system()}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -29,18 +30,28 @@ def convert(network: Any, representative: NDArray[np.uint8]) -> Converted:
     """
     import tensorflow as tf
 
+    with TemporaryDirectory() as folder:
+        _save(network, folder)
+        plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        small = tf.lite.TFLiteConverter.from_saved_model(folder)
+        small.optimizations = [tf.lite.Optimize.DEFAULT]
+        small.representative_dataset = lambda: _calibration(representative)
+        small.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        small.inference_input_type = tf.uint8
+        small.inference_output_type = tf.int8
+        return Converted(float32=plain, int8=small.convert())
+
+
+def _save(network: Any, folder: str) -> None:
+    """Write a SavedModel for one image: with an open batch the graph would compute its shapes."""
+    import tensorflow as tf
+
     _, height, width, channels = network.inputs[0].shape
     signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name="pixels")]
-    serve = tf.function(lambda pixels: network(pixels, training=False), input_signature=signature)
-    concrete = [serve.get_concrete_function()]
-    plain = tf.lite.TFLiteConverter.from_concrete_functions(concrete, network).convert()
-    small = tf.lite.TFLiteConverter.from_concrete_functions(concrete, network)
-    small.optimizations = [tf.lite.Optimize.DEFAULT]
-    small.representative_dataset = lambda: _calibration(representative)
-    small.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
-    small.inference_input_type = tf.uint8
-    small.inference_output_type = tf.int8
-    return Converted(float32=plain, int8=small.convert())
+    module = tf.Module()
+    module.weights = [weight.value for weight in network.weights]
+    module.serve = tf.function(lambda x: network(x, training=False), input_signature=signature)
+    tf.saved_model.save(module, folder, signatures=module.serve)
 
 
 def _calibration(representative: NDArray[np.uint8]) -> Iterator[list[NDArray[np.float32]]]:

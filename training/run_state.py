@@ -60,7 +60,7 @@ class Position:
 def save_state(run: Path, position: Position, model: Any, average: Weights) -> None:
     """Write the state in one step, so that a crash leaves the one before."""
     arrays: dict[str, Any] = {f"m{i:03d}": np.asarray(w) for i, w in enumerate(model.get_weights())}
-    arrays |= {f"o{i:03d}": _numpy(v) for i, v in enumerate(model.optimizer.variables)}
+    arrays |= {f"o{i:03d}": np.asarray(v.numpy()) for i, v in enumerate(model.optimizer.variables)}
     arrays |= {f"a{i:03d}": w for i, w in enumerate(average)}
     arrays["position"] = np.frombuffer(json.dumps(asdict(position)).encode(), dtype=np.uint8)
     _replace(run / STATE_FILE, lambda file: np.savez(file, **arrays))
@@ -108,12 +108,6 @@ def load_weights(run: Path) -> Weights:
 
 def _run_of(state: dict[str, NDArray[Any]], letter: str) -> list[NDArray[Any]]:
     return [state[key] for key in sorted(state) if key[0] == letter and key[1:].isdigit()]
-
-
-def _numpy(variable: Any) -> NDArray[Any]:
-    import keras
-
-    return np.asarray(keras.ops.convert_to_numpy(variable.value))
 
 
 def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:

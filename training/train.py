@@ -28,12 +28,13 @@ log = logging.getLogger(__name__)
 LOG_STEPS = 250
 
 
-def train(config: TrainConfig, run: Path, *, resume: bool, workers: int) -> Position:
+def train(config: TrainConfig, run: Path, *, command: str, resume: bool, workers: int) -> Position:
     """Run an experiment to its end, or on from where it stopped.
 
     Args:
         config: the experiment.
         run: its folder; made if need be. The pictures are drawn into ``run/data``.
+        command: that repeats it; written down beside the weights.
         resume: go on from the state in ``run``.
         workers: processes that draw.
 
@@ -48,7 +49,7 @@ def train(config: TrainConfig, run: Path, *, resume: bool, workers: int) -> Posi
     training_set, validation = _data_sets(config, run / "data", workers=workers)
     model = _compiled_model(config)
     position, average = _start(config, run, model, resume=resume)
-    _write_provenance(run)
+    _write_provenance(run, command)
     batches = _batches(config, training_set)
     while not _is_done(config, position, batches):
         position = _run_epoch(config, run, position, model=model, average=average, batches=batches)
@@ -191,6 +192,6 @@ def _close_epoch(
     return position
 
 
-def _write_provenance(run: Path) -> None:
-    text = json.dumps(provenance(), indent=1) + "\n"
+def _write_provenance(run: Path, command: str) -> None:
+    text = json.dumps(provenance(command), indent=1) + "\n"
     (run / "provenance.json").write_text(text, encoding="utf-8")

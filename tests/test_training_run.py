@@ -1,0 +1,189 @@
+"""A whole tiny run: draw, train, stop, resume, export, and read through the workers' own code."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.card import InputSpec, read_card, read_golden
+from contract.errors import ModelError, OutputError, SettingsError, UserError
+from contract.images import open_image, to_tensor
+from contract.runtime import Recogniser, verify_golden
+from training.captcha_samples import draw_sample
+from training.config import (
+    DataConfig,
+    NetworkConfig,
+    ScheduleConfig,
+    TrainConfig,
+    load_config,
+)
+from training.conversion_check import Checked, refuse_loss
+from training.draw_set import draw_files
+from training.evaluate import evaluate
+from training.experiment import check_set_of
+from training.export import ExportOptions, export, parse_tests
+from training.run_state import Position, load_weights
+
+TINY = TrainConfig(
+    name="tiny-captcha",
+    seed=3,
+    data=DataConfig(pictures=512, validation_pictures=32, symbols="A1", min_length=1, max_length=2),
+    network=NetworkConfig(channels=(4, 4, 8, 8, 8, 8, 16), context_layers=1),
+    schedule=ScheduleConfig(
+        epochs=10, batch=32, learning_rate=1e-2, frame_share=0.3, checkpoint_steps=40
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the tiny reader once for all tests of this module."""
+    folder = tmp_path_factory.mktemp("run")
+    trained(TINY, folder, resume=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Export it once, measured on a test set."""
+    folder = tmp_path_factory.mktemp("test-set")
+    check_set = replace(check_set_of(TINY), seed=77)
+    draw_files(check_set, folder, n=40, workers=1, progress=lambda _: None)
+    out = run / "tiny.tflite"
+    export(run, out, ExportOptions(check_pictures=100, tests={"apart": folder}))
+    return out.read_bytes()
+
+
+def trained(config: TrainConfig, folder: Path, *, resume: bool) -> Position:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from training.train import train
+
+    return train(config, folder, command="test", resume=resume, workers=1)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_learns_and_leaves_all_that_is_needed_to_repeat_it(run: Path) -> None:
+    curves = json.loads((run / "curves.json").read_text())
+
+    assert [epoch["epoch"] for epoch in curves] == list(range(1, 11))
+    assert curves[-1]["loss"] < curves[0]["loss"] / 4
+    assert curves[-1]["exact_match"] > 0.8
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert load_config(run / "config.yaml") == TINY
+    told = json.loads((run / "provenance.json").read_text())
+    assert {"command", "commit", "version_keras", "version_captcha"} <= told.keys()
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_that_stopped_ends_as_if_it_had_not(tmp_path: Path) -> None:
+    short = replace(TINY, schedule=replace(TINY.schedule, epochs=2, checkpoint_steps=10))
+    trained(short, tmp_path / "through", resume=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("training.train.save_weights", stop)
+        with pytest.raises(KeyboardInterrupt):
+            trained(short, tmp_path / "stopped", resume=False)
+
+    position = trained(short, tmp_path / "stopped", resume=True)
+
+    assert position.step == 32
+    through, resumed = (load_weights(tmp_path / name) for name in ("through", "stopped"))
+    for a, b in zip(through, resumed, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt  # at the end of the first epoch, 6 steps after the last checkpoint
+
+
+@pytest.mark.model
+def test_nothing_to_resume_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be resumed"):
+        trained(replace(TINY, data=replace(TINY.data, pictures=32)), tmp_path, resume=True)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_the_exported_model_reads_as_the_network_did(model: bytes) -> None:
+    card = read_card(model)
+
+    assert card.metrics["exact_match_own_drawing"] > 0.8
+    lost = card.metrics["exact_match_own_drawing_float"] - card.metrics["exact_match_own_drawing"]
+    assert lost <= 0.003
+    assert card.metrics["exact_match_apart"] > 0.8
+    assert card.input == InputSpec(height=64, width=128)
+    assert card.provenance["data"] == "512 pictures drawn like captcha 0.7.1 100 %"
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_the_exported_model_carries_golden_pictures_that_it_reads(model: bytes) -> None:
+    assert verify_golden(model) == 5
+    card = read_card(model)
+    image = open_image(read_golden(model, card.golden[0]))
+    assert to_tensor(image, card.input).shape == (64, 128, 1)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_the_exported_model_takes_any_width(model: bytes) -> None:
+    recogniser = Recogniser(model)
+
+    logits = [recogniser.logits(np.full((64, width, 1), 255, np.uint8)) for width in (128, 256)]
+
+    assert [one.shape for one in logits] == [(32, 3), (64, 3)]
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_model_is_measured_on_a_folder(model: bytes, tmp_path: Path) -> None:
+    draw_files(check_set_of(TINY), tmp_path, n=20, workers=1, progress=lambda _: None)
+
+    scores = evaluate(model, tmp_path)
+
+    assert scores.n == 20
+    assert scores.exact_match > 0.7
+    assert evaluate(model, tmp_path, allowed="A").exact_match < scores.exact_match
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_file_that_is_no_image_is_named(model: bytes, tmp_path: Path) -> None:
+    (tmp_path / "labels.tsv").write_text("x.png\tA\n")
+    (tmp_path / "x.png").write_text("no image")
+
+    with pytest.raises(UserError, match=r"x\.png cannot be read: not_an_image"):
+        evaluate(model, tmp_path)
+
+
+def test_a_costly_quantisation_is_refused_with_its_figures() -> None:
+    with pytest.raises(ModelError, match=r"costs 1\.00 points.*0\.9900 in float, 0\.9800 in int8"):
+        refuse_loss(Checked(b"", 0.99, 0.98, 0.0, ()))
+
+
+def test_an_export_into_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: x")
+
+    with pytest.raises(OutputError, match="folder does not exist"):
+        export(tmp_path, tmp_path / "no" / "x.tflite", ExportOptions())
+
+
+def test_test_sets_are_given_by_name() -> None:
+    assert parse_tests(["0.3=a/b"]) == {"0.3": Path("a/b")}
+    with pytest.raises(SettingsError, match="--test='x'"):
+        parse_tests(["x"])
+
+
+def test_check_pictures_are_none_of_those_trained_on() -> None:
+    first = draw_sample(check_set_of(TINY), 0)
+
+    assert (
+        first.drawn.image.tobytes()
+        != draw_sample(replace(check_set_of(TINY), seed=TINY.seed), 0).drawn.image.tobytes()
+    )
