@@ -121,4 +121,3 @@ def test_what_is_no_digest_never_becomes_a_path(
 ) -> None:
     with connect(redis_url) as redis, pytest.raises(ModelError, match="no SHA-256"):
         ModelStore(tmp_path, redis).recogniser(digest)
-

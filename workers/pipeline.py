@@ -22,7 +22,7 @@ from contract.runtime import Recogniser
 log = logging.getLogger(__name__)
 
 AT_ONCE = 32  # fetches in flight a process; see docs/architecture.md for what others gave
-DEADLINE_S = 180.0  # no fetch starts later; the last one ends before Celery's soft time limit
+DEADLINE_S = 180.0  # no fetch starts later; the last one ends before the chunk is given up
 
 Fetch = Callable[[str], Awaitable[bytes]]
 

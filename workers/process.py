@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 from redis.exceptions import RedisError
 
+from contract.app import SOFT_LIMIT_S
 from contract.connect import make_client
 from contract.errors import FleetError
 from contract.messages import ChunkResult, ChunkTask, Outcome, Row
@@ -26,8 +27,6 @@ from workers.pipeline import Reading, read_items
 from workers.store import ModelStore, NoModel
 
 log = logging.getLogger(__name__)
-
-CHUNK_LIMIT_S = 235.0  # just before Celery's soft limit, which could strike anywhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +51,14 @@ class Summary:
 class WorkerProcess:
     """One process's tools, and the reading of chunks with them."""
 
-    def __init__(self, settings: Settings, limits: FetchLimits | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        limits: FetchLimits | None = None,
+        *,
+        chunk_limit_s: float = SOFT_LIMIT_S,
+    ) -> None:
+        self._chunk_limit_s = chunk_limit_s
         self._rng = random.Random()
         self._redis = make_client(settings.redis_url)
         self._store = ModelStore(settings.cache_dir, self._redis)
@@ -116,13 +122,13 @@ class WorkerProcess:
         try:
             rows = self._runner.run(self._rows(task, recogniser))
         except TimeoutError:
-            late = f"not read within {CHUNK_LIMIT_S:.0f} s"
+            late = f"not read within {self._chunk_limit_s:g} s"
             return ChunkResult(task.chunk, worker, Outcome.CRASHED, detail=late)
         return ChunkResult(task.chunk, worker, Outcome.DONE, rows)
 
     async def _rows(self, task: ChunkTask, recogniser: Recogniser) -> tuple[Row, ...]:
         how = Reading(self._fetcher.fetch, recogniser, task.symbols)
-        async with asyncio.timeout(CHUNK_LIMIT_S):
+        async with asyncio.timeout(self._chunk_limit_s):
             return await read_items(task.items, how)
 
 

@@ -60,7 +60,7 @@ class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Report a chunk that outlived its hard time limit; its process is about to be killed."""
         if not soft:
-            self._report(f"not done within {timeout:.0f} s")
+            self._report(crash_detail(TimeLimitExceeded(timeout)))
         super().on_timeout(soft, timeout)
 
     def _report(self, detail: str) -> None:
@@ -88,7 +88,9 @@ class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
 def crash_detail(error: object) -> str:
     """Say what became of the process, in one line."""
     cause = getattr(error, "exc", error)
-    if isinstance(cause, (WorkerLostError, TimeLimitExceeded, SystemExit)):
+    if isinstance(cause, TimeLimitExceeded):
+        return f"not done within {cause.args[0]:g} s"
+    if isinstance(cause, (WorkerLostError, SystemExit)):
         return f"its process died: {cause}"
     return f"its process failed: {cause!r}"
 

@@ -6,7 +6,6 @@ import logging
 from typing import Any
 
 from celery import Task
-from celery.exceptions import SoftTimeLimitExceeded
 
 from contract.errors import MessageError
 from contract.messages import ChunkTask
@@ -50,7 +49,6 @@ class ReadChunk(Task):  # type: ignore[misc]  # celery ships no types
             return process.current().handle(task, worker).to_dict()
         except Exception as error:  # the task border: the producer must hear of it
             log.exception("chunk-failed job=%s chunk=%d", task.job, task.chunk)
-            detail = "out of time" if isinstance(error, SoftTimeLimitExceeded) else repr(error)
             process.open_process(self.settings)  # an exception from nowhere may have torn the loop
-            process.current().report_crash(task, worker, detail)
-            return {"images": 0, "failed": 0, "outcome": f"crashed: {detail}"}
+            process.current().report_crash(task, worker, repr(error))
+            return {"images": 0, "failed": 0, "outcome": f"crashed: {error!r}"}
