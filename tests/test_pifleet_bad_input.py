@@ -1,4 +1,4 @@
-"""Bad input gets one line that names the thing and what to do, an exit code, and leaves no trace."""
+"""Bad input gets one line naming the thing and what to do, an exit code, and leaves no trace."""
 
 from __future__ import annotations
 
