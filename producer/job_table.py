@@ -11,7 +11,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from producer.registry import KnownJob
-from producer.status import duration
+from producer.words import duration
 
 
 def jobs_table(jobs: Sequence[KnownJob]) -> RenderableType:

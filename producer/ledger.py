@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import importlib.resources
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from enum import IntEnum
 from functools import cached_property
@@ -25,7 +24,7 @@ from typing import Self
 from contract.errors import LedgerError, OutputError, SourceError
 from contract.messages import ChunkResult, Item, Row
 from contract.reasons import PASSING, Reason
-from producer.lock import take_lock
+from producer.lock import drop_lock, take_lock
 from producer.sources import SourceImage
 
 INSERT_BATCH = 10_000
@@ -151,7 +150,10 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Close the file and let another producer have it."""
+        """Close the file and let another producer have it; only the one file stays."""
+        if self._lock is not None:
+            with suppress(sqlite3.OperationalError):  # somebody looks at it just now
+                self._db.execute("PRAGMA journal_mode = DELETE")
         self._db.close()
         self._release()
 
@@ -438,7 +440,7 @@ class Ledger:
 
     def _release(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            drop_lock(self.path, self._lock)
             self._lock = None
 
 

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 
 from producer.run import Progress
+from producer.words import counted
 
 log = logging.getLogger(__name__)
 
@@ -88,5 +89,4 @@ def describe(progress: Progress, *, rate: float, elapsed_s: float) -> str:
     if not progress.fleet.workers and elapsed_s > HINT_AFTER_S:
         return "[yellow]no worker is there, start one: pifleet worker"
     failed = f" · [red]{progress.counts.failed} failed[/]" if progress.counts.failed else ""
-    workers = len(progress.fleet.workers)
-    return f"{rate:,.0f}/s · {workers} worker{'s' * (workers != 1)}{failed}"
+    return f"{rate:,.0f}/s · {counted(len(progress.fleet.workers), 'worker')}{failed}"

@@ -11,6 +11,7 @@ from rich.table import Table
 
 from contract.messages import Heartbeat
 from producer.fleet import Fleet
+from producer.words import counted, duration
 
 THROTTLE_FLAGS = {  # Raspberry Pi documentation, vcgencmd get_throttled
     0x1: "under-voltage",
@@ -32,8 +33,8 @@ def fleet_table(fleet: Fleet) -> RenderableType:
         table.add_row(*_cells(worker))
     rate = sum(worker.images_per_s for worker in fleet.workers)
     summary = (
-        f"{len(fleet.workers)} workers, {fleet.processes} processes, {rate:,.0f} images/s,"
-        f" {fleet.waiting} chunks waiting"
+        f"{counted(len(fleet.workers), 'worker')}, {counted(fleet.processes, 'process')},"
+        f" {rate:,.0f} images/s, {counted(fleet.waiting, 'chunk')} waiting"
     )
     if not fleet.workers:
         return f"{summary}: start a worker with `pifleet worker`"
@@ -74,14 +75,3 @@ def _cells(worker: Heartbeat) -> list[str]:
         duration(time.time() - worker.started_at),
         power_words(worker.throttled),
     ]
-
-
-def duration(seconds: float) -> str:
-    """Write a time span as people say it: 42s, 5m, 3h 20m, 2d 4h."""
-    whole = max(0, int(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
-    if hours == 0:
-        return f"{minutes}m"
-    return f"{hours}h {minutes % 60}m" if days == 0 else f"{days}d {hours % 24}h"

@@ -16,7 +16,6 @@ from contract.errors import FleetError, LedgerError, OutputError, UserError
 from contract.models import ModelFile, load_model
 from contract.settings import Settings
 from producer.ledger import JobSpec, Ledger
-from producer.lock import lock_path
 from producer.progress import shown
 from producer.registry import find_output, remember
 from producer.run import JobRun, RunOptions
@@ -289,4 +288,3 @@ def _check_same(spec: JobSpec, request: Request, model: ModelFile) -> None:
 def _remove(path: Path) -> None:
     for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
         file.unlink(missing_ok=True)
-    lock_path(path).unlink(missing_ok=True)
