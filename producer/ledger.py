@@ -7,14 +7,12 @@ changes nothing.
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import asdict
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -24,6 +22,8 @@ from typing import Self
 from contract.errors import LedgerError, OutputError, SourceError
 from contract.messages import ChunkResult, Item, Row
 from contract.reasons import PASSING, Reason
+from producer.database import open_database, opening_error
+from producer.job import Change, Counts, Delivery, JobSpec, State
 from producer.lock import drop_lock, take_lock
 from producer.sources import SourceImage
 
@@ -32,85 +32,6 @@ MAX_DEATHS = 3  # a third worker that dies of an image alone is evidence enough
 SPLIT = {0: 1, 1: 8}  # after one death an eighth of a chunk, after two each image alone
 RETRY_S = 1.0  # doubled with each attempt, up to a minute
 MAX_RETRY_S = 60.0
-
-
-class State(IntEnum):
-    """Where an image stands."""
-
-    WAITING = 0
-    SENT = 1
-    READ = 2
-    FAILED = 3
-
-
-TERMINAL = (State.READ, State.FAILED)
-
-
-@dataclass(frozen=True, slots=True)
-class JobSpec:
-    """What a job was asked to do; a ledger belongs to exactly one.
-
-    Attributes:
-        job: its id.
-        source: as given at the command line.
-        model: SHA-256 of the model file.
-        model_name: as its card says.
-        symbols: those allowed; None allows all.
-        attempts: how often an image is tried whose failure may pass.
-        served: the folder that the producer serves, if the source is one.
-    """
-
-    job: str
-    source: str
-    model: str
-    model_name: str
-    symbols: str | None
-    attempts: int
-    served: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """How many images of a job stand where."""
-
-    total: int
-    read: int
-    failed: int
-    out: int
-
-    @property
-    def open(self) -> int:
-        """Images without an answer."""
-        return self.total - self.read - self.failed
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """What a write did to the counts: newly read, newly failed, to be sent again, repeated."""
-
-    read: int = 0
-    failed: int = 0
-    again: int = 0
-    repeats: int = 0
-
-    def __add__(self, other: Change) -> Change:
-        """Add up two changes."""
-        return Change(
-            read=self.read + other.read,
-            failed=self.failed + other.failed,
-            again=self.again + other.again,
-            repeats=self.repeats + other.repeats,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A chunk that is out: its number, when it was sent (Unix time), by which run, how many."""
-
-    chunk: int
-    sent_at: float
-    session: int
-    images: int
 
 
 class Ledger:
@@ -131,10 +52,10 @@ class Ledger:
         self.path = path
         self._lock = None if read_only or shared else take_lock(path)
         try:
-            self._db = _connect(path, read_only=read_only)
+            self._db = open_database(path, read_only=read_only)
         except sqlite3.DatabaseError as error:
             self._release()
-            raise _opening_error(path, error) from error
+            raise opening_error(path, error) from error
 
     def __enter__(self) -> Self:
         """Use it as a context manager: it is closed at the end."""
@@ -206,7 +127,7 @@ class Ledger:
             if not total:
                 raise SourceError(f"source {spec.source} names no image")
             self._db.execute("INSERT INTO model VALUES (?)", (model,))
-            self._put("spec", json.dumps(_fields(spec)))
+            self._put("spec", json.dumps(asdict(spec)))
             self._put("created_at", str(time.time()))
             self._put("total", str(total))
         return total
@@ -442,26 +363,3 @@ class Ledger:
         if self._lock is not None:
             drop_lock(self.path, self._lock)
             self._lock = None
-
-
-def _connect(path: Path, *, read_only: bool) -> sqlite3.Connection:
-    if read_only:
-        database = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        database.execute("SELECT 1 FROM meta LIMIT 1")
-        return database
-    database = sqlite3.connect(path, timeout=10, isolation_level=None)
-    database.execute("PRAGMA journal_mode = WAL")
-    database.execute("PRAGMA synchronous = NORMAL")  # a power cut costs resends, not rows' truth
-    database.execute("PRAGMA cache_size = -65536")  # 64 MB: the index of a million names
-    database.executescript((importlib.resources.files("producer") / "schema.sql").read_text())
-    return database
-
-
-def _opening_error(path: Path, error: sqlite3.DatabaseError) -> LedgerError | OutputError:
-    if isinstance(error, sqlite3.OperationalError):
-        return OutputError(f"ledger {path} cannot be opened: {error}")
-    return LedgerError(f"{path} is no ledger of pifleet: {error}; give another -o")
-
-
-def _fields(spec: JobSpec) -> dict[str, object]:
-    return {name: getattr(spec, name) for name in JobSpec.__dataclass_fields__}

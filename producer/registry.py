@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import LedgerError, OutputError
-from producer.ledger import Counts, JobSpec, Ledger
+from producer.job import Counts, JobSpec
+from producer.ledger import Ledger
 from producer.lock import is_in_use
 from producer.submission import ledger_path
 

@@ -18,7 +18,8 @@ from contract.errors import ModelError, ServiceError
 from contract.messages import ChunkResult, ChunkTask, Item, Outcome
 from contract.reasons import Reason
 from producer.fleet import Fleet, look
-from producer.ledger import Change, Counts, JobSpec, Ledger
+from producer.job import Change, Counts, JobSpec
+from producer.ledger import Ledger
 from producer.queue import READ_AT_ONCE, ChunkSender, ResultStream, push_model
 from producer.reconcile import Cause, Reconciler
 

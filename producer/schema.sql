@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS image (
     idx        INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,
     url        TEXT NOT NULL,
-    state      INTEGER NOT NULL DEFAULT 0,  -- producer.ledger.State
+    state      INTEGER NOT NULL DEFAULT 0,  -- producer.job.State
     chunk      INTEGER,                     -- the delivery that is out, or that answered
     ready_at   REAL NOT NULL DEFAULT 0,     -- Unix time before which it is not sent again
     attempts   INTEGER NOT NULL DEFAULT 0,  -- answers so far, failed ones that may pass included

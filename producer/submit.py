@@ -15,7 +15,8 @@ from contract.connect import connect
 from contract.errors import FleetError, LedgerError, OutputError, UserError
 from contract.models import ModelFile, load_model
 from contract.settings import Settings
-from producer.ledger import JobSpec, Ledger
+from producer.job import JobSpec
+from producer.ledger import Ledger
 from producer.progress import shown
 from producer.registry import find_output, remember
 from producer.run import JobRun, RunOptions

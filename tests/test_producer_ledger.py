@@ -9,7 +9,8 @@ import pytest
 from contract.errors import LedgerError, OutputError, SourceError
 from contract.messages import ChunkResult, Outcome, Row
 from contract.reasons import Reason
-from producer.ledger import MAX_DEATHS, Change, JobSpec, Ledger
+from producer.job import Change, JobSpec
+from producer.ledger import MAX_DEATHS, Ledger
 from producer.lock import is_in_use
 from producer.sources import SourceImage
 

@@ -1,0 +1,82 @@
+"""A job as data: what it was asked to do, and how far it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class State(IntEnum):
+    """Where an image stands."""
+
+    WAITING = 0
+    SENT = 1
+    READ = 2
+    FAILED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What a job was asked to do; a ledger belongs to exactly one.
+
+    Attributes:
+        job: its id.
+        source: as given at the command line.
+        model: SHA-256 of the model file.
+        model_name: as its card says.
+        symbols: those allowed; None allows all.
+        attempts: how often an image is tried whose failure may pass.
+        served: the folder that the producer serves, if the source is one.
+    """
+
+    job: str
+    source: str
+    model: str
+    model_name: str
+    symbols: str | None
+    attempts: int
+    served: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many images of a job stand where."""
+
+    total: int
+    read: int
+    failed: int
+    out: int
+
+    @property
+    def open(self) -> int:
+        """Images without an answer."""
+        return self.total - self.read - self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a write did to the counts: newly read, newly failed, to be sent again, repeated."""
+
+    read: int = 0
+    failed: int = 0
+    again: int = 0
+    repeats: int = 0
+
+    def __add__(self, other: Change) -> Change:
+        """Add up two changes."""
+        return Change(
+            read=self.read + other.read,
+            failed=self.failed + other.failed,
+            again=self.again + other.again,
+            repeats=self.repeats + other.repeats,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A chunk that is out: its number, when it was sent (Unix time), by which run, how many."""
+
+    chunk: int
+    sent_at: float
+    session: int
+    images: int
