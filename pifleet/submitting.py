@@ -77,9 +77,10 @@ def submit(
     with TemporaryDirectory(prefix="pifleet-submit-") as scratch:
         summary = Path(scratch) / "summary.json"
         code = _run(submission.command(), env, summary, tick)
-        if code not in (EXIT_DONE, EXIT_SOME_FAILED):
+        said = summary.read_text()
+        if code not in (EXIT_DONE, EXIT_SOME_FAILED) or not said:  # 1 is a traceback's, too
             raise _error(code)
-        return Summary.from_json(summary.read_text())
+        return Summary.from_json(said)
 
 
 def _run(
