@@ -29,7 +29,8 @@ def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
 
 def pool_children(worker: RunningWorker) -> list[psutil.Process]:
     """Give the processes that read."""
-    return psutil.Process(worker.process.pid).children()
+    children: list[psutil.Process] = psutil.Process(worker.process.pid).children()
+    return children
 
 
 def images(origin: FaultyOrigin, texts: list[str]) -> list[str]:
