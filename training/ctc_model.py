@@ -24,6 +24,7 @@ class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
 
         Both are negative log-likelihoods summed over the frames, so that neither drowns the other.
         """
+        y = {key: ops.convert_to_tensor(value) for key, value in y.items()}  # PyTorch gets arrays
         logits = ops.cast(ops.squeeze(y_pred, axis=1), "float32")
         ctc = keras.losses.ctc(y["labels"], logits)
         frames = keras.losses.sparse_categorical_crossentropy(y["frames"], logits, from_logits=True)
