@@ -18,7 +18,8 @@ from pifleet.findings import Finding, fail, ok, warn
 
 OLDEST_PYTHON = (3, 11)
 FEW_FILES = 1024  # a worker holds a socket a download, a producer one a reader
-EXTRAS = ("producer", "worker", "worker-tflite-runtime", "demo", "training", "dashboard")
+INSTEAD_OF_WORKER = "worker-tflite-runtime"
+EXTRAS = ("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "dashboard")
 
 
 def check_python() -> Finding:
@@ -34,6 +35,8 @@ def check_extras() -> Iterator[Finding]:
     for extra in EXTRAS:
         missing, found = _requirements(extra)
         subject, advice = f"extra {extra}", f"pip install 'pifleet[{extra}]'"
+        if extra == INSTEAD_OF_WORKER and missing and not _requirements("worker")[0]:
+            continue  # the better one of the two is here
         if not missing:
             yield ok(subject, ", ".join(found))
         elif found:
@@ -94,10 +97,13 @@ def check_open_files() -> Finding:
 def check_flower() -> Finding:
     """Look at Flower's version: an older one shows no worker of this Celery."""
     try:
+        version = importlib.metadata.version("flower")
         dashboard.check_flower()
+    except importlib.metadata.PackageNotFoundError:
+        return ok("flower", "not installed; only `pifleet dashboard` needs it")
     except FleetError as error:
-        return warn("flower", str(error), "only `pifleet dashboard` needs it")
-    return ok("flower", importlib.metadata.version("flower"))
+        return fail("flower", str(error), "only `pifleet dashboard` needs it")
+    return ok("flower", version)
 
 
 def check_cores() -> Finding:
