@@ -107,8 +107,13 @@ def check_flower() -> Finding:
 
 
 def check_cores() -> Finding:
-    """Say how many worker processes fit."""
-    return ok("cores", f"{os.cpu_count() or 1}: as many worker processes by default")
+    """Say how many chunks a worker would read at once here."""
+    cores = f"{os.cpu_count() or 1}"
+    try:
+        from workers.host import default_processes
+    except ImportError:
+        return ok("cores", cores)  # no worker here
+    return ok("cores", f"{cores}; `pifleet worker` reads {default_processes()} chunks at once")
 
 
 def _requirements(extra: str) -> tuple[list[str], list[str]]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pifleet.supervisor import LocalFleet
 
 USUAL_PORT = 6390  # kept from one time to the next, so that what was pasted stays right
+AT_ONCE = 2  # chunks a worker: one waits for its origin while the other is read
 TICK_S = 0.2
 REDIS_CHECK_S = 5.0
 SOMEWHERE = ("192.0.2.1", 9)  # TEST-NET-1; nothing is sent there, the route tells our address
@@ -58,7 +59,13 @@ def run_up(options: UpOptions) -> None:
     from pifleet.supervisor import FleetOptions, local_fleet
 
     with _only_one(options.folder), embedded_redis(_redis_options(options)) as url:
-        fleet_options = FleetOptions(options.workers, url, dict(os.environ), options.folder)
+        fleet_options = FleetOptions(
+            count=options.workers,
+            redis_url=url,
+            env=os.environ,
+            folder=options.folder,
+            concurrency=AT_ONCE,
+        )
         with local_fleet(fleet_options) as fleet:
             fleet.wait_ready()
             click.echo(advice(url, options))
