@@ -87,7 +87,7 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
     """
     from producer import submit as jobs
 
-    settings = _settings(options.pop("redis_url"))
+    settings = job_settings(options.pop("redis_url"))
     as_json = options.pop("as_json")
     request = jobs.Request(source=source, output=output, layout=_layout(options), **options)
     if dry_run:
@@ -97,7 +97,7 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
         text = json.dumps({"job": job}) if as_json else f"sent; next: pifleet collect {job}"
         click.echo(text)
     else:
-        _conclude(jobs.submit(request, settings), as_json=as_json)
+        conclude(jobs.submit(request, settings), as_json=as_json)
 
 
 @producer.command()
@@ -115,7 +115,7 @@ def collect(job: str, chunk: int, as_json: bool, redis_url: str | None) -> None:
     """
     from producer import submit as jobs
 
-    _conclude(jobs.collect(job, chunk, _settings(redis_url)), as_json=as_json)
+    conclude(jobs.collect(job, chunk, job_settings(redis_url)), as_json=as_json)
 
 
 @producer.command()
@@ -129,7 +129,7 @@ def jobs(as_json: bool) -> None:
     from producer.job_table import jobs_json, jobs_table
     from producer.registry import known_jobs
 
-    known = list(known_jobs(_settings(None).state_dir))
+    known = list(known_jobs(job_settings(None).state_dir))
     if as_json:
         click.echo(json.dumps(jobs_json(known), indent=1))
     else:
@@ -147,7 +147,7 @@ def cancel(job: str, redis_url: str | None) -> None:
     """
     from producer.cancel import cancel as cancel_job
 
-    click.echo(cancel_job(job, _settings(redis_url)))
+    click.echo(cancel_job(job, job_settings(redis_url)))
 
 
 @producer.command()
@@ -164,7 +164,7 @@ def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
     from producer.fleet import look
     from producer.status import fleet_json, fleet_table
 
-    settings = _settings(redis_url)
+    settings = job_settings(redis_url)
     with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
         if as_json:
             click.echo(json.dumps(fleet_json(look(client)), indent=1))
@@ -189,7 +189,8 @@ def _print(renderable: Any) -> None:
     Console().print(renderable)
 
 
-def _settings(redis_url: str | None) -> Settings:
+def job_settings(redis_url: str | None) -> Settings:
+    """Read the settings; the flag wins over the environment."""
     return Settings.from_env(os.environ, redis_url=redis_url)
 
 
@@ -203,7 +204,7 @@ def _layout(options: dict[str, Any]) -> Layout:
     )
 
 
-def _conclude(summary: Summary, *, as_json: bool) -> None:
+def conclude(summary: Summary, *, as_json: bool) -> None:
     """Print how a job ended, and exit with what that means."""
     if as_json:
         click.echo(json.dumps(summary.to_json()))

@@ -231,6 +231,20 @@ class Ledger:
                 (reason, detail),
             ).rowcount
 
+    def revive(self, reason: Reason | None = None) -> int:
+        """Let failed images wait again, with all their attempts; gives their number.
+
+        Args:
+            reason: only those that failed for it; None takes all. A cancelled job goes on.
+        """
+        with self._writing():
+            self._db.execute("DELETE FROM meta WHERE key = 'cancelled'")
+            return self._db.execute(
+                "UPDATE image SET state = 0, attempts = 0, deaths = 0, ready_at = 0, chunk = NULL"
+                " WHERE state = 3 AND (?1 IS NULL OR reason = ?1)",
+                (reason,),
+            ).rowcount
+
     # -- reading ------------------------------------------------------------------------------
 
     def counts(self) -> Counts:

@@ -230,6 +230,22 @@ def test_detached_job_is_collected_later(
     assert [(one["job"], one["state"]) for one in listed] == [(job, "done")]
 
 
+def test_failed_images_are_read_when_they_are_replayed(
+    pifleet: Pifleet, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    start_worker()
+    urls = [origin.add("/1.png", png("A1")), origin.url("/2.png")]
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    job = json.loads(finished(pifleet("submit", "urls.txt", "-o", "out.csv"), code=1))["job"]
+    dead = json.loads(finished(pifleet("dead", "list", job, "--json")))
+    assert [(image["name"], image["reason"]) for image in dead] == [("2.png", "http_status")]
+
+    origin.add("/2.png", png("B2"))
+    finished(pifleet("dead", "replay", job))
+
+    assert (tmp_path / "out.csv").read_text() == csv_of({"1.png": "A1", "2.png": "B2"})
+
+
 def test_cancelled_job_ends_with_a_row_for_every_image(
     pifleet: Pifleet, origin: FaultyOrigin, tmp_path: Path, redis_url: str
 ) -> None:

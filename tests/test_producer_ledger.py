@@ -133,6 +133,18 @@ def test_poison_is_isolated_while_its_neighbours_are_read(tmp_path: Path) -> Non
         assert [row for row in texts(ledger) if row[2]] == [["5.png", "", "poison"]]
 
 
+def test_revived_image_has_all_its_attempts_again(tmp_path: Path) -> None:
+    with make(tmp_path, 2) as ledger:
+        chunk, _ = ledger.take(2, session=1)
+        gone = Row(0, None, reason=Reason.HTTP_STATUS)
+        record(ledger, done(chunk, gone, Row(1, None, reason=Reason.EMPTY)))
+
+        assert ledger.revive(Reason.HTTP_STATUS) == 1
+
+        assert [item.index for item in ledger.take(2, session=1)[1]] == [0]
+        assert ledger.counts().failed == 1
+
+
 def test_half_a_source_leaves_an_unsealed_ledger(tmp_path: Path) -> None:
     twice = [SourceImage("a", "http://h/1"), SourceImage("b", "http://h/2")] * 2
     with Ledger(tmp_path / "a.ledger") as ledger:

@@ -1,0 +1,54 @@
+"""Commands about failed images: dead list, dead replay."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+import click
+
+from producer.cli import conclude, job_settings, redis_option
+
+
+@click.group()
+def dead() -> None:
+    """Look at the images that failed, and try them again."""
+
+
+@dead.command("list")
+@click.argument("job")
+@click.option("--reason", help="Only those that failed for it, such as timeout.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON array.")
+def list_dead(job: str, reason: str | None, as_json: bool) -> None:
+    """List a job's failed images: name, reason, detail.
+
+    \b
+    Example: pifleet dead list 7f3a9c21 --reason timeout
+    """
+    from producer.dead import count_reasons, dead_images
+
+    images = list(dead_images(job, reason, job_settings(None)))
+    if as_json:
+        click.echo(json.dumps([asdict(image) for image in images], indent=1))
+        return
+    for image in images:
+        click.echo(f"{image.name}\t{image.reason}\t{image.detail}")
+    counts = ", ".join(f"{number} {reason}" for reason, number in count_reasons(images).items())
+    click.echo(f"{counts or 'none failed'}; next: pifleet dead replay {job}", err=True)
+
+
+@dead.command()
+@click.argument("job")
+@click.option("--reason", help="Only those that failed for it, such as timeout.")
+@click.option("--chunk", default=64, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
+@redis_option
+def replay(job: str, reason: str | None, chunk: int, as_json: bool, redis_url: str | None) -> None:
+    """Try a job's failed images again, and write its submission anew.
+
+    \b
+    Example: pifleet dead replay 7f3a9c21 --reason timeout
+    """
+    from producer import dead as jobs
+
+    conclude(jobs.replay(job, reason, chunk, job_settings(redis_url)), as_json=as_json)
