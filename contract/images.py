@@ -16,6 +16,7 @@ from contract.errors import ImageError
 from contract.reasons import Reason
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")  # nothing that runs other programs
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does not
 DECODER_FAULTS = (
     OSError,
@@ -53,7 +54,8 @@ def open_image(data: bytes) -> Image.Image:
     try:
         return _decode(data)
     except UnidentifiedImageError:
-        raise ImageError(Reason.NOT_AN_IMAGE, f"starts with {data[:12]!r}") from None
+        reason = Reason.DAMAGED if data.startswith(SIGNATURES) else Reason.NOT_AN_IMAGE
+        raise ImageError(reason, f"starts with {data[:12]!r}") from None
     except Image.DecompressionBombError as error:
         raise ImageError(Reason.TOO_MANY_PIXELS, str(error)) from error
     except DECODER_FAULTS as error:
