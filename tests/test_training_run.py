@@ -61,9 +61,9 @@ def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 
 def trained(config: TrainConfig, folder: Path, *, resume: bool) -> Position:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from training.train import train
+    from training.train import RunOptions, train
 
-    return train(config, folder, command="test", resume=resume, workers=1)
+    return train(config, folder, RunOptions("test", resume, 1, report=lambda _: None))
 
 
 @pytest.mark.model
@@ -103,9 +103,17 @@ def stop(*_: object) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_is_not_overwritten(run: Path) -> None:
+    with pytest.raises(OutputError, match="go on with --resume"):
+        trained(TINY, run, resume=False)
+
+
 def test_nothing_to_resume_is_said_so(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="cannot be resumed"):
-        trained(replace(TINY, data=replace(TINY.data, pictures=32)), tmp_path, resume=True)
+        trained(TINY, tmp_path, resume=True)
+
+    assert not any(tmp_path.iterdir())
 
 
 @pytest.mark.model

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +11,14 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from contract.card import InputSpec
 from contract.errors import FleetError, OutputError, UserError
 from training import cli
 from training.captcha_drawer import Size
 from training.captcha_samples import CaptchaSet, draw_sample
 from training.draw_set import draw_files, draw_packed
 from training.generate import GenerateOptions, generate_captcha, parse_size
+from training.labelled_images import labelled_images
 from training.labels_file import read_labels, write_labels
 from training.packed_set import open_packed
 
@@ -131,3 +135,13 @@ def test_bad_options_are_one_line_and_leave_nothing(tmp_path: Path, bad: str) ->
 
 def test_a_size_is_read_as_width_by_height() -> None:
     assert parse_size("160x60") == Size(width=160, height=60)
+
+
+def test_the_script_that_uses_the_library_itself_makes_a_readable_set(tmp_path: Path) -> None:
+    script = Path(__file__).parent.parent / "benchmarks" / "draw_with_library.py"
+
+    subprocess.run([sys.executable, script, "-n", "3", "-o", tmp_path / "t"], check=True)
+
+    images = list(labelled_images(tmp_path / "t", InputSpec(height=64, width=128)))
+    assert [image.tensor.shape for image in images] == [(64, 128, 1)] * 3
+    assert [image.text for image in images] == list(read_labels(tmp_path / "t").values())

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from contract.alphabet import CAPTCHA_SYMBOLS
+
+if TYPE_CHECKING:
+    from training.run_state import Epoch
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -89,11 +93,12 @@ def train_captcha(config: Path | None, out: Path, resume: bool, workers: int | N
     Example: pifleet train captcha --config training/configs/captcha.yaml --out runs/captcha
     """
     from training.config import load_config
+    from training.train import RunOptions
     from training.train import train as run_training
 
     command = f"pifleet train captcha --config {config}" if config else "pifleet train captcha"
-    settings = load_config(config or SHIPPED_CONFIG)
-    run_training(settings, out, command=command, resume=resume, workers=workers or _cores())
+    options = RunOptions(command, resume, workers or _cores(), _report_epoch)
+    run_training(load_config(config or SHIPPED_CONFIG), out, options)
     click.echo(f"{out}: trained; next: pifleet export {out} -o captcha.tflite")
 
 
@@ -141,6 +146,12 @@ def export(run: Path, out: Path, tests: tuple[str, ...], check_pictures: int) ->
     for name, value in card.metrics.items():
         click.echo(f"{name}\t{value}")
     click.echo(f"{out}: {out.stat().st_size} bytes; next: pifleet models verify {out}")
+
+
+def _report_epoch(epoch: Epoch) -> None:
+    figures = f"loss {epoch.loss:.4f}, exact match {100 * epoch.exact_match:.2f} %"
+    minutes = epoch.elapsed_s / 60
+    click.echo(f"epoch {epoch.epoch}: {figures}, {minutes:.1f} min", err=True)
 
 
 def _cores() -> int:

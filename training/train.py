@@ -6,21 +6,21 @@ import json
 import logging
 import os
 import time
-from dataclasses import asdict, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from contract.errors import OutputError, UserError
 from training.average import EVERY_STEPS, WeightAverage, weights_of
 from training.batches import Batches
-from training.captcha_samples import CaptchaSet
 from training.config import TrainConfig, dump_config
 from training.curves import write_curves
-from training.draw_set import draw_packed
-from training.experiment import training_set_of, validation_set_of
-from training.packed_set import PackedSet, is_described_as, open_packed
+from training.packed_set import PackedSet
 from training.progress_bar import progress_bar
 from training.provenance import provenance
-from training.run_state import Epoch, Position, load_state, save_state, save_weights
+from training.run_data import data_sets
+from training.run_state import STATE_FILE, Epoch, Position, load_state, save_state, save_weights
 from training.schedule import LONGEST_STEP_S, frame_share, learning_rate, progress
 
 log = logging.getLogger(__name__)
@@ -28,52 +28,64 @@ log = logging.getLogger(__name__)
 LOG_STEPS = 250
 
 
-def train(config: TrainConfig, run: Path, *, command: str, resume: bool, workers: int) -> Position:
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a run is done; what it learns stands in its ``TrainConfig``.
+
+    Attributes:
+        command: that repeats it; written down beside the weights.
+        is_resumed: go on from the state in the run's folder.
+        workers: processes that draw.
+        report: called with the figures of each epoch.
+    """
+
+    command: str
+    is_resumed: bool
+    workers: int
+    report: Callable[[Epoch], None]
+
+
+def train(config: TrainConfig, run: Path, options: RunOptions) -> Position:
     """Run an experiment to its end, or on from where it stopped.
 
     Args:
         config: the experiment.
         run: its folder; made if need be. The pictures are drawn into ``run/data``.
-        command: that repeats it; written down beside the weights.
-        resume: go on from the state in ``run``.
-        workers: processes that draw.
+        options: the rest.
 
     Returns:
         Where the run ended, with the figures of every epoch.
 
     Raises:
         UserError: there is nothing to resume from.
+        OutputError: the folder holds a run that was not asked to be resumed.
     """
-    run.mkdir(parents=True, exist_ok=True)
-    (run / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-    training_set, validation = _data_sets(config, run / "data", workers=workers)
+    _prepare(config, run, options)
+    training_set, validation = data_sets(config, run / "data", workers=options.workers)
     model = _compiled_model(config)
-    position, average = _start(config, run, model, resume=resume)
-    _write_provenance(run, command)
+    position, average = _start(config, run, model, is_resumed=options.is_resumed)
     batches = _batches(config, training_set)
     while not _is_done(config, position, batches):
         position = _run_epoch(config, run, position, model=model, average=average, batches=batches)
         position = _close_epoch(run, position, model=model, average=average, validation=validation)
+        options.report(position.epochs[-1])
     return position
 
 
-def _data_sets(config: TrainConfig, folder: Path, *, workers: int) -> tuple[PackedSet, PackedSet]:
-    """Give the pictures to train on and those to measure with."""
-    data = config.data
-    to_train, to_measure = training_set_of(config), validation_set_of(config)
-    return (
-        _ensure_set(to_train, folder / "train", n=data.pictures, workers=workers),
-        _ensure_set(to_measure, folder / "val", n=data.validation_pictures, workers=workers),
-    )
-
-
-def _ensure_set(captcha_set: CaptchaSet, folder: Path, *, n: int, workers: int) -> PackedSet:
-    """Open a set, or draw it where the folder does not hold it yet."""
-    if not is_described_as(folder, {**asdict(captcha_set), "n": n}):
-        folder.mkdir(parents=True, exist_ok=True)
-        with progress_bar(f"drawing {folder.name}", n) as advance:
-            draw_packed(captcha_set, folder, n=n, workers=workers, progress=advance)
-    return open_packed(folder)
+def _prepare(config: TrainConfig, run: Path, options: RunOptions) -> None:
+    """Make the run's folder, and write down what repeats it."""
+    has_state = (run / STATE_FILE).exists()
+    if has_state and not options.is_resumed:
+        raise OutputError(f"{run} holds a run: go on with --resume, or give another --out")
+    if options.is_resumed and not has_state:
+        raise UserError(f"{run} cannot be resumed: it holds no {STATE_FILE}")
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / "config.yaml").write_text(dump_config(config), encoding="utf-8")
+        text = json.dumps(provenance(options.command), indent=1) + "\n"
+        (run / "provenance.json").write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{run} cannot be written: {error.strerror}") from error
 
 
 def _compiled_model(config: TrainConfig) -> Any:
@@ -97,10 +109,10 @@ def _compiled_model(config: TrainConfig) -> Any:
 
 
 def _start(
-    config: TrainConfig, run: Path, model: Any, *, resume: bool
+    config: TrainConfig, run: Path, model: Any, *, is_resumed: bool
 ) -> tuple[Position, WeightAverage]:
     momentum = config.schedule.average_momentum
-    if not resume:
+    if not is_resumed:
         return Position(), WeightAverage(weights_of(model), momentum=momentum)
     position, weights = load_state(run, model)
     log.info("resumed run=%s step=%d elapsed_s=%.0f", run, position.step, position.elapsed_s)
@@ -190,8 +202,3 @@ def _close_epoch(
     save_state(run, _with_updates(position, average), model, average.weights)
     write_curves(run, position.epochs)
     return position
-
-
-def _write_provenance(run: Path, command: str) -> None:
-    text = json.dumps(provenance(command), indent=1) + "\n"
-    (run / "provenance.json").write_text(text, encoding="utf-8")
