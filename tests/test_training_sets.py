@@ -121,7 +121,15 @@ def test_the_command_draws_what_it_is_asked_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "bad",
-    ["--preset 9", "--symbols AA", "--min-length 7", "--size 12", "--max-length 0", "--size 1x1"],
+    [
+        "--symbols A\x0b",
+        "--preset 9",
+        "--symbols AA",
+        "--min-length 7",
+        "--size 12",
+        "--max-length 0",
+        "--size 1x1",
+    ],
 )
 def test_bad_options_are_one_line_and_leave_nothing(tmp_path: Path, bad: str) -> None:
     arguments = f"captcha -n 3 -o {tmp_path / 'p'} {bad}".split()

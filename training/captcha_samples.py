@@ -15,6 +15,8 @@ from contract.errors import SettingsError
 from training.captcha_drawer import Drawn, Size, draw_captcha
 from training.captcha_presets import find_preset
 
+MOST_SYMBOLS = 255  # a packed set keeps a class in a byte
+
 
 @dataclass(frozen=True, slots=True)
 class CaptchaSet:
@@ -39,6 +41,8 @@ class CaptchaSet:
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, before any process is started."""
         Alphabet(self.symbols)
+        if not self.symbols.isprintable() or len(self.symbols) > MOST_SYMBOLS:
+            raise SettingsError("symbols", self.symbols, f"at most {MOST_SYMBOLS}, all printable")
         for name in self.presets:
             find_preset(name)
         if not self.presets or sum(self.presets.values()) <= 0:

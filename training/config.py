@@ -135,8 +135,11 @@ def load_config(path: Path) -> TrainConfig:
     """
     try:
         mapping = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise UserError(f"{path} cannot be read as YAML: {error}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())  # YAML's own message runs over many lines
+        raise UserError(f"{path} is no YAML: {reason}") from error
     return _build(TrainConfig, mapping or {}, where="")
 
 

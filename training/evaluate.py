@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from contract.errors import UserError
 from contract.runtime import Recogniser
 from training.labelled_images import count_labelled, labelled_images
 from training.progress_bar import progress_bar
@@ -35,15 +34,3 @@ def evaluate(model: bytes, data: Path, *, allowed: str | None = None) -> Scores:
             if len(truths) % BLOCK == 0:
                 advance(BLOCK)
     return score(truths, readings)
-
-
-def read_model_file(path: Path) -> bytes:
-    """Read a model's bytes.
-
-    Raises:
-        UserError: there is no such file.
-    """
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error

@@ -46,7 +46,7 @@ def parse_size(value: str) -> Size:
     Raises:
         SettingsError: it is of another form.
     """
-    found = re.fullmatch(r"(\d{1,5})x(\d{1,5})", value)
+    found = re.fullmatch(r"(\d{1,4})x(\d{1,4})", value)
     if found is None:
         raise SettingsError("--size", value, "WIDTHxHEIGHT in pixels, such as 128x64")
     return Size(int(found[1]), int(found[2]))

@@ -26,7 +26,7 @@ def read_labels(folder: Path) -> dict[str, str]:
     """
     path = folder / LABELS_FILE
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
     except OSError as error:
         raise UserError(f"{folder} holds no {LABELS_FILE} (file, tab, text a line)") from error
     texts: dict[str, str] = {}
