@@ -9,6 +9,7 @@ KEY_PREFIX = "pifleet:"  # so that a fleet may share a Redis with other programs
 QUEUE = "chunks"
 TASK_READ_CHUNK = "pifleet.read_chunk"
 
+RATE_FIELD = "next"  # of a bucket: server time at which the next request may go, seconds
 RESULTS_FIELD = "r"  # one field an entry: the JSON of one ChunkResult
 OPEN_FIELD = "open"  # first entry of a results stream; workers never create a stream
 
@@ -29,9 +30,18 @@ def model_key(digest: str) -> str:
     return f"{KEY_PREFIX}model:{digest}"
 
 
-def worker_key(worker: str) -> str:
-    """Name the key of a worker's heartbeat."""
-    return f"{KEY_PREFIX}worker:{worker}"
+def signature_key(digest: str) -> str:
+    """Name the key that holds the signature of a model, where it has one."""
+    return f"{KEY_PREFIX}signature:{digest}"
+
+
+def heartbeats_key() -> str:
+    """Name the hash of heartbeats, by worker.
+
+    One hash and not a key a worker: `HSET` refuses any other key's type, so a worker needs neither
+    `SET` nor `DEL`, with which it could overwrite or delete the queue.
+    """
+    return f"{KEY_PREFIX}heartbeats"
 
 
 def workers_key() -> str:
@@ -40,6 +50,11 @@ def workers_key() -> str:
     It saves `KEYS` and `SCAN`, which an ACL need not allow then.
     """
     return f"{KEY_PREFIX}workers"
+
+
+def rate_key(scope: str) -> str:
+    """Name a bucket that requests take turns at; the scope is ``job:JOB`` or ``host:HOST``."""
+    return f"{KEY_PREFIX}rate:{scope}"
 
 
 def queue_key() -> str:

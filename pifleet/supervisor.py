@@ -12,8 +12,8 @@ from pathlib import Path
 
 from contract.connect import connect
 from contract.errors import ServiceError
-from contract.wire import worker_key
 from pifleet.children import Child, end_child, last_line, start_child
+from producer.fleet import look
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ class LocalFleet:
         deadline = time.monotonic() + timeout_s
         with connect(self._options.redis_url) as redis:
             for worker in self.workers:
-                while not redis.exists(worker_key(worker.name)):
+                while worker.name not in {one.worker for one in look(redis).workers}:
                     if worker.child.poll() is not None or time.monotonic() > deadline:
                         said = last_line(worker.log)
                         raise ServiceError(f"worker {worker.name} did not start: {said}")

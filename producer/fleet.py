@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 from contract.errors import MessageError
 from contract.messages import Heartbeat
-from contract.wire import HEARTBEAT_TTL_S, queue_key, worker_key, workers_key
+from contract.wire import HEARTBEAT_TTL_S, heartbeats_key, queue_key, workers_key
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -58,7 +58,7 @@ def look(client: Redis) -> Fleet:
     seconds, _ = client.time()  # the server's clock, as the workers use
     since = seconds - HEARTBEAT_TTL_S
     names = cast(list[bytes], client.zrangebyscore(workers_key(), since, "+inf"))
-    texts = client.mget([worker_key(name.decode()) for name in names]) if names else []
+    texts = client.hmget(heartbeats_key(), names) if names else []
     workers = [_parse(text) for text in cast(list[bytes | None], texts) if text]
     waiting = client.llen(queue_key())
     return Fleet(workers=tuple(w for w in workers if w is not None), waiting=waiting)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, cast
 
 from contract.app import make_app
@@ -16,6 +17,7 @@ from contract.wire import (
     RESULTS_TTL_S,
     TASK_READ_CHUNK,
     model_key,
+    rate_key,
     results_key,
 )
 
@@ -26,6 +28,7 @@ log = logging.getLogger(__name__)
 
 Entry = tuple[bytes, dict[bytes, bytes]]  # id, fields
 
+HOST_BUCKET_S = 600  # longer than any turn that is still to come
 READ_AT_ONCE = 100  # entries; 6,400 rows a transaction keep both Redis and SQLite quick
 
 
@@ -63,6 +66,15 @@ def push_model(client: Redis, digest: str, data: bytes) -> None:
         client.set(key, data, ex=MODEL_TTL_S)
 
 
+def forget_limits(client: Redis, job: str, hosts: Iterable[str]) -> None:
+    """Remove a job's bucket; those of its hosts may be in use by another job, and go later."""
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.delete(rate_key(f"job:{job}"))
+        for host in hosts:
+            pipeline.expire(rate_key(f"host:{host}"), HOST_BUCKET_S)
+        pipeline.execute()
+
+
 class ResultStream:
     """The stream that one job's answers come back on.
 
@@ -77,7 +89,7 @@ class ResultStream:
 
     def open(self) -> bool:
         """Make sure that it exists; True if it had to be made, so whatever was out is lost."""
-        if self._client.exists(self._key):
+        if self._client.expire(self._key, RESULTS_TTL_S):  # by us: no worker may expire a key
             return False
         entry = cast(bytes, self._client.xadd(self._key, {OPEN_FIELD: "1"}))
         self._client.expire(self._key, RESULTS_TTL_S)

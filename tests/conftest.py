@@ -14,9 +14,9 @@ import pytest
 from contract.connect import connect
 from contract.errors import ServiceError
 from contract.messages import Heartbeat
-from contract.wire import worker_key
 from pifleet.children import Child, end_child, start_child
 from pifleet.redis_server import embedded_redis
+from producer.fleet import look
 from tests.faulty_origin import FaultyOrigin, faulty_origin
 from tests.make_tiny_model import TINY_MODEL
 
@@ -37,8 +37,7 @@ class RunningWorker:
     def heartbeat(self) -> Heartbeat | None:
         """Give what it said of itself last; None if that is too long ago."""
         with connect(self.redis_url) as redis:
-            text = redis.get(worker_key(self.name))
-        return Heartbeat.from_json(text) if isinstance(text, bytes) else None
+            return {one.worker: one for one in look(redis).workers}.get(self.name)
 
     def stop(self) -> int:
         """Ask it to finish what it has in hand and end; gives its exit code."""

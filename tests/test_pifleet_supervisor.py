@@ -11,7 +11,7 @@ import pytest
 from contract.connect import connect
 from contract.errors import ServiceError
 from contract.messages import Heartbeat
-from contract.wire import worker_key
+from contract.wire import heartbeats_key
 from pifleet.supervisor import FleetOptions, LocalFleet, local_fleet, worker_env
 from tests.conftest import wait_until
 
@@ -41,7 +41,7 @@ def test_killed_worker_is_started_again(fleet: LocalFleet, redis_url: str) -> No
 
     def is_back() -> bool:
         with connect(redis_url) as redis:
-            text = redis.get(worker_key(victim.name))
+            text = redis.hget(heartbeats_key(), victim.name)
         return isinstance(text, bytes) and Heartbeat.from_json(text).pid == victim.child.pid
 
     wait_until(is_new, what="a new process")

@@ -14,7 +14,7 @@ from contract.connect import connect
 from contract.errors import SettingsError
 from contract.messages import Heartbeat
 from contract.settings import Settings
-from contract.wire import HEARTBEAT_TTL_S, worker_key, workers_key
+from contract.wire import heartbeats_key, workers_key
 from workers.heartbeat import FORGET_S, Identity, beat, observe, sign_off
 from workers.host import processes_for, rss_mb, temperature_c, throttled_flags
 from workers.naming import choose_name, node_name, worker_of
@@ -116,13 +116,17 @@ def look(settings: Settings, name: str = "pi1") -> Heartbeat:
 
 
 @pytest.mark.redis
-def test_heartbeat_lives_shortly_and_is_listed(redis_url: str, tmp_path: Path) -> None:
+def test_heartbeat_is_listed_and_those_of_an_hour_ago_are_forgotten(
+    redis_url: str, tmp_path: Path
+) -> None:
     sent = look(Settings(cache_dir=tmp_path))
     with connect(redis_url) as redis:
         redis.zadd(workers_key(), {"long gone": 0})
+        redis.hset(heartbeats_key(), "long gone", "{}")
         beat(redis, sent)
-        assert 0 < redis.ttl(worker_key("pi1")) <= HEARTBEAT_TTL_S
-        read = Heartbeat.from_json(redis.get(worker_key("pi1")) or b"")
+        beats = redis.hgetall(heartbeats_key())
+        read = Heartbeat.from_json(beats.pop(b"pi1"))
+        assert not beats
         seconds, _ = redis.time()
         ((name, score),) = redis.zrange(workers_key(), 0, -1, withscores=True)
     assert read == sent
@@ -135,7 +139,7 @@ def test_worker_that_signs_off_is_gone_at_once(redis_url: str, tmp_path: Path) -
     with connect(redis_url) as redis:
         beat(redis, look(Settings(cache_dir=tmp_path)))
         sign_off(redis, "pi1")
-        assert not redis.exists(worker_key("pi1"), workers_key())
+        assert not redis.exists(heartbeats_key(), workers_key())
 
 
 def test_name_survives_celery() -> None:

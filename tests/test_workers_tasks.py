@@ -12,7 +12,7 @@ import pytest
 
 from contract.messages import ChunkResult, Outcome
 from contract.reasons import Reason
-from contract.wire import RESULTS_TTL_S, results_key, worker_key, workers_key
+from contract.wire import heartbeats_key, results_key, workers_key
 from tests.conftest import RunningWorker, StartWorker, wait_until
 from tests.faulty_origin import Answer, FaultyOrigin
 from tests.fleet_job import JOB, FleetJob, fleet_job
@@ -56,7 +56,6 @@ def test_chunk_is_read_answered_and_acknowledged(
     assert result.rows[7].reason is Reason.HTTP_STATUS
     assert 0 < result.took_s < 60
     job.wait_acked()
-    assert 0 < job.redis.ttl(results_key(JOB)) <= RESULTS_TTL_S
     wait_until(lambda: (beat := worker.heartbeat()) and (beat.images, beat.failed) == (64, 1))
 
 
@@ -149,7 +148,7 @@ def test_sigterm_finishes_the_chunk_in_hand(
     assert only(job.results()).rows[0].text == "A"
     assert not job.redis.hlen("pifleet:unacked")
     assert job.redis.llen("pifleet:chunks") == 1, "the waiting chunk is left for others"
-    assert not job.redis.exists(worker_key("pi1"))
+    assert not job.redis.hexists(heartbeats_key(), "pi1")
     assert job.redis.zscore(workers_key(), "pi1") is None
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from redis.exceptions import RedisError
 
 from contract.messages import ChunkResult
-from contract.wire import RESULTS_FIELD, RESULTS_TTL_S, results_key
+from contract.wire import RESULTS_FIELD, results_key
 from workers.backoff import full_jitter
 
 if TYPE_CHECKING:
@@ -36,11 +36,8 @@ def add_result(redis: Redis, job: str, result: ChunkResult) -> bool:
     Raises:
         RedisError: Redis is away, or refuses.
     """
-    key = results_key(job)
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.xadd(key, {RESULTS_FIELD: result.to_json()}, nomkstream=True)
-    pipeline.expire(key, RESULTS_TTL_S)
-    return pipeline.execute()[0] is not None
+    entry = redis.xadd(results_key(job), {RESULTS_FIELD: result.to_json()}, nomkstream=True)
+    return entry is not None
 
 
 def deliver(

@@ -14,7 +14,7 @@ from contract.errors import ServiceError
 from contract.messages import Heartbeat
 from contract.runtime import runtime_name
 from contract.settings import Settings
-from contract.wire import HEARTBEAT_TTL_S, worker_key, workers_key
+from contract.wire import heartbeats_key, workers_key
 from workers import host
 from workers.store import cached_digests
 from workers.tally import Tally
@@ -76,19 +76,20 @@ def beat(redis: Redis, heartbeat: Heartbeat) -> None:
     """
     now = _redis_time(redis)
     pipeline = redis.pipeline(transaction=False)
-    pipeline.set(worker_key(heartbeat.worker), heartbeat.to_json(), ex=HEARTBEAT_TTL_S)
+    pipeline.hset(heartbeats_key(), heartbeat.worker, heartbeat.to_json())
     pipeline.zadd(workers_key(), {heartbeat.worker: now})
-    pipeline.zremrangebyscore(workers_key(), "-inf", now - FORGET_S)
-    pipeline.execute()
+    pipeline.zrangebyscore(workers_key(), "-inf", now - FORGET_S)
+    for name in pipeline.execute()[-1]:
+        sign_off(redis, name)
 
 
-def sign_off(redis: Redis, worker: str) -> None:
+def sign_off(redis: Redis, worker: str | bytes) -> None:
     """Take a worker off the list at once, so that nobody waits for it.
 
     Raises:
         RedisError: Redis is away.
     """
-    redis.delete(worker_key(worker))
+    redis.hdel(heartbeats_key(), worker)
     redis.zrem(workers_key(), worker)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from contract.errors import SettingsError
 from contract.settings import Settings
-from contract.wire import HEARTBEAT_EVERY_S, worker_key
+from contract.wire import HEARTBEAT_EVERY_S, HEARTBEAT_TTL_S, workers_key
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -37,14 +37,14 @@ def choose_name(settings: Settings, redis: Redis) -> str:
 
 def is_taken(name: str, redis: Redis) -> bool:
     """Say whether a living worker has this name; one that died may have left a heartbeat."""
-    left_over = redis.get(worker_key(name))
-    if left_over is None:
+    seconds, _ = redis.time()
+    last = redis.zscore(workers_key(), name)
+    if last is None or last < seconds - HEARTBEAT_TTL_S:
         return False
     give_up_at = time.monotonic() + 1.5 * HEARTBEAT_EVERY_S
     while time.monotonic() < give_up_at:
-        ttl_before = redis.pttl(worker_key(name))
         time.sleep(HEARTBEAT_EVERY_S / 8)
-        if redis.pttl(worker_key(name)) > ttl_before > 0:
+        if (redis.zscore(workers_key(), name) or 0.0) > last:
             return True  # it was renewed while we looked
     return False
 
