@@ -37,6 +37,8 @@ class ChunkTask:
         model: SHA-256 of the model file.
         symbols: those the job allows; None allows all of the model's.
         items: the images.
+        rate: requests a second that the whole fleet may make for the job; None for no limit.
+        per_host: requests a second that the whole fleet may make to each host.
     """
 
     job: str
@@ -44,6 +46,8 @@ class ChunkTask:
     model: str
     symbols: str | None
     items: tuple[Item, ...]
+    rate: float | None = None
+    per_host: float | None = None
 
     def to_wire(self) -> dict[str, Any]:
         """Give the JSON object that stands in the task's arguments."""
@@ -54,6 +58,8 @@ class ChunkTask:
             "model": self.model,
             "symbols": self.symbols,
             "items": [[item.index, item.url] for item in self.items],
+            "rate": self.rate,
+            "per_host": self.per_host,
         }
 
     @classmethod
@@ -76,6 +82,8 @@ class ChunkTask:
             model=need(known, "model", str),
             symbols=need_or_none(known, "symbols", str),
             items=tuple(_item(pair) for pair in items),
+            rate=need_or_none(known, "rate", float),
+            per_host=need_or_none(known, "per_host", float),
         )
 
     def task_id(self) -> str:

@@ -28,6 +28,8 @@ class Reason(StrEnum):
     """The body ended before its announced length."""
     TOO_LARGE = "too_large"
     """More bytes than the cap allows."""
+    RATE_LIMIT = "rate_limit"
+    """Its turn under --rate or --per-host did not come in time; it is sent again."""
     EMPTY = "empty"
     """Zero bytes."""
     NOT_AN_IMAGE = "not_an_image"
@@ -51,6 +53,16 @@ class Reason(StrEnum):
 
 
 PASSING = frozenset(
-    {Reason.DNS, Reason.CONNECT, Reason.TIMEOUT, Reason.HTTP_BUSY, Reason.CUT_SHORT}
+    {
+        Reason.DNS,
+        Reason.CONNECT,
+        Reason.TIMEOUT,
+        Reason.HTTP_BUSY,
+        Reason.CUT_SHORT,
+        Reason.RATE_LIMIT,
+    }
 )
 """Reasons that may pass: another worker, a little later, may succeed."""
+
+NO_ATTEMPT = frozenset({Reason.RATE_LIMIT})
+"""Reasons that are nobody's fault: such an answer does not count as an attempt."""

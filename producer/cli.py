@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 EXIT_SOME_FAILED = 1
+POSITIVE = click.FloatRange(0.01, 100_000)
 
 
 @click.group()
@@ -68,6 +69,8 @@ def layout_options(command: Command) -> Command:
 @click.option("--index-item", help="For an index page: the address of one image, with {name}.")
 @click.option("--attempts", default=3, show_default=True, type=click.IntRange(1, 100))
 @click.option("--chunk", default=64, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--rate", type=POSITIVE, help="Requests a second for the job, by the whole fleet.")
+@click.option("--per-host", type=POSITIVE, help="Requests a second to each host, likewise.")
 @click.option("--detach", is_flag=True, help="Send all, leave, and `pifleet collect` later.")
 @click.option("--restart", is_flag=True, help="Throw away the ledger of an earlier run.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent; send nothing.")

@@ -27,6 +27,8 @@ class JobSpec:
         symbols: those allowed; None allows all.
         attempts: how often an image is tried whose failure may pass.
         served: the folder that the producer serves, if the source is one.
+        rate: requests a second that the fleet may make for the job; None for no limit.
+        per_host: requests a second that the fleet may make to each host; None for no limit.
     """
 
     job: str
@@ -36,6 +38,13 @@ class JobSpec:
     symbols: str | None
     attempts: int
     served: str | None = None
+    rate: float | None = None
+    per_host: float | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether workers have to wait for their turns."""
+        return self.rate is not None or self.per_host is not None
 
 
 @dataclass(frozen=True, slots=True)

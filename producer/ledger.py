@@ -18,10 +18,11 @@ from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+from urllib.parse import urlsplit
 
 from contract.errors import LedgerError, OutputError, SourceError
 from contract.messages import ChunkResult, Item, Row
-from contract.reasons import PASSING, Reason
+from contract.reasons import NO_ATTEMPT, PASSING, Reason
 from producer.database import open_database, opening_error
 from producer.job import Change, Counts, Delivery, JobSpec, State
 from producer.lock import drop_lock, take_lock
@@ -257,6 +258,11 @@ class Ledger:
             out=by_state.get(State.SENT, 0),
         )
 
+    def hosts(self) -> set[str]:
+        """Give the hosts that the images are on, in lower case; it reads every URL."""
+        urls = self._db.execute("SELECT url FROM image")
+        return {urlsplit(url).hostname or "" for (url,) in urls}
+
     def next_ready_at(self) -> float | None:
         """Give the Unix time at which the next waiting image may go; None if none waits."""
         row = self._db.execute("SELECT min(ready_at) FROM image WHERE state = 0").fetchone()
@@ -355,7 +361,7 @@ class Ledger:
         may_pass = row.reason in PASSING
         if found is None or (may_pass and found[1] != result.chunk):
             return Change(repeats=1)  # answered already, or a newer delivery may do better
-        done = found[0] + (not is_forgiven)
+        done = found[0] + (not is_forgiven and row.reason not in NO_ATTEMPT)
         again = may_pass and done < attempts
         self._db.execute(
             "UPDATE image SET state = ?, attempts = ?, ready_at = ?, reason = ?, detail = ?,"

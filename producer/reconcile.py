@@ -82,6 +82,8 @@ class Reconciler:
     """What is out, what was seen of it, and how long chunks take."""
 
     job: str
+    hedge: bool = True
+    """Whether idle processes may read a slow chunk again; not while all wait for their turns."""
     out: dict[int, Out] = field(default_factory=dict)
     took_s: list[float] = field(default_factory=list)
     popped: int = 0
@@ -144,7 +146,7 @@ class Reconciler:
     def _straggler(self, fleet: Fleet, now: float) -> list[Verdict]:
         """Name the slowest delivery, if it is far behind and somebody could read it meanwhile."""
         held = [(out.held_since, chunk) for chunk, out in self.out.items() if out.held_since]
-        if not held or not fleet.is_idle or not self.took_s:
+        if not (held and self.hedge and fleet.is_idle and self.took_s):
             return []
         since, chunk = min(held)
         limit = max(STRAGGLER_MIN_S, STRAGGLER_FACTOR * self.typical_s)

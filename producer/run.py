@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING
 
 from contract.connect import redis_errors
@@ -20,7 +21,7 @@ from contract.reasons import Reason
 from producer.fleet import Fleet, look
 from producer.job import Change, Counts, JobSpec
 from producer.ledger import Ledger
-from producer.queue import READ_AT_ONCE, ChunkSender, ResultStream, push_model
+from producer.queue import READ_AT_ONCE, ChunkSender, ResultStream, forget_limits, push_model
 from producer.reconcile import Cause, Reconciler
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
 MIN_CHUNK = 8  # images; below this the queue costs more than the reading
 GUIDE = 3  # the last chunks shrink, so that all processes end together
 MAX_BACKOFF_S = 10.0
+TURNS_S = 30.0  # of work under --rate or --per-host is out at once
 MAX_BAD_MODELS = 10  # in a row, without a chunk that was read
 
 CANCELLED_KEY = "cancelled"
@@ -79,10 +81,12 @@ class JobRun:
         self._sender = ChunkSender(options.redis_url)
         self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
         self._session = ledger.begin_session()
-        self._reconciler = Reconciler(self._spec.job)
+        self._reconciler = Reconciler(self._spec.job, hedge=not self._spec.is_limited)
+        self._hosts = ledger.hosts() if self._spec.per_host is not None else set()
+        self._most_out = most_out(self._spec, len(self._hosts))
         self._counts = ledger.counts()
         self._fleet = Fleet()
-        self._looked_at = -math.inf
+        self._looked_at = -inf
         self._repeats = 0
         self._resent = 0
         self._bad_models = 0
@@ -228,7 +232,11 @@ class JobRun:
             return False
         fetched = tuple(Item(item.index, self._options.url_of(item.url)) for item in items)
         spec = self._spec
-        task = ChunkTask(spec.job, chunk, spec.model, spec.symbols, fetched)
+        task = ChunkTask(
+            *(spec.job, chunk, spec.model, spec.symbols, fetched),
+            rate=spec.rate,
+            per_host=spec.per_host,
+        )
         try:
             self._sender.send(task)
         except Exception:
@@ -239,17 +247,19 @@ class JobRun:
 
     def _is_window_full(self) -> bool:
         window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
-        return len(self._reconciler.out) >= window
+        return len(self._reconciler.out) >= window or self._out >= self._most_out
 
     def _chunk_size(self) -> int:
         """Guided self-scheduling: a share of what waits, so that no process ends alone."""
-        share = math.ceil(self._waiting / (GUIDE * max(2, self._fleet.processes)))
-        return max(min(MIN_CHUNK, self._options.chunk), min(self._options.chunk, share))
+        processes = max(2, self._fleet.processes)
+        share = math.ceil(max(0, self._counts.open - self._out) / (GUIDE * processes))
+        size = max(min(MIN_CHUNK, self._options.chunk), min(self._options.chunk, share))
+        return max(1, min(size, int(self._most_out / processes))) if self._most_out < inf else size
 
     @property
-    def _waiting(self) -> int:
-        out = sum(delivery.images for delivery in self._reconciler.out.values())
-        return max(0, self._counts.open - out)
+    def _out(self) -> int:
+        """Images that are out."""
+        return sum(delivery.images for delivery in self._reconciler.out.values())
 
     # -- beginning, end and trouble -----------------------------------------------------------
 
@@ -268,6 +278,7 @@ class JobRun:
         try:
             with redis_errors(self._options.redis_url):
                 self._stream.delete()
+                forget_limits(self._client, self._spec.job, self._hosts)
         except ServiceError as error:
             log.warning("job=%s left its stream in Redis: %s", self._spec.job, error)
 
@@ -285,5 +296,14 @@ class JobRun:
             total=self._counts.total,
             read=self._counts.read + change.read,
             failed=self._counts.failed + change.failed,
-            out=sum(delivery.images for delivery in self._reconciler.out.values()),
+            out=self._out,
         )
+
+
+def most_out(spec: JobSpec, hosts: int) -> float:
+    """Give the most images that may be out at once, so that their turns come in time.
+
+    A job without limits may have any number out.
+    """
+    rates = [spec.rate or inf, spec.per_host * hosts if spec.per_host else inf]
+    return max(1.0, min(rates) * TURNS_S)

@@ -51,6 +51,8 @@ class Request:
         attempts: how often an image is tried whose failure may pass.
         chunk: the most images a task.
         layout: of the submission.
+        rate: requests a second that the whole fleet may make for the job; None for no limit.
+        per_host: requests a second that the whole fleet may make to each host.
         restart: throw away a ledger that is there already.
     """
 
@@ -62,6 +64,8 @@ class Request:
     attempts: int = 3
     chunk: int = 64
     layout: Layout = field(default_factory=Layout)
+    rate: float | None = None
+    per_host: float | None = None
     restart: bool = False
 
 
@@ -262,6 +266,8 @@ def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:
         symbols=request.symbols,
         attempts=request.attempts,
         served=str(folder.absolute()) if is_folder else None,
+        rate=request.rate,
+        per_host=request.per_host,
     )
     images: Iterator[SourceImage] = iter(open_source(request.source, index_item=request.index_item))
     total = ledger.seal(spec, images, model=model.data)

@@ -277,3 +277,17 @@ def test_ledger_of_another_job_is_not_touched(
     assert "holds job" in said
     assert "another symbols" in said
     assert "--restart" in said
+
+
+def test_limit_per_host_holds_for_all_workers_together(
+    pifleet: Pifleet, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    for name in ("pi1", "pi2"):
+        start_worker(name=name, concurrency=2)
+    expected = serve(origin, tmp_path, 60)
+
+    out = finished(pifleet("submit", "urls.txt", "-o", "out.csv", "--per-host", "15"))
+
+    assert (tmp_path / "out.csv").read_text() == expected
+    assert json.loads(out)["seconds"] >= 59 / 15  # sixty turns, and the first comes at once
+    assert (json.loads(out)["repeats"], len(origin.requests)) == (0, 60)

@@ -22,6 +22,7 @@ from contract.reasons import PASSING, Reason
 from contract.settings import Network
 from workers.backoff import full_jitter, retry_after_s
 from workers.policy import ForbiddenAddress, check_host, connector
+from workers.rate import Gate
 
 PROJECT_URL = "https://pypi.org/project/pifleet/"
 BUSY = frozenset({408, 425, 429})
@@ -71,8 +72,12 @@ class Fetcher:
         self._limits = limits
         self._rng = rng
 
-    async def fetch(self, url: str) -> bytes:
+    async def fetch(self, url: str, *, gate: Gate | None = None) -> bytes:
         """Give the body that stands at a URL.
+
+        Args:
+            url: absolute, http or https.
+            gate: awaited before each request, retries and redirects included.
 
         Raises:
             ImageError: with any reason that is not about pixels or the model.
@@ -82,7 +87,7 @@ class Fetcher:
         attempt = 0
         while True:
             try:
-                return await self._follow(place)
+                return await self._follow(place, gate)
             except Passing as failure:
                 wait_s = failure.wait_s + full_jitter(attempt, self._rng)
                 attempt += 1
@@ -90,9 +95,11 @@ class Fetcher:
                     raise
             await asyncio.sleep(wait_s)
 
-    async def _follow(self, url: URL) -> bytes:
+    async def _follow(self, url: URL, gate: Gate | None) -> bytes:
         """Make one attempt, redirects included; each hop passes the address policy anew."""
         for _ in range(self._limits.redirects + 1):
+            if gate is not None:
+                await gate(str(url.host))
             answer = await self._get(url)
             if isinstance(answer, bytes):
                 return answer

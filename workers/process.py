@@ -12,6 +12,7 @@ import random
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 from redis.exceptions import RedisError
 
@@ -24,6 +25,7 @@ from contract.settings import Settings
 from workers.answers import deliver, is_open
 from workers.fetch import Fetcher, FetchLimits, open_fetcher
 from workers.pipeline import Reading, read_items
+from workers.rate import Limits, make_gate
 from workers.store import ModelStore, NoModel
 
 log = logging.getLogger(__name__)
@@ -127,7 +129,9 @@ class WorkerProcess:
         return ChunkResult(task.chunk, worker, Outcome.DONE, rows)
 
     async def _rows(self, task: ChunkTask, recogniser: Recogniser) -> tuple[Row, ...]:
-        how = Reading(self._fetcher.fetch, recogniser, task.symbols)
+        limits = Limits(task.job, task.rate, task.per_host)
+        gate = make_gate(self._redis, limits, until=time.monotonic() + self._chunk_limit_s / 2)
+        how = Reading(partial(self._fetcher.fetch, gate=gate), recogniser, task.symbols)
         async with asyncio.timeout(self._chunk_limit_s):
             return await read_items(task.items, how)
 
