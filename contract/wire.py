@@ -10,7 +10,6 @@ QUEUE = "chunks"
 TASK_READ_CHUNK = "pifleet.read_chunk"
 
 RATE_FIELD = "next"  # of a bucket: server time at which the next request may go, seconds
-RATE_FIELD = "next"  # of a bucket: server time at which the next request may go, seconds
 RESULTS_FIELD = "r"  # one field an entry: the JSON of one ChunkResult
 OPEN_FIELD = "open"  # first entry of a results stream; workers never create a stream
 
@@ -51,11 +50,6 @@ def workers_key() -> str:
     It saves `KEYS` and `SCAN`, which an ACL need not allow then.
     """
     return f"{KEY_PREFIX}workers"
-
-
-def rate_key(scope: str) -> str:
-    """Name a bucket that requests take turns at; the scope is ``job:JOB`` or ``host:HOST``."""
-    return f"{KEY_PREFIX}rate:{scope}"
 
 
 def rate_key(scope: str) -> str:
