@@ -40,7 +40,8 @@ def worker(
 ) -> None:
     """Read chunks of images for the fleet, until SIGTERM or Ctrl-C.
 
-    What is in hand is finished first; a second Ctrl-C stops at once, and loses nothing either.
+    What is in hand is finished first; a second Ctrl-C gives it three more seconds and stops. The
+    fleet reads it elsewhere then.
 
     \b
     Example:  pifleet worker --redis-url redis://:secret@192.168.1.10:6379/0

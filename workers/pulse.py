@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 REDIS_TIMEOUT_S = 3.0  # shorter than a heartbeat's life, so that one lost answer is no death
 DEAF_EXIT_CODE = 75  # EX_TEMPFAIL: start me again
-STUCK_AFTER_S = 60.0  # a deaf worker that cannot even stop is ended the hard way
+STUCK_AFTER_S = 5.0  # closing a connection that is gone may hang for far longer
 
 
 class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
@@ -110,10 +110,11 @@ class PulseThread(threading.Thread):
             self._leave()
 
     def _leave(self) -> None:
-        """Let the main loop stop as at SIGTERM; end the process if it cannot."""
+        """Let the main loop stop as at SIGTERM; once all is read, do not wait for it long."""
         state.should_stop = DEAF_EXIT_CODE
-        if not self._stopped.wait(STUCK_AFTER_S) and not requests_in_hand():
-            os._exit(DEAF_EXIT_CODE)
+        while not self._stopped.wait(STUCK_AFTER_S):
+            if not requests_in_hand():
+                os._exit(DEAF_EXIT_CODE)
 
     def _note_redis(self, *, is_away: bool, error: Exception | None = None) -> None:
         if is_away and not self._is_away:
