@@ -1,0 +1,1 @@
+"""Faults of every kind, spread over one job, and what became of its images."""

@@ -1,0 +1,79 @@
+"""Run a job under faults of every kind, and plain Celery beside it; ``--help`` tells more."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import sys
+import tempfile
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+from benchmarks.chaos.plan import Plan
+from benchmarks.chaos.run import run_fleet
+from benchmarks.chaos.score import Score, score_table
+from pifleet.children import sigterm_as_exit
+
+PACKAGES = ("celery", "kombu", "redis")
+MANY = click.IntRange(0)
+
+
+@click.command()
+@click.option("--images", type=click.IntRange(500), default=100_000, show_default=True)
+@click.option("--seed", type=int, default=1, show_default=True)
+@click.option("--kills", type=MANY, default=200, show_default=True, help="Worker processes.")
+@click.option("--parents", type=MANY, default=20, show_default=True, help="Of those, whole ones.")
+@click.option("--stops", type=MANY, default=3, show_default=True, help="Frozen past all timeouts.")
+@click.option("--drains", type=MANY, default=5, show_default=True, help="SIGTERM.")
+@click.option("--redis-kills", type=MANY, default=5, show_default=True)
+@click.option("--wipes", type=MANY, default=3, show_default=True, help="FLUSHALL.")
+@click.option("--producer-kills", type=MANY, default=5, show_default=True)
+@click.option("--half-open", type=MANY, default=10, show_default=True, help="Silent connections.")
+@click.option("--stop-s", type=float, default=15.0, show_default=True)
+@click.option("--silent-s", type=float, default=20.0, show_default=True)
+@click.option("--workers", type=click.IntRange(2), default=3, show_default=True)
+@click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
+@click.option("--delay-ms", type=MANY, default=100, show_default=True, help="Of the origin.")
+@click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures there.")
+@click.option("--keep", type=click.Path(path_type=Path), help="Leave logs and ledger there.")
+def main(json_path: Path | None, keep: Path | None, **options: int) -> None:
+    """Run a job under faults and print what became of its images.
+
+    Exit code 1 if an image was lost, came twice, or failed.
+
+    \b
+    Example:  python -m benchmarks.chaos --images 6000 --kills 12 --half-open 1
+    """
+    logging.disable(logging.WARNING)  # the workers' logs tell it; here are only the figures
+    console = Console(stderr=True)
+    plan = Plan(**options)
+    with sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="pifleet-chaos-") as scratch:
+        folder = keep or Path(scratch)
+        folder.mkdir(exist_ok=True)
+        fleet = folder / "fleet"
+        fleet.mkdir()
+        scores = [run_fleet(plan, fleet, console.print)]
+    Console().print(score_table(scores))
+    if json_path is not None:
+        json_path.write_text(json.dumps(report(scores), indent=1) + "\n")
+    sys.exit(0 if scores[0].is_whole else 1)
+
+
+def report(scores: list[Score]) -> dict[str, object]:
+    """Put scores and circumstances into one JSON object."""
+    return {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": "python -m benchmarks.chaos " + " ".join(sys.argv[1:]),
+        "python": platform.python_version(),
+        "versions": {package: version(package) for package in PACKAGES},
+        "scores": [score.to_json() for score in scores],
+    }
+
+
+if __name__ == "__main__":
+    main()
