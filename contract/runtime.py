@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import numpy as np
@@ -60,8 +61,9 @@ def load_interpreter(model: bytes, *, only: str | None = None) -> Interpreter:
     """
     name, interpreter_class = _find_runtime(only)
     try:
-        interpreter: Interpreter = interpreter_class(model_content=model, num_threads=1)
-        interpreter.allocate_tensors()
+        with _silence():
+            interpreter: Interpreter = interpreter_class(model_content=model, num_threads=1)
+            interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise ModelError(f"{name} refuses the model: {error}") from error
     return interpreter
@@ -139,6 +141,24 @@ def verify_golden(model: bytes, *, only: str | None = None) -> int:
             wanted = f"reads {text!r} in {golden.file}, its card says {golden.text!r}"
             raise ModelError(f"model {recogniser.card.name} {wanted}: do not use it here")
     return len(recogniser.card.golden)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Keep the runtime's greeting (`INFO: Created TensorFlow Lite XNNPACK delegate`) off stderr.
+
+    It is written by C++ code that no log level reaches, once a process; people take it for an
+    error, and what is really wrong comes as an exception.
+    """
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 def _runs_of_one_width(logits: list[FloatArray]) -> list[list[FloatArray]]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import sys
+import warnings
 from typing import Any
 
 from celery import signals
-from celery.platforms import EX_OK
+from celery.platforms import EX_OK, SecurityWarning
 
 from contract.connect import connect, masked, redis_errors
 from contract.runtime import runtime_name
@@ -45,7 +46,16 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
         "worker-starts name=%s processes=%d runtime=%s redis=%s",
         *(name, processes, runtime, masked(settings.redis_url)),
     )
-    worker = make_worker_app(settings).Worker(
+    with warnings.catch_warnings():  # root is what a container has; and only JSON is accepted
+        warnings.simplefilter("ignore", SecurityWarning)
+        worker = _make_worker(settings, name=name, processes=processes)
+        worker.start()
+    log.info("worker-stopped name=%s", name)
+    return int(worker.exitcode or EX_OK)
+
+
+def _make_worker(settings: Settings, *, name: str, processes: int) -> Any:
+    return make_worker_app(settings).Worker(
         hostname=node_name(name),
         concurrency=processes,
         pool_cls="prefork",
@@ -56,9 +66,6 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
         quiet=True,
         no_color=True,
     )
-    worker.start()
-    log.info("worker-stopped name=%s", name)
-    return int(worker.exitcode or EX_OK)
 
 
 def configure_logging(loudness: int) -> None:
