@@ -122,7 +122,7 @@ def test_the_command_draws_what_it_is_asked_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        "--symbols A\x0b",
+        "--symbols A\x7f",
         "--preset 9",
         "--symbols AA",
         "--min-length 7",
