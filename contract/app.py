@@ -6,10 +6,13 @@ brings back: see docs/architecture.md.
 
 from __future__ import annotations
 
+from ssl import CERT_REQUIRED
 from typing import Any
+from urllib.parse import urlsplit
 
 from celery import Celery
 from kombu import Queue
+from kombu.transport import TRANSPORT_ALIASES
 
 from contract.wire import KEY_PREFIX, QUEUE
 
@@ -17,6 +20,11 @@ SOCKET_TIMEOUT_S = 15.0  # without it a half-open connection leaves a worker dea
 HARD_LIMIT_S = 300  # a chunk that takes this long hangs: its process is killed
 SOFT_LIMIT_S = 240  # a worker gives a chunk up itself a minute before
 
+TRANSPORTS = {  # in place of kombu's own, which need Lua
+    "redis": "contract.transport:Transport",
+    "rediss": "contract.transport:Transport",
+    "sentinel": "contract.transport:SentinelTransport",
+}
 TRANSPORT: dict[str, Any] = {
     "visibility_timeout": 4 * HARD_LIMIT_S,  # well above the longest chunk, else it runs twice
     "socket_timeout": SOCKET_TIMEOUT_S,
@@ -25,6 +33,7 @@ TRANSPORT: dict[str, Any] = {
     "health_check_interval": 25,
     "unacked_restore_interval": 30,
     "global_keyprefix": KEY_PREFIX,
+    "priority_steps": [0],  # one list; kombu looks into four for each chunk, and ACLs name them all
 }
 
 
@@ -34,8 +43,10 @@ def make_app(redis_url: str) -> Celery:
     Args:
         redis_url: ``redis://``, ``rediss://`` or ``redis+socket://`` as Celery takes it.
     """
+    TRANSPORT_ALIASES.update(TRANSPORTS)
     app = Celery("pifleet", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(
+        broker_use_ssl={"ssl_cert_reqs": CERT_REQUIRED} if is_encrypted(redis_url) else None,
         task_queues=[Queue(QUEUE)],
         task_default_queue=QUEUE,
         broker_transport_options=TRANSPORT,
@@ -55,11 +66,16 @@ def make_app(redis_url: str) -> Celery:
         worker_send_task_events=True,  # Flower lives on them
         task_send_sent_event=False,
         worker_enable_remote_control=True,
-        worker_soft_shutdown_timeout=30.0,
+        worker_soft_shutdown_timeout=3.0,  # after a second Ctrl-C; the first waits for the chunk
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # a duplicate is harmless
     )
     return app
+
+
+def is_encrypted(redis_url: str) -> bool:
+    """Tell whether the broker is spoken to by TLS; kombu would not check its certificate then."""
+    return urlsplit(redis_url).scheme == "rediss"
 
 
 def broker_url(redis_url: str) -> str:

@@ -9,11 +9,13 @@ import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from contract.errors import SettingsError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+CA_QUERY = "ssl_ca_certs"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 
 
@@ -23,6 +25,7 @@ class Settings:
 
     Attributes:
         redis_url: the broker; ``PIFLEET_REDIS_URL``. Masked in ``repr``: it may hold a password.
+            For ``rediss://``, ``PIFLEET_REDIS_CA`` names the file of a private authority.
         fetch_allow: networks that a worker may fetch from beyond the default policy;
             ``PIFLEET_FETCH_ALLOW``, CIDR forms divided by commas.
         cache_dir: where a worker keeps models; ``PIFLEET_CACHE_DIR``, default
@@ -34,6 +37,8 @@ class Settings:
         worker_name: ``PIFLEET_WORKER_NAME``, default the host's name.
         deaf_after_s: seconds after which a worker that gets none of the work that waits exits, to
             be started again; ``PIFLEET_DEAF_AFTER_S``.
+        trusted_keys: a public key, or a folder of them; a worker then refuses every model that
+            none of them has signed; ``PIFLEET_TRUSTED_KEYS``.
     """
 
     redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
@@ -43,6 +48,7 @@ class Settings:
     advertise_host: str | None = None
     worker_name: str | None = None
     deaf_after_s: float = 60.0
+    trusted_keys: Path | None = None
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, redis_url: str | None = None) -> Settings:
@@ -59,7 +65,10 @@ class Settings:
         cache = Path(env.get("XDG_CACHE_HOME") or home / ".cache") / "pifleet"
         state = Path(env.get("XDG_STATE_HOME") or home / ".local/state") / "pifleet"
         return cls(
-            redis_url=redis_url or env.get("PIFLEET_REDIS_URL") or DEFAULT_REDIS_URL,
+            redis_url=with_authority(
+                redis_url or env.get("PIFLEET_REDIS_URL") or DEFAULT_REDIS_URL,
+                env.get("PIFLEET_REDIS_CA") or None,
+            ),
             fetch_allow=parse_networks("PIFLEET_FETCH_ALLOW", env.get("PIFLEET_FETCH_ALLOW", "")),
             cache_dir=Path(env.get("PIFLEET_CACHE_DIR") or cache),
             state_dir=Path(env.get("PIFLEET_STATE_DIR") or state),
@@ -68,7 +77,36 @@ class Settings:
             deaf_after_s=parse_seconds(
                 "PIFLEET_DEAF_AFTER_S", env.get("PIFLEET_DEAF_AFTER_S") or "60"
             ),
+            trusted_keys=parse_path("PIFLEET_TRUSTED_KEYS", env.get("PIFLEET_TRUSTED_KEYS")),
         )
+
+
+def with_authority(redis_url: str, authority: str | None) -> str:
+    """Put the private authority's certificate into the URL, as redis-py and kombu both read it.
+
+    Raises:
+        SettingsError: there is no such file, or the URL does not use TLS.
+    """
+    path = parse_path("PIFLEET_REDIS_CA", authority)
+    if path is None or CA_QUERY in redis_url:
+        return redis_url
+    if not redis_url.startswith("rediss://"):
+        raise SettingsError("PIFLEET_REDIS_CA", authority, "a rediss:// PIFLEET_REDIS_URL with it")
+    return f"{redis_url}{'&' if '?' in redis_url else '?'}{CA_QUERY}={quote(str(path), safe='/')}"
+
+
+def parse_path(name: str, value: str | None) -> Path | None:
+    """Give the path of something that must exist; None where nothing is set.
+
+    Raises:
+        SettingsError: there is nothing.
+    """
+    if not value:
+        return None
+    path = Path(value).expanduser()
+    if not path.exists():
+        raise SettingsError(name, value, "the path of something that exists and can be read")
+    return path.absolute()
 
 
 def parse_networks(name: str, value: str) -> tuple[Network, ...]:
