@@ -26,6 +26,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
     "models": ("producer.models_cli:models", "List, show, push and verify models."),
+    "access": ("pifleet.access_cli:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
     "train": ("training.cli:train", "Train a recogniser."),
@@ -128,4 +129,6 @@ def exit_code(error: FleetError) -> int:
 
 def _missing(error: ModuleNotFoundError, module: str) -> click.UsageError:
     extra = EXTRAS.get(module.split(".")[0], "producer")
+    if error.name == "cryptography":
+        extra = "security"
     return click.UsageError(f"{error.name} is not installed: pip install 'pifleet[{extra}]'")
