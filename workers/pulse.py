@@ -11,7 +11,7 @@ import threading
 import time
 from typing import Any
 
-from celery import bootsteps
+from celery import bootsteps, signals
 from celery.worker import state
 from redis.exceptions import RedisError
 
@@ -40,12 +40,21 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no t
         task = worker.app.tasks[TASK_READ_CHUNK]
         self.thread = PulseThread(worker, task.settings, task.tally)
         self.thread.start()
+        signals.worker_shutdown.connect(self._goodbye, weak=False, dispatch_uid=__name__)
 
     def stop(self, worker: Any) -> None:
-        """Stop, and take the worker off the list."""
+        """Beat on: steps end in reverse order, and the pool has yet to finish what is in hand.
+
+        A worker that signed off here would be taken for dead with chunks in its hands.
+        """
+
+    def terminate(self, worker: Any) -> None:
+        """Take the worker off the list at once: nothing is finished any more."""
         self.thread.stop()
 
-    terminate = stop
+    def _goodbye(self, **_: Any) -> None:
+        """Take the worker off the list; the pool is at its end by now."""
+        self.thread.stop()
 
 
 class PulseThread(threading.Thread):
@@ -63,6 +72,7 @@ class PulseThread(threading.Thread):
         )
         self._deafness = Deafness(deaf_after_s=settings.deaf_after_s)
         self._is_away = False
+        self._leaving_at: float | None = None
 
     def run(self) -> None:
         """Beat, look, wait."""
@@ -89,13 +99,16 @@ class PulseThread(threading.Thread):
                 self._redis,
                 observe(self._who, self._settings, self._tally, in_hand=in_hand, pids=pids),
             )
-            self._look_for_deafness(len(in_hand))
             self._note_redis(is_away=False)
+            if self._leaving_at is None:
+                self._look_for_deafness(len(in_hand))
         except RedisError as error:
             self._deafness.forget()
             self._note_redis(is_away=True, error=error)
         except Exception:  # the worker reads on without a pulse, rather than not at all
             log.exception("pulse-failed worker=%s", self._who.worker)
+        if self._leaving_at is not None:
+            self._insist(self._leaving_at)
         return max(0.0, HEARTBEAT_EVERY_S - (time.monotonic() - started))
 
     def _look_for_deafness(self, in_hand: int) -> None:
@@ -107,14 +120,13 @@ class PulseThread(threading.Thread):
             received_at=self._tally.received_at,
         ):
             log.error("deaf worker=%s waiting=%d action=exit", self._who.worker, waiting)
-            self._leave()
+            state.should_stop = DEAF_EXIT_CODE  # the main loop stops as at SIGTERM
+            self._leaving_at = time.monotonic()
 
-    def _leave(self) -> None:
-        """Let the main loop stop as at SIGTERM; once all is read, do not wait for it long."""
-        state.should_stop = DEAF_EXIT_CODE
-        while not self._stopped.wait(STUCK_AFTER_S):
-            if not requests_in_hand():
-                os._exit(DEAF_EXIT_CODE)
+    def _insist(self, since: float) -> None:
+        """End the process once all is read: a main loop that is stuck cannot."""
+        if time.monotonic() - since > STUCK_AFTER_S and not requests_in_hand():
+            os._exit(DEAF_EXIT_CODE)
 
     def _note_redis(self, *, is_away: bool, error: Exception | None = None) -> None:
         if is_away and not self._is_away:
