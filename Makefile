@@ -41,7 +41,7 @@ test: .make/dev .make/tflite-runtime  ## the whole suite, on a real Redis that i
 	PIFLEET_TFLITE_RUNTIME_PYTHON="$$(cat .make/tflite-runtime)" $(BIN)/pytest
 
 bench: .make/dev  ## the fleet against one task a picture and against a script by hand
-	$(BIN)/python -m benchmarks.throughput
+	$(BIN)/python -m benchmarks.throughput --json benchmarks/results/throughput.json
 
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints

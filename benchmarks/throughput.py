@@ -229,6 +229,7 @@ def main(json_path: Path | None, **plan: object) -> None:
     result = report(chosen, measure(chosen, console))
     show(result, Console())
     if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(result, indent=1) + "\n")
     sys.exit(0)
 
