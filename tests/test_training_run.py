@@ -27,6 +27,7 @@ from training.draw_set import draw_files
 from training.evaluate import evaluate
 from training.experiment import check_set_of
 from training.export import ExportOptions, export, parse_tests
+from training.provenance import continued
 from training.run_state import Position, load_weights
 
 TINY = TrainConfig(
@@ -96,6 +97,16 @@ def test_a_run_that_stopped_ends_as_if_it_had_not(tmp_path: Path) -> None:
     through, resumed = (load_weights(tmp_path / name) for name in ("through", "stopped"))
     for a, b in zip(through, resumed, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_the_story_of_a_resumed_run_is_told_whole() -> None:
+    first = {"command": "a", "seed": "1", "commit": "x"}
+    second = {"command": "b", "seed": "1", "commit": "x"}
+
+    once = continued(first, second, step=40)
+
+    assert once == {"command": "a; from step 40: b", "seed": "1", "commit": "x"}
+    assert continued(once, second, step=50) == once
 
 
 def stop(*_: object) -> None:

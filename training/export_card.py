@@ -48,20 +48,16 @@ def make_card(run: Path, config: TrainConfig, checked: Checked, golden: GoldenFi
             "exact_match_own_drawing_float": round(checked.exact_match_float, 5),
             "exact_match_own_drawing": round(checked.exact_match_int8, 5),
         },
-        provenance=_provenance(run, config),
+        provenance=_provenance(run),
         golden=golden.entries,
     )
 
 
-def _provenance(run: Path, config: TrainConfig) -> dict[str, str]:
-    """Add to what the run wrote down: the data, and how far it came."""
-    data, epochs = config.data, _read_json(run / "curves.json")
-    mixture = ", ".join(f"{name} {100 * share:g} %" for name, share in data.presets.items())
+def _provenance(run: Path) -> dict[str, str]:
+    """Add to what the run wrote down how far it came."""
+    epochs = _read_json(run / "curves.json")
     return {
         **_read_json(run / "provenance.json"),
-        "data": f"{data.pictures} pictures drawn like captcha {mixture}",
-        "texts": f"{data.min_length} to {data.max_length} symbols, uniform",
-        "seed": str(config.seed),
         "epochs": str(epochs[-1]["epoch"]),
         "training_minutes": f"{epochs[-1]['elapsed_s'] / 60:.1f}",
     }

@@ -1,4 +1,4 @@
-"""Where a run comes from: command, commit, versions, machine."""
+"""Where a run comes from: command, data, commit, versions, machine."""
 
 from __future__ import annotations
 
@@ -7,19 +7,33 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from training.config import TrainConfig
+
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "Pillow", "captcha", "pifleet")
 
 
-def provenance(command: str) -> dict[str, str]:
+def provenance(config: TrainConfig, command: str) -> dict[str, str]:
     """Collect what is needed to repeat this run."""
     found = {f"version_{name.lower()}": v for name in PACKAGES if (v := _version(name))}
     return {
         "command": command,
+        "seed": str(config.seed),
+        **_data_of(config),
         "commit": git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {platform.system()}",
         **found,
     }
+
+
+def continued(before: dict[str, str], now: dict[str, str], *, step: int) -> dict[str, str]:
+    """Tell the whole story of a run that was resumed: what changed stands after what it was."""
+    told = {}
+    for key, value in now.items():
+        earlier = before.get(key, value)
+        is_same = earlier == value or earlier.endswith(f": {value}")
+        told[key] = earlier if is_same else f"{earlier}; from step {step}: {value}"
+    return told
 
 
 def git_commit() -> str:
@@ -31,6 +45,15 @@ def git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+def _data_of(config: TrainConfig) -> dict[str, str]:
+    data = config.data
+    mixture = ", ".join(f"{name} {100 * share:g} %" for name, share in data.presets.items())
+    return {
+        "data": f"{data.pictures} pictures drawn like captcha {mixture}",
+        "texts": f"{data.min_length} to {data.max_length} of {len(data.symbols)} symbols, uniform",
+    }
 
 
 def _version(name: str) -> str | None:

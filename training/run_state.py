@@ -81,9 +81,27 @@ def load_state(run: Path, model: Any) -> tuple[Position, Weights]:
             variable.assign(value)
     except (OSError, ValueError) as error:
         raise UserError(f"{path} cannot be resumed from: {error}") from error
-    fields = json.loads(state["position"].tobytes())
+    return _position_of(state["position"]), [w.astype(np.float32) for w in _run_of(state, "a")]
+
+
+def saved_position(run: Path) -> Position:
+    """Tell where a saved run is.
+
+    Raises:
+        UserError: there is no state, or it is damaged.
+    """
+    path = run / STATE_FILE
+    try:
+        with np.load(path) as arrays:
+            return _position_of(arrays["position"])
+    except (OSError, ValueError, KeyError) as error:
+        raise UserError(f"{path} cannot be resumed from: {error}") from error
+
+
+def _position_of(packed: NDArray[np.uint8]) -> Position:
+    fields = json.loads(packed.tobytes())
     fields["epochs"] = [Epoch(**epoch) for epoch in fields["epochs"]]
-    return Position(**fields), [w.astype(np.float32) for w in _run_of(state, "a")]
+    return Position(**fields)
 
 
 def save_weights(run: Path, weights: Weights) -> None:

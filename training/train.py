@@ -18,9 +18,17 @@ from training.config import TrainConfig, dump_config
 from training.curves import write_curves
 from training.packed_set import PackedSet
 from training.progress_bar import progress_bar
-from training.provenance import provenance
+from training.provenance import continued, provenance
 from training.run_data import data_sets
-from training.run_state import STATE_FILE, Epoch, Position, load_state, save_state, save_weights
+from training.run_state import (
+    STATE_FILE,
+    Epoch,
+    Position,
+    load_state,
+    save_state,
+    save_weights,
+    saved_position,
+)
 from training.schedule import LONGEST_STEP_S, frame_share, learning_rate, progress
 
 log = logging.getLogger(__name__)
@@ -82,10 +90,17 @@ def _prepare(config: TrainConfig, run: Path, options: RunOptions) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-        text = json.dumps(provenance(options.command), indent=1) + "\n"
-        (run / "provenance.json").write_text(text, encoding="utf-8")
+        _write_provenance(run, provenance(config, options.command))
     except OSError as error:
         raise OutputError(f"{run} cannot be written: {error.strerror}") from error
+
+
+def _write_provenance(run: Path, told: dict[str, str]) -> None:
+    path = run / "provenance.json"
+    if (run / STATE_FILE).exists():
+        before = json.loads(path.read_text("utf-8"))
+        told = continued(before, told, step=saved_position(run).step)
+    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
 def _compiled_model(config: TrainConfig) -> Any:
