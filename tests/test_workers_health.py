@@ -103,7 +103,7 @@ def test_memory_of_a_process_that_is_gone_counts_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("cores", "free_mb", "processes"),
-    [(4, 8000, 8), (4, 500, 3), (4, 100, 1), (1, 4000, 2)],
+    [(4, 8000, 12), (4, 400, 5), (4, 100, 1), (1, 4000, 3)],
     ids=["Pi 5", "Pi Zero 2", "nearly full", "one core"],
 )
 def test_processes_suit_cores_and_memory(cores: int, free_mb: float, processes: int) -> None:

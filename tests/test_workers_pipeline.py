@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from contract.reasons import Reason
 from contract.runtime import Recogniser
 from tests.stripes import png, some_text
 from workers.pipeline import Fetch, Reading, read_bytes, read_items
+from workers.window import Window
 
 
 @pytest.fixture(scope="module")
@@ -31,8 +33,8 @@ async def fetch_text(url: str) -> bytes:
     return png(url)
 
 
-def read(fetch: Fetch, urls: Sequence[str], how: Recogniser, **options: float) -> list[Row]:
-    reading = Reading(fetch, how, None, **options)  # type: ignore[arg-type]  # a test's shorthand
+def read(fetch: Fetch, urls: Sequence[str], how: Recogniser, **options: Any) -> list[Row]:
+    reading = Reading(fetch, how, None, **options)
     return list(asyncio.run(read_items([Item(i, url) for i, url in enumerate(urls)], reading)))
 
 
@@ -55,8 +57,32 @@ def test_no_more_is_in_flight_than_allowed(recogniser: Recogniser) -> None:
         in_flight -= 1
         return png(url)
 
-    read(fetch, ["A"] * 50, recogniser, at_once=7)
+    rows = read(fetch, ["A"] * 50, recogniser, window=Window(first=3, most=7))
+    assert [row.text for row in rows] == ["A"] * 50
     assert most == 7
+
+
+def test_fewer_are_in_flight_while_the_origin_fails(recogniser: Recogniser) -> None:
+    window = Window(first=4, most=64)
+    in_flight: list[int] = []
+    running = 0
+
+    async def fetch(url: str) -> bytes:
+        nonlocal running
+        running += 1
+        in_flight.append(running)
+        await asyncio.sleep(0.001)
+        running -= 1
+        if url == "down":
+            raise ImageError(Reason.HTTP_BUSY, "status 503")
+        return png(url)
+
+    rows = read(fetch, ["A"] * 80 + ["down"] * 200, recogniser, window=window)
+    assert [row.reason for row in rows] == [None] * 80 + [Reason.HTTP_BUSY] * 200
+    assert max(in_flight[:4]) == 4
+    assert max(in_flight) > 32
+    assert max(in_flight[-20:]) == 4
+    assert window.size == 4
 
 
 def test_image_is_read_while_others_are_on_their_way(recogniser: Recogniser) -> None:

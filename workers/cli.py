@@ -29,7 +29,7 @@ def main() -> None:
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
-    help="Chunks read at once; default two a core, fewer where memory is small.",
+    help="Chunks read at once; default three a core, fewer where memory is small.",
 )
 @click.option("--name", help="Default PIFLEET_WORKER_NAME, then the host's name.")
 @click.option("--redis-url", help="Broker; default PIFLEET_REDIS_URL, then 127.0.0.1:6379.")

@@ -11,17 +11,17 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from contract.errors import ImageError
 from contract.images import open_image, to_tensor
 from contract.messages import Item, Row
-from contract.reasons import Reason
+from contract.reasons import PASSING, Reason
 from contract.runtime import Recogniser
+from workers.window import Window
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 32  # fetches in flight a process; see docs/architecture.md for what others gave
 DEADLINE_S = 180.0  # no fetch starts later; the last one ends before the chunk is given up
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -35,25 +35,23 @@ class Reading:
         fetch: gives the bytes behind a URL, or raises ``ImageError``.
         recogniser: the job's model.
         symbols: those the job allows; None allows all.
-        at_once: fetches in flight.
+        window: how many fetches may be in flight, and learns from how they end.
         deadline_s: seconds after which no more fetch starts.
     """
 
     fetch: Fetch
     recogniser: Recogniser
     symbols: str | None
-    at_once: int = AT_ONCE
+    window: Window = field(default_factory=Window)
     deadline_s: float = DEADLINE_S
 
 
 async def read_items(items: Sequence[Item], how: Reading) -> tuple[Row, ...]:
     """Give a row for every image, in the order of the items, whatever happens to each."""
     rows: dict[int, Row] = {}
-    waiting = iter(items)
-    stop_at = time.monotonic() + how.deadline_s
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(how.at_once, len(items))):
-            group.create_task(_drain(waiting, how, rows, stop_at=stop_at))
+        crew = _Crew(group, iter(items), how, rows)
+        crew.hire()
     return tuple(rows[item.index] for item in items)
 
 
@@ -86,12 +84,43 @@ def failure_row(index: int, error: ImageError) -> Row:
     return Row(index=index, text=None, reason=error.reason, detail=error.detail)
 
 
-async def _drain(
-    waiting: Iterator[Item], how: Reading, rows: dict[int, Row], *, stop_at: float
-) -> None:
-    """Take images from the shared iterator until none is left."""
-    for item in waiting:
-        rows[item.index] = await _read_item(item, how, stop_at=stop_at)
+class _Crew:
+    """Coroutines that share the images of a chunk, as many as the window allows."""
+
+    def __init__(
+        self,
+        group: asyncio.TaskGroup,
+        waiting: Iterator[Item],
+        how: Reading,
+        rows: dict[int, Row],
+    ) -> None:
+        self._group = group
+        self._waiting = waiting
+        self._how = how
+        self._rows = rows
+        self._stop_at = time.monotonic() + how.deadline_s
+        self._working = 0
+
+    def hire(self) -> None:
+        """Fill the window; an image waits for each new coroutine, or none is made."""
+        while self._working < self._how.window.size:
+            item = next(self._waiting, None)
+            if item is None:
+                return
+            self._working += 1
+            self._group.create_task(self._work(item))
+
+    async def _work(self, item: Item | None) -> None:
+        """Read images until none is left, or the window has shrunk."""
+        while item is not None:
+            row = await _read_item(item, self._how, stop_at=self._stop_at)
+            self._rows[item.index] = row
+            self._how.window.note(succeeded=row.reason not in PASSING)
+            if self._working > self._how.window.size:
+                break
+            self.hire()
+            item = next(self._waiting, None)
+        self._working -= 1
 
 
 async def _read_item(item: Item, how: Reading, *, stop_at: float) -> Row:

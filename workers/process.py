@@ -27,6 +27,7 @@ from workers.fetch import Fetcher, FetchLimits, open_fetcher
 from workers.pipeline import Reading, read_items
 from workers.rate import Limits, make_gate
 from workers.store import ModelStore, NoModel
+from workers.window import Window
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +65,7 @@ class WorkerProcess:
         self._rng = random.Random()
         self._redis = make_client(settings.redis_url)
         self._store = ModelStore(settings.cache_dir, self._redis)
+        self._window = Window()
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
         limits = limits or FetchLimits()
@@ -131,7 +133,9 @@ class WorkerProcess:
     async def _rows(self, task: ChunkTask, recogniser: Recogniser) -> tuple[Row, ...]:
         limits = Limits(task.job, task.rate, task.per_host)
         gate = make_gate(self._redis, limits, until=time.monotonic() + self._chunk_limit_s / 2)
-        how = Reading(partial(self._fetcher.fetch, gate=gate), recogniser, task.symbols)
+        how = Reading(
+            partial(self._fetcher.fetch, gate=gate), recogniser, task.symbols, self._window
+        )
         async with asyncio.timeout(self._chunk_limit_s):
             return await read_items(task.items, how)
 
