@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from functools import cached_property
@@ -29,8 +29,12 @@ from producer.lock import drop_lock, take_lock
 from producer.sources import SourceImage
 
 INSERT_BATCH = 10_000
-MAX_DEATHS = 3  # a third worker that dies of an image alone is evidence enough
-SPLIT = {0: 1, 1: 8}  # after one death an eighth of a chunk, after two each image alone
+# How suspect an image is: 0 not at all, 1 one of a chunk whose worker died, ALONE one of a part of
+# it or seen in the act. Beyond that only its own deaths count: a process is killed for many
+# reasons, and an innocent image must never be taken for the cause.
+ALONE = 2
+MAX_DEATHS = 4
+SPLIT = {0: 1, 1: 8}  # suspects go out in an eighth of a chunk, then each alone
 RETRY_S = 1.0  # doubled with each attempt, up to a minute
 MAX_RETRY_S = 60.0
 
@@ -51,6 +55,7 @@ class Ledger:
             OutputError: it cannot be made there.
         """
         self.path = path
+        self._were_suspects = False
         self._lock = None if read_only or shared else take_lock(path)
         try:
             self._db = open_database(path, read_only=read_only)
@@ -175,19 +180,29 @@ class Ledger:
             )
         return chunk, [Item(index=index, url=url) for index, url in rows]
 
-    def give_up(self, chunk: int, why: str, *, is_death: bool = False) -> Change:
+    def give_up(
+        self,
+        chunk: int,
+        why: str,
+        *,
+        is_death: bool = False,
+        suspects: Collection[int] | None = None,
+    ) -> Change:
         """End a delivery without an answer; its open images wait again, or fail as poison.
 
         Args:
             chunk: the delivery.
             why: a word for the ledger.
             is_death: its worker died with it in hand, so one of its images may be the cause.
+            suspects: the images that were being read when it died; None where nobody knows, so
+                that all of them are suspect.
         """
         with self._writing():
+            if is_death:
+                self._suspect(chunk, suspects)
             self._end_chunk(chunk, why)
             again = self._db.execute(
-                "UPDATE image SET state = 0, deaths = deaths + ? WHERE state = 1 AND chunk = ?",
-                (int(is_death), chunk),
+                "UPDATE image SET state = 0 WHERE state = 1 AND chunk = ?", (chunk,)
             ).rowcount
             failed = self._fail_poison() if is_death else 0
         return Change(failed=failed, again=again - failed)
@@ -221,6 +236,8 @@ class Ledger:
                         is_forgiven = result.chunk in forgive
                         change += self._record_failure(result, row, attempts, is_forgiven)
             self._put("position", position)
+            if change.repeats:  # kept here, because a producer that is killed forgets its own count
+                self._put("repeats", str(int(self.get("repeats") or 0) + change.repeats))
         return change
 
     def fail_open(self, reason: Reason, detail: str = "") -> int:
@@ -321,7 +338,9 @@ class Ledger:
         raise AssertionError("SQLite saw a duplicate that is none")
 
     def _next_waiting(self, size: int, now: float) -> list[tuple[int, str]]:
-        for deaths in range(MAX_DEATHS):
+        """Give what goes next: suspects every other time, so that neither holds up the other."""
+        levels = tuple(range(MAX_DEATHS))
+        for deaths in levels if self._were_suspects else (*levels[1:], 0):
             limit = max(1, size // SPLIT.get(deaths, size))
             rows = self._db.execute(
                 "SELECT idx, url FROM image WHERE state = 0 AND deaths = ? AND ready_at <= ?"
@@ -329,8 +348,25 @@ class Ledger:
                 (deaths, now, limit),
             ).fetchall()
             if rows:
+                self._were_suspects = deaths > 0
                 return rows
         return []
+
+    def _suspect(self, chunk: int, suspects: Collection[int] | None) -> None:
+        """Note what a death says of the images that are still open in a delivery."""
+        if suspects is None:
+            self._db.execute(
+                "UPDATE image SET deaths = CASE (SELECT images FROM chunk WHERE id = :chunk)"
+                " WHEN 1 THEN max(deaths, :alone) + 1 ELSE min(deaths + 1, :alone) END"
+                " WHERE state = 1 AND chunk = :chunk",
+                {"chunk": chunk, "alone": ALONE},
+            )
+            return
+        self._db.executemany(
+            "UPDATE image SET deaths = max(deaths, ?) + 1"
+            " WHERE state = 1 AND chunk = ? AND idx = ?",
+            [(ALONE - 1, chunk, index) for index in suspects],
+        )
 
     def _end_chunk(self, chunk: int, why: str) -> None:
         self._db.execute("UPDATE chunk SET ended = ? WHERE id = ? AND ended IS NULL", (why, chunk))
@@ -338,7 +374,7 @@ class Ledger:
     def _fail_poison(self) -> int:
         return self._db.execute(
             "UPDATE image SET state = 3, reason = ?, detail = ? WHERE state = 0 AND deaths >= ?",
-            (Reason.POISON, f"{MAX_DEATHS} workers died with it in hand", MAX_DEATHS),
+            (Reason.POISON, "workers died of it, again and again", MAX_DEATHS),
         ).rowcount
 
     def _record_read(self, result: ChunkResult) -> Change:

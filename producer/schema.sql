@@ -16,7 +16,7 @@ CREATE TABLE IF NOT EXISTS image (
     chunk      INTEGER,                     -- the delivery that is out, or that answered
     ready_at   REAL NOT NULL DEFAULT 0,     -- Unix time before which it is not sent again
     attempts   INTEGER NOT NULL DEFAULT 0,  -- answers so far, failed ones that may pass included
-    deaths     INTEGER NOT NULL DEFAULT 0,  -- deliveries whose worker died with it in hand
+    deaths     INTEGER NOT NULL DEFAULT 0,  -- how suspect it is, see producer.ledger
     text       TEXT,
     confidence REAL,
     reason     TEXT,
@@ -24,7 +24,7 @@ CREATE TABLE IF NOT EXISTS image (
     worker     TEXT
 );
 
--- Waiting images, those that never killed a worker first: suspects must not hold up the job.
+-- Waiting images by suspicion: suspects and the others go out in turns.
 CREATE INDEX IF NOT EXISTS image_waiting ON image (deaths, idx) WHERE state = 0;
 -- What is not at its end yet; empty when the job is over.
 CREATE INDEX IF NOT EXISTS image_out ON image (chunk) WHERE state = 1;

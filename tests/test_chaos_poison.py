@@ -1,0 +1,95 @@
+"""Who is taken for poison: what kills its worker, and nothing that was only there when it died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from contract.messages import ChunkResult, Outcome, Row
+from contract.reasons import Reason
+from producer.job import JobSpec
+from producer.ledger import Ledger
+from producer.sources import SourceImage
+
+SPEC = JobSpec("job1", "urls.txt", "0" * 64, "tiny", None, attempts=2)
+
+
+def make(tmp_path: Path, images: int) -> Ledger:
+    ledger = Ledger(tmp_path / "a.ledger")
+    listed = (SourceImage(f"{i}.png", f"http://h/{i}.png") for i in range(images))
+    ledger.seal(SPEC, listed, model=b"model")
+    ledger.begin_session()
+    return ledger
+
+
+def take(ledger: Ledger, size: int = 64) -> tuple[int, list[int]]:
+    chunk, items = ledger.take(size, session=1)
+    return chunk, [item.index for item in items]
+
+
+def answer(ledger: Ledger, chunk: int, indexes: list[int]) -> None:
+    rows = tuple(Row(index, "ok", 1.0) for index in indexes)
+    result = ChunkResult(chunk, "pi", Outcome.DONE, rows)
+    ledger.record([result], position=f"{chunk}-0", forgive=set())
+
+
+def poisoned(ledger: Ledger) -> list[str]:
+    rows = ledger.rows(["name", "reason"], only_failed=True)
+    return [name for name, reason in rows if reason == Reason.POISON]
+
+
+def test_image_seen_in_the_act_goes_alone_and_fails_at_its_third_death(tmp_path: Path) -> None:
+    with make(tmp_path, 64) as ledger:
+        deliveries: list[int] = []
+        while ledger.counts().open:
+            chunk, indexes = take(ledger)
+            if 5 in indexes:
+                deliveries.append(len(indexes))
+                ledger.give_up(chunk, "crashed", is_death=True, suspects=[5])
+            else:
+                answer(ledger, chunk, indexes)
+
+        assert deliveries == [64, 1, 1]
+        assert poisoned(ledger) == ["5.png"]
+
+
+def test_process_killed_between_two_images_makes_none_suspect(tmp_path: Path) -> None:
+    with make(tmp_path, 64) as ledger:
+        for _ in range(20):
+            chunk, indexes = take(ledger)
+            assert len(indexes) == 64
+            ledger.give_up(chunk, "crashed", is_death=True, suspects=[])
+
+
+def test_image_that_is_a_whole_chunk_needs_two_deaths_of_its_own(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        for deaths in (1, 2):
+            assert not poisoned(ledger)
+            assert (
+                ledger.give_up(take(ledger)[0], "worker_gone", is_death=True).failed == deaths - 1
+            )
+        assert poisoned(ledger) == ["0.png"]
+
+
+def test_suspects_and_the_others_go_in_turns(tmp_path: Path) -> None:
+    with make(tmp_path, 256) as ledger:
+        ledger.give_up(take(ledger)[0], "worker_gone", is_death=True)
+
+        assert [len(take(ledger)[1]) for _ in range(6)] == [8, 64, 8, 64, 8, 64]
+
+
+def test_innocent_images_outlive_a_hundred_deaths_of_whole_workers(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    deaths = 0
+    with make(tmp_path, 50_000) as ledger:
+        while (taken := take(ledger))[1]:
+            chunk, indexes = taken
+            # A chunk of 64 takes as long as three single images: most of the time is waiting.
+            if rng.random() < 0.1 * (0.3 + 0.7 * len(indexes) / 64):
+                deaths += 1
+                ledger.give_up(chunk, "worker_gone", is_death=True)
+            else:
+                answer(ledger, chunk, indexes)
+        assert deaths > 50
+        assert poisoned(ledger) == []
