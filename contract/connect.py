@@ -73,6 +73,8 @@ def sentence(redis_url: str, error: Exception) -> str:
     said = str(error).upper()  # redis-py drops the WRONGPASS and keeps the sentence
     if any(word in said for word in ("AUTH", "PASSWORD", "WRONGPASS", "NOPERM")):
         advice = "check the user and password in PIFLEET_REDIS_URL"
+    if "CERTIFICATE" in said:
+        advice = "set PIFLEET_REDIS_CA to the fleet's ca.crt, and call the broker by its name in it"
     return f"Redis at {masked(redis_url)}: {error} ({advice})"
 
 

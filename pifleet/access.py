@@ -86,10 +86,10 @@ def grant(folder: Path, name: str, role: Role, *, offline: bool) -> Grant:
         UserError: there is a user of this name.
         ServiceError: the broker cannot be reached, or refuses.
     """
+    user = new_user(name, role)
     users = read_users(folder / USERS)
     if name in users:
         raise UserError(f"{name} may join already: revoke it first, or choose another name")
-    user = new_user(name, role)
     note = "load it at the broker with: redis-cli ACL LOAD" if offline else ""
     if not offline:
         url = admin_url(folder)

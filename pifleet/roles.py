@@ -28,7 +28,7 @@ REPLIES = f"~{KEY_PREFIX}*.reply.celery.pidbox"
 INBOXES = f"~{KEY_PREFIX}*.celery.pidbox"  # always empty: a worker asks how long its own is
 
 CONNECT = "+ping +info +time"
-TRANSACT = "+multi +exec +discard +watch +unwatch"
+TRANSACT = "+@transaction"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -29,13 +29,12 @@ def shipped_users(folder: Path) -> Path:
 
 
 @contextmanager
-def running_redis(
-    folder: Path, options: Sequence[str], *, program: Path | None = None
-) -> Iterator[Path]:
-    """Run a server with these options until the block ends; gives its log."""
+def running_redis(folder: Path, config: Path, *, program: Path | None = None) -> Iterator[Path]:
+    """Run a server with a configuration until the block ends; gives its log."""
     log = folder / "redis.log"
     log.write_text("")
-    command = [str(program or find_redis_server()), "--dir", str(folder), "--save", "", *options]
+    options = [str(config), "--dir", str(folder), "--save", ""]
+    command = [str(program or find_redis_server()), *options]
     server = start_child(command, log=log)
     try:
         wait_until(lambda: READY in log.read_text() or server.poll() is not None, what="its start")
@@ -49,8 +48,9 @@ def running_redis(
 def redis_with_users(folder: Path) -> Iterator[int]:
     """Run a server with the shipped users; gives its port."""
     port = free_port()
-    options = ["--port", str(port), "--bind", "127.0.0.1", "--aclfile", str(shipped_users(folder))]
-    with running_redis(folder, options):
+    config = folder / "redis.conf"
+    config.write_text(f"port {port}\nbind 127.0.0.1\naclfile {shipped_users(folder)}\n")
+    with running_redis(folder, config):
         yield port
 
 
