@@ -32,6 +32,13 @@ def check_python() -> Finding:
 
 def check_extras() -> Iterator[Finding]:
     """Look at each extra: what it needs, and which versions are here."""
+    try:
+        importlib.metadata.version("pifleet")
+    except importlib.metadata.PackageNotFoundError:
+        yield warn(
+            "extras", "this checkout is not installed", "pip install -e '.[producer,worker]'"
+        )
+        return
     for extra in EXTRAS:
         missing, found = _requirements(extra)
         subject, advice = f"extra {extra}", f"pip install 'pifleet[{extra}]'"

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
@@ -91,6 +92,17 @@ def test_doctor_says_which_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("importlib.metadata.requires", lambda name: needs)
     found = _by_subject(machine_checks.check_extras())
     assert found["extra demo"].text == "not installed (pip install 'pifleet[demo]')"
+
+
+def test_doctor_runs_from_a_checkout_that_is_not_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
+    (finding,) = machine_checks.check_extras()
+    assert (finding.level, finding.text) == (Level.WARN, "this checkout is not installed")
 
 
 def test_doctor_fails_a_model_that_reads_its_golden_images_wrongly(
