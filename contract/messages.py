@@ -134,6 +134,8 @@ class ChunkResult:
         rows: one an image.
         took_s: seconds from the start of the chunk to its end, on the worker's clock.
         detail: a sentence for a person, where the outcome is not ``DONE``.
+        suspects: of a chunk that ``CRASHED``: the images that were being read when its process
+            died; None where nobody knows.
     """
 
     chunk: int
@@ -142,6 +144,7 @@ class ChunkResult:
     rows: tuple[Row, ...] = ()
     took_s: float = 0.0
     detail: str = ""
+    suspects: tuple[int, ...] | None = None
 
     def to_json(self) -> str:
         """Write the entry; a read image costs its index, text and confidence, and no more."""
@@ -154,6 +157,8 @@ class ChunkResult:
             "took_s": round(self.took_s, 3),
             "detail": self.detail[:MAX_DETAIL],
         }
+        if self.suspects is not None:
+            fields["suspects"] = self.suspects
         return json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
 
     @classmethod
@@ -172,6 +177,7 @@ class ChunkResult:
             rows=tuple(_row(row) for row in need(fields, "rows", list)),
             took_s=need(fields, "took_s", float),
             detail=need(fields, "detail", str),
+            suspects=_indexes(need_or_none(fields, "suspects", list)),
         )
 
 
@@ -265,6 +271,15 @@ def _row(wire: object) -> Row:
         case [int(index), str(reason), str(detail), None]:
             return Row(index=index, text=None, reason=_member(Reason, reason), detail=detail)
     raise MessageError(f"row {wire!r:.80} is not [index, text, confidence] or a failure")
+
+
+def _indexes(wire: list[object] | None) -> tuple[int, ...] | None:
+    if wire is None:
+        return None
+    indexes = tuple(index for index in wire if isinstance(index, int))
+    if len(indexes) < len(wire):
+        raise MessageError(f"suspects {wire!r:.80} are no indexes")
+    return indexes
 
 
 def _member(enum: type[E], value: str) -> E:

@@ -29,12 +29,14 @@ from producer.lock import drop_lock, take_lock
 from producer.sources import SourceImage
 
 INSERT_BATCH = 10_000
-# How suspect an image is: 0 not at all, 1 one of a chunk whose worker died, ALONE one of a part of
-# it or seen in the act. Beyond that only its own deaths count: a process is killed for many
-# reasons, and an innocent image must never be taken for the cause.
-ALONE = 2
-MAX_DEATHS = 4
-SPLIT = {0: 1, 1: 8}  # suspects go out in an eighth of a chunk, then each alone
+# How suspect an image is grows with the deaths of processes that had it in hand. Processes are
+# killed for many reasons, and an innocent image must never be taken for the cause, so deaths say
+# more or less: one during which no image was being read says least.
+SUSPECT = 3  # goes out in an eighth of a chunk
+ALONE = 4  # goes out alone; from here on only its own deaths count
+MAX_DEATHS = 6  # it died alone twice: poison
+SPLIT = {SUSPECT: 8}
+
 RETRY_S = 1.0  # doubled with each attempt, up to a minute
 MAX_RETRY_S = 60.0
 
@@ -194,8 +196,7 @@ class Ledger:
             chunk: the delivery.
             why: a word for the ledger.
             is_death: its worker died with it in hand, so one of its images may be the cause.
-            suspects: the images that were being read when it died; None where nobody knows, so
-                that all of them are suspect.
+            suspects: the images that were being read when it died; None where nobody knows.
         """
         with self._writing():
             if is_death:
@@ -339,33 +340,41 @@ class Ledger:
 
     def _next_waiting(self, size: int, now: float) -> list[tuple[int, str]]:
         """Give what goes next: suspects every other time, so that neither holds up the other."""
-        levels = tuple(range(MAX_DEATHS))
-        for deaths in levels if self._were_suspects else (*levels[1:], 0):
-            limit = max(1, size // SPLIT.get(deaths, size))
+        suspects, others = range(SUSPECT, MAX_DEATHS), range(SUSPECT - 1, -1, -1)
+        turns = (*others, *suspects) if self._were_suspects else (*suspects, *others)
+        for deaths in turns:
+            limit = 1 if deaths >= ALONE else max(1, size // SPLIT.get(deaths, 1))
             rows = self._db.execute(
                 "SELECT idx, url FROM image WHERE state = 0 AND deaths = ? AND ready_at <= ?"
                 " ORDER BY idx LIMIT ?",
                 (deaths, now, limit),
             ).fetchall()
             if rows:
-                self._were_suspects = deaths > 0
+                self._were_suspects = deaths >= SUSPECT
                 return rows
         return []
 
     def _suspect(self, chunk: int, suspects: Collection[int] | None) -> None:
         """Note what a death says of the images that are still open in a delivery."""
-        if suspects is None:
-            self._db.execute(
-                "UPDATE image SET deaths = CASE (SELECT images FROM chunk WHERE id = :chunk)"
-                " WHEN 1 THEN max(deaths, :alone) + 1 ELSE min(deaths + 1, :alone) END"
-                " WHERE state = 1 AND chunk = :chunk",
-                {"chunk": chunk, "alone": ALONE},
+        if suspects:
+            self._db.executemany(
+                "UPDATE image SET deaths = max(deaths, ?) + 1"
+                " WHERE state = 1 AND chunk = ? AND idx = ?",
+                [(SUSPECT, chunk, index) for index in suspects],
             )
             return
-        self._db.executemany(
-            "UPDATE image SET deaths = max(deaths, ?) + 1"
-            " WHERE state = 1 AND chunk = ? AND idx = ?",
-            [(ALONE - 1, chunk, index) for index in suspects],
+        is_known = suspects is not None  # that none of them was being read
+        self._db.execute(
+            "UPDATE image SET deaths = CASE (SELECT images FROM chunk WHERE id = :chunk)"
+            " WHEN 1 THEN max(deaths, :lone) + 1"
+            " ELSE min(max(deaths, :base) + 1, :alone) END"
+            " WHERE state = 1 AND chunk = :chunk",
+            {
+                "chunk": chunk,
+                "alone": ALONE,
+                "lone": 0 if is_known else ALONE,
+                "base": 0 if is_known else SUSPECT - 1,
+            },
         )
 
     def _end_chunk(self, chunk: int, why: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
@@ -181,8 +181,8 @@ class JobRun:
             wait_ms = 0
 
     def _note(self, result: ChunkResult) -> None:
-        self._reconciler.answered(result.chunk, result.took_s)
         if result.outcome is Outcome.DONE:
+            self._reconciler.answered(result.chunk, result.took_s)
             self._bad_models = 0
             return
         log.warning(
@@ -193,7 +193,8 @@ class JobRun:
             push_model(self._client, self._spec.model, self._ledger.model)
         if result.outcome is Outcome.BAD_MODEL:
             self._count_bad_model(result)
-        self._give_up(result.chunk, result.outcome, is_death=result.outcome is Outcome.CRASHED)
+        is_death = result.outcome is Outcome.CRASHED
+        self._give_up(result.chunk, result.outcome, is_death=is_death, suspects=result.suspects)
 
     def _count_bad_model(self, result: ChunkResult) -> None:
         self._bad_models += 1
@@ -213,9 +214,16 @@ class JobRun:
             if verdict.cause is Cause.STRAGGLER:
                 self._send_one(self._options.chunk)  # now, while somebody is idle
 
-    def _give_up(self, chunk: int, why: str, *, is_death: bool = False) -> None:
+    def _give_up(
+        self,
+        chunk: int,
+        why: str,
+        *,
+        is_death: bool = False,
+        suspects: Collection[int] | None = None,
+    ) -> None:
         self._reconciler.ended(chunk)
-        change = self._ledger.give_up(chunk, why, is_death=is_death)
+        change = self._ledger.give_up(chunk, why, is_death=is_death, suspects=suspects)
         self._resent += change.again
         self._apply(change)
 

@@ -18,6 +18,7 @@ from contract.images import open_image, to_tensor
 from contract.messages import Item, Row
 from contract.reasons import PASSING, Reason
 from contract.runtime import Recogniser
+from workers import witness
 from workers.window import Window
 
 log = logging.getLogger(__name__)
@@ -134,4 +135,8 @@ async def _read_item(item: Item, how: Reading, *, stop_at: float) -> Row:
     except Exception as error:  # the download loop's border: the others of the chunk go on
         log.exception("fetch-failed index=%d", item.index)
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
-    return read_bytes(item.index, data, how.recogniser, how.symbols)
+    witness.begin(item.index)
+    try:
+        return read_bytes(item.index, data, how.recogniser, how.symbols)
+    finally:
+        witness.end()

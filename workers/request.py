@@ -19,6 +19,7 @@ from redis.exceptions import RedisError
 from contract.connect import make_client
 from contract.errors import FleetError
 from contract.messages import ChunkResult, ChunkTask, Outcome
+from workers import witness
 from workers.answers import add_result
 from workers.naming import worker_of
 
@@ -54,30 +55,35 @@ class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
         """Report a chunk whose process died, before its message is acknowledged."""
         error = exc_info.exception
         if not isinstance(getattr(error, "exc", error), NO_CRASH):
-            self._report(crash_detail(error))
+            self._report(crash_detail(error), self._last_words())
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Report a chunk that outlived its hard time limit; its process is about to be killed."""
-        if not soft:
-            self._report(crash_detail(TimeLimitExceeded(timeout)))
+        if not soft:  # what hangs between two images is as suspect as any of them
+            self._report(crash_detail(TimeLimitExceeded(timeout)), self._last_words() or None)
         super().on_timeout(soft, timeout)
 
-    def _report(self, detail: str) -> None:
+    def _last_words(self) -> tuple[int, ...] | None:
+        return witness.last_words(self.worker_pid) if self.worker_pid else None
+
+    def _report(self, detail: str, suspects: tuple[int, ...] | None) -> None:
         if self.is_reported:  # a hard time limit is followed by the loss of the process
             return
         self.is_reported = True
         try:
-            self._send(ChunkTask.from_wire(self._message_argument()), detail)
+            self._send(ChunkTask.from_wire(self._message_argument()), detail, suspects)
         except (RedisError, FleetError) as error:  # the producer's reconciler notices anyway
             log.error("crash-unreported task=%s error=%s", self.id, error)
 
-    def _send(self, task: ChunkTask, detail: str) -> None:
+    def _send(self, task: ChunkTask, detail: str, suspects: tuple[int, ...] | None) -> None:
         log.error("chunk-crashed job=%s chunk=%d detail=%s", task.job, task.chunk, detail)
         client = make_client(self.task.settings.redis_url, timeout_s=REPORT_TIMEOUT_S)
         with client:
             crashed = ChunkResult(
-                task.chunk, worker_of(self.hostname), Outcome.CRASHED, detail=detail
+                *(task.chunk, worker_of(self.hostname), Outcome.CRASHED),
+                detail=detail,
+                suspects=suspects,
             )
             add_result(client, task.job, crashed)
 
