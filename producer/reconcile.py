@@ -103,6 +103,15 @@ class Reconciler:
         """Forget a delivery that was given up."""
         self.out.pop(chunk, None)
 
+    def interrupted(self) -> None:
+        """Forget who held what: Redis was away, and with it every heartbeat.
+
+        A worker that has not been heard since is not dead; what it holds is named by its next beat,
+        or is nowhere and sent again after the grace.
+        """
+        for out in self.out.values():
+            out.holder, out.held_since, out.missing_since = "", None, None
+
     def look(self, fleet: Fleet, now: float) -> list[Verdict]:
         """Update what is known, and name the deliveries to give up.
 
@@ -129,6 +138,8 @@ class Reconciler:
             out.holder, out.missing_since = holder, None
             out.held_since = now if out.held_since is None else out.held_since
             return self._overdue(chunk, out, now)
+        if out.holder and not alive:
+            return None  # all at once: Redis lost the beats, or nobody is there to read it anyway
         if out.holder and out.holder not in alive:
             return Verdict(chunk, Cause.WORKER_GONE, out.holder)
         if queue and chunk > self.popped:

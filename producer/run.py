@@ -117,6 +117,7 @@ class JobRun:
                 failures = 0
             except ServiceError as error:
                 failures += 1
+                self._reconciler.interrupted()
                 self._wait_out(error, failures, report)
             report(self.progress)
         self._end()

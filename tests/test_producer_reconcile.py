@@ -67,7 +67,8 @@ def test_earlier_one_is_lost_when_a_later_one_left_the_queue(reconciler: Reconci
 def test_dead_workers_chunks_are_lost_at_once(reconciler: Reconciler) -> None:
     causes(reconciler, fleet(1, waiting=2), 1.0)
 
-    verdicts = reconciler.look(Fleet(workers=(), waiting=2), 2.0)
+    others = Fleet(workers=(replace(BEAT, worker="pi2"),), waiting=2)
+    verdicts = reconciler.look(others, 2.0)
 
     assert [(v.chunk, v.cause, v.is_death) for v in verdicts] == [(1, Cause.WORKER_GONE, True)]
 
