@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from benchmarks.chaos.plain import run_plain, scaled
 from benchmarks.chaos.plan import Plan
 from benchmarks.chaos.run import run_fleet
 from benchmarks.chaos.score import Score, score_table
@@ -39,12 +40,14 @@ MANY = click.IntRange(0)
 @click.option("--workers", type=click.IntRange(2), default=3, show_default=True)
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--delay-ms", type=MANY, default=100, show_default=True, help="Of the origin.")
+@click.option("--plain-images", type=MANY, default=5_000, help="Of plain Celery's job; 0: none.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures there.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Leave logs and ledger there.")
-def main(json_path: Path | None, keep: Path | None, **options: int) -> None:
-    """Run a job under faults and print what became of its images.
+def main(json_path: Path | None, keep: Path | None, plain_images: int, **options: int) -> None:
+    """Run a job under faults and print what became of its images, plain Celery's beside it.
 
-    Exit code 1 if an image was lost, came twice, or failed.
+    Plain Celery gets fewer images and faults in proportion. Exit code 1 if our fleet lost an image,
+    gave one twice, or failed one.
 
     \b
     Example:  python -m benchmarks.chaos --images 6000 --kills 12 --half-open 1
@@ -55,13 +58,19 @@ def main(json_path: Path | None, keep: Path | None, **options: int) -> None:
     with sigterm_as_exit(), tempfile.TemporaryDirectory(prefix="pifleet-chaos-") as scratch:
         folder = keep or Path(scratch)
         folder.mkdir(exist_ok=True)
-        fleet = folder / "fleet"
-        fleet.mkdir()
-        scores = [run_fleet(plan, fleet, console.print)]
+        scores = [run_fleet(plan, _made(folder / "fleet"), console.print)]
+        if plain_images:
+            few = scaled(plan, plain_images)
+            scores.append(run_plain(few, _made(folder / "plain"), console.print))
     Console().print(score_table(scores))
     if json_path is not None:
         json_path.write_text(json.dumps(report(scores), indent=1) + "\n")
     sys.exit(0 if scores[0].is_whole else 1)
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir()
+    return folder
 
 
 def report(scores: list[Score]) -> dict[str, object]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -48,20 +47,23 @@ def texts() -> list[str]:
 
 
 @contextmanager
-def running_stage(plan: Plan, folder: Path, argv: Sequence[str]) -> Iterator[Stage]:
+def running_stage(
+    plan: Plan, folder: Path, argv: Sequence[str], *, env: Mapping[str, str] | None = None
+) -> Iterator[Stage]:
     """Run a stack for as long as the block lasts.
 
     Args:
         plan: of the run.
         folder: an empty one.
         argv: starts one worker; ``{name}`` stands for its name.
+        env: variables for everything that is started.
     """
     with ExitStack() as stack:
         broker = stack.enter_context(running_broker(folder / "redis"))
         arguments = (str(_draw(folder / "pictures")), str(plan.delay_ms))
         origin = stack.enter_context(program("benchmarks.chaos.origin", *arguments))
-        env = _env(folder, broker.url())
-        stage = Stage(folder, broker, origin.address, [], env)
+        variables = {**_env(folder, broker.url()), **(env or {})}
+        stage = Stage(folder, broker, origin.address, [], variables)
         stage.victims = [
             _victim(stage, stack, plan, argv, number) for number in range(plan.workers)
         ]
@@ -69,14 +71,6 @@ def running_stage(plan: Plan, folder: Path, argv: Sequence[str]) -> Iterator[Sta
             yield stage
         finally:
             stage.orphans = end_all([victim.worker for victim in stage.victims])
-
-
-def wait_until_quiet(stage: Stage, seconds: float) -> None:
-    """Keep the stack running for a while, until nothing is left in its queues."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        stage.tick()
-        time.sleep(0.2)
 
 
 def _victim(stage: Stage, stack: ExitStack, plan: Plan, argv: Sequence[str], number: int) -> Victim:
