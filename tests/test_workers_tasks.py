@@ -18,6 +18,8 @@ from tests.faulty_origin import Answer, FaultyOrigin
 from tests.fleet_job import JOB, FleetJob, fleet_job
 from tests.stripes import png, some_text
 
+MOST_BYTES = 120e6  # of resident memory a process, so that a Pi of 1 GB bears a dozen
+
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(90)]  # a worker takes seconds to start
 
 
@@ -57,6 +59,17 @@ def test_chunk_is_read_answered_and_acknowledged(
     assert 0 < result.took_s < 60
     job.wait_acked()
     wait_until(lambda: (beat := worker.heartbeat()) and (beat.images, beat.failed) == (64, 1))
+
+
+def test_process_stays_small(
+    job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
+) -> None:
+    worker = start_worker(concurrency=2)
+    urls = images(origin, [some_text(seed) for seed in range(64)])
+    for _ in range(4):
+        job.send(urls)
+    job.wait_results(4)
+    assert [child.memory_info().rss < MOST_BYTES for child in pool_children(worker)] == [True] * 2
 
 
 def test_chunk_of_a_job_that_is_over_is_skipped_unread(
