@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import importlib.resources
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from contract.card import ModelCard, read_card
 from contract.errors import ModelError
+from contract.signing import read_signature
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +20,22 @@ class ModelFile:
     """SHA-256 of the whole file, card included, in lower-case hex."""
     data: bytes
     card: ModelCard
+    signature: str | None = None
+    """Of whoever vouches for it; it lies beside the file, see ``contract.signing``."""
 
 
 def load_model(name_or_path: str) -> ModelFile:
     """Load a shipped model by name, or any ``.tflite`` file by path.
 
     Raises:
-        ModelError: there is none, or it carries no card.
+        ModelError: there is none, it carries no card, or its signature cannot be read.
     """
     path = find_model(name_or_path)
     try:
-        return parse_model(path.read_bytes())
+        model = parse_model(path.read_bytes())
     except OSError as error:
         raise ModelError(f"model {path} cannot be read: {error.strerror}") from error
+    return replace(model, signature=read_signature(path))
 
 
 def parse_model(data: bytes) -> ModelFile:

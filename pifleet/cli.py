@@ -25,7 +25,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "status": ("producer.cli:status", "Show the fleet."),
     "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
-    "models": ("producer.models_cli:models", "List, show, push and verify models."),
+    "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
     "access": ("pifleet.access_cli:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
@@ -129,6 +129,7 @@ def exit_code(error: FleetError) -> int:
 
 def _missing(error: ModuleNotFoundError, module: str) -> click.UsageError:
     extra = EXTRAS.get(module.split(".")[0], "producer")
-    if error.name == "cryptography":
+    missing = str(error.name).partition(".")[0]
+    if missing == "cryptography":
         extra = "security"
-    return click.UsageError(f"{error.name} is not installed: pip install 'pifleet[{extra}]'")
+    return click.UsageError(f"{missing} is not installed: pip install 'pifleet[{extra}]'")

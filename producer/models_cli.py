@@ -1,9 +1,10 @@
-"""Commands about models: list, show, push, verify."""
+"""Commands about models: list, show, push, verify, keygen, sign."""
 
 from __future__ import annotations
 
 import json
 import os
+from pathlib import Path
 
 import click
 
@@ -61,7 +62,7 @@ def push(model: str, redis_url: str | None) -> None:
     found = load_model(model)
     settings = Settings.from_env(os.environ, redis_url=redis_url)
     with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
-        push_model(client, found.digest, found.data)
+        push_model(client, found.digest, found.data, found.signature)
     click.echo(f"{found.card.name} {found.digest}")
 
 
@@ -81,6 +82,40 @@ def verify(model: str, runtime: str | None) -> None:
     number = verify_golden(found.data, only=runtime)
     name = runtime_name(runtime)
     click.echo(f"{found.card.name}: {number} golden images read as the card says, with {name}")
+
+
+@models.command()
+@click.argument("file", type=click.Path(path_type=Path))
+def keygen(file: Path) -> None:
+    """Make a key to sign models with: FILE stays with you, FILE.pub goes to every worker.
+
+    \b
+    Example: pifleet models keygen ~/.config/pifleet/models.key
+    """
+    from contract.signing import make_key
+
+    click.echo(f"private, keep it: {file}", err=True)
+    click.echo(make_key(file))
+
+
+@models.command()
+@click.argument("model")
+@click.option("--key", required=True, type=click.Path(path_type=Path), help="Of `models keygen`.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Default MODEL.sig.")
+def sign(model: str, key: Path, output: Path | None) -> None:
+    """Sign a model, for workers that have PIFLEET_TRUSTED_KEYS; `submit` finds the signature.
+
+    \b
+    Example: pifleet models sign my.tflite --key models.key
+    """
+    from contract.models import find_model, load_model
+    from contract.signing import sign as sign_digest
+    from contract.signing import signature_path
+    from contract.submission import write_rows
+
+    path = output or signature_path(find_model(model))
+    write_rows(path, [[sign_digest(load_model(model).digest, key)]])
+    click.echo(path)
 
 
 def _print(renderable: object) -> None:

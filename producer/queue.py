@@ -19,6 +19,7 @@ from contract.wire import (
     model_key,
     rate_key,
     results_key,
+    signature_key,
 )
 
 if TYPE_CHECKING:
@@ -59,8 +60,13 @@ class ChunkSender:
         self._app.close()
 
 
-def push_model(client: Redis, digest: str, data: bytes) -> None:
-    """Put a model where workers find it, for as long as jobs ask for it."""
+def push_model(client: Redis, digest: str, data: bytes, signature: str | None) -> None:
+    """Put a model where workers find it, for as long as jobs ask for it.
+
+    Its signature comes first: a worker that finds the model without one refuses it.
+    """
+    if signature is not None:
+        client.set(signature_key(digest), signature, ex=MODEL_TTL_S)
     key = model_key(digest)
     if not client.expire(key, MODEL_TTL_S):
         client.set(key, data, ex=MODEL_TTL_S)

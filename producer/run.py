@@ -40,6 +40,7 @@ TURNS_S = 30.0  # of work under --rate or --per-host is out at once
 MAX_BAD_MODELS = 10  # in a row, without a chunk that was read
 
 CANCELLED_KEY = "cancelled"
+SIGNATURE_KEY = "signature"  # of the model, where it has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +161,7 @@ class JobRun:
         """Make the stream and the model be there; where Redis was wiped, send all again."""
         if not self._stream.open():
             return
-        push_model(self._client, self._spec.model, self._ledger.model)
+        self._push_model()
         self._ledger.put("position", self._stream.position)
         for chunk in list(self._reconciler.out):
             self._give_up(chunk, "wiped")
@@ -190,8 +191,8 @@ class JobRun:
             "chunk failed job=%s chunk=%d worker=%s outcome=%s detail=%s",
             *(self._spec.job, result.chunk, result.worker, result.outcome, result.detail),
         )
-        if result.outcome is Outcome.NO_MODEL:
-            push_model(self._client, self._spec.model, self._ledger.model)
+        if result.outcome in (Outcome.NO_MODEL, Outcome.BAD_MODEL):
+            self._push_model()  # a worker refuses one whose signature is not there yet, too
         if result.outcome is Outcome.BAD_MODEL:
             self._count_bad_model(result)
         is_death = result.outcome is Outcome.CRASHED
@@ -227,6 +228,10 @@ class JobRun:
         change = self._ledger.give_up(chunk, why, is_death=is_death, suspects=suspects)
         self._resent += change.again
         self._apply(change)
+
+    def _push_model(self) -> None:
+        signature = self._ledger.get(SIGNATURE_KEY)
+        push_model(self._client, self._spec.model, self._ledger.model, signature)
 
     # -- sending ------------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from producer.job import JobSpec
 from producer.ledger import Ledger
 from producer.progress import shown
 from producer.registry import find_output, remember
-from producer.run import JobRun, RunOptions
+from producer.run import SIGNATURE_KEY, JobRun, RunOptions
 from producer.sources import SourceImage, open_source
 from producer.submission import (
     Layout,
@@ -166,6 +166,8 @@ def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
                 _seal(ledger, request, model)
                 remember(settings.state_dir, ledger.spec.job, request.output)
             keep_layout(ledger, request.layout)
+            if model.signature is not None:  # it may have been signed since the last run
+                ledger.put(SIGNATURE_KEY, model.signature)
         except FleetError:
             if is_new:
                 _remove(path)

@@ -26,7 +26,7 @@ from workers.answers import deliver, is_open
 from workers.fetch import Fetcher, FetchLimits, open_fetcher
 from workers.pipeline import Reading, read_items
 from workers.rate import Limits, make_gate
-from workers.store import ModelStore, NoModel
+from workers.store import ModelStore, NoModel, trusted
 from workers.window import Window
 
 log = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ class WorkerProcess:
         self._chunk_limit_s = chunk_limit_s
         self._rng = random.Random()
         self._redis = make_client(settings.redis_url)
-        self._store = ModelStore(settings.cache_dir, self._redis)
+        self._store = ModelStore(settings.cache_dir, self._redis, trusted=trusted(settings))
         self._window = Window()
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()

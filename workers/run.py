@@ -17,6 +17,7 @@ from contract.wire import QUEUE
 from workers.assembly import make_worker_app
 from workers.host import default_processes
 from workers.naming import choose_name, node_name
+from workers.store import trusted
 
 log = logging.getLogger(__name__)
 
@@ -36,9 +37,10 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
 
     Raises:
         ServiceError: Redis cannot be used, or there is no TFLite runtime.
-        SettingsError: the worker's name cannot be used.
+        SettingsError: the worker's name or its trusted keys cannot be used.
     """
     runtime = runtime_name()
+    trusted(settings)  # says now what each process would say later
     with connect(settings.redis_url) as redis, redis_errors(settings.redis_url):
         name = choose_name(settings, redis)
     processes = processes or default_processes()

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 from contract.errors import FleetError, ModelError
 from contract.models import digest_of
 from contract.runtime import Recogniser, verify_golden
-from contract.wire import model_key
+from contract.settings import Settings
+from contract.signing import TrustedKeys, load_trusted
+from contract.wire import model_key, signature_key
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -30,7 +32,17 @@ class NoModel(FleetError):
 class ModelStore:
     """The models of one process."""
 
-    def __init__(self, cache_dir: Path, redis: Redis) -> None:
+    def __init__(
+        self, cache_dir: Path, redis: Redis, *, trusted: TrustedKeys | None = None
+    ) -> None:
+        """Begin with no model in memory.
+
+        Args:
+            cache_dir: on disk.
+            redis: where models come from.
+            trusted: whoever may sign models; None asks for no signature.
+        """
+        self._trusted = trusted
         self._folder = models_folder(cache_dir)
         self._redis = redis
         self._ready: OrderedDict[str, Recogniser] = OrderedDict()
@@ -40,7 +52,8 @@ class ModelStore:
 
         Raises:
             NoModel: neither the cache nor Redis holds it.
-            ModelError: it is damaged, or this machine reads its golden images otherwise.
+            ModelError: it is damaged, not signed by anybody trusted, or this machine reads its
+                golden images otherwise.
             RedisError: Redis does not answer.
         """
         if digest not in self._ready:
@@ -52,10 +65,25 @@ class ModelStore:
 
     def _load(self, digest: str) -> Recogniser:
         data = read_cached(self._folder, digest)
-        if data is None:
-            data = self._fetch(digest)
-            write_cached(self._folder, digest, data)
+        if data is not None:
+            self._check_signature(digest)
+            return Recogniser(data)
+        data = self._fetch(digest)
+        self._check_signature(digest)  # before any runtime looks into a stranger's network
+        images = verify_golden(data)
+        log.info("model-fetched digest=%s bytes=%d golden=%d", digest[:12], len(data), images)
+        write_cached(self._folder, digest, data)
         return Recogniser(data)
+
+    def _check_signature(self, digest: str) -> None:
+        """Ask Redis each time a process loads the model: a key may be trusted no longer."""
+        if self._trusted is None:
+            return
+        signature = self._redis.get(signature_key(digest))
+        if signature is None and not self._redis.exists(model_key(digest)):
+            raise NoModel(f"Redis holds neither model {digest[:12]} nor its signature")
+        text = signature.decode(errors="replace") if isinstance(signature, bytes) else None
+        self._trusted.check(digest, text)
 
     def _fetch(self, digest: str) -> bytes:
         data = self._redis.get(model_key(digest))
@@ -63,9 +91,16 @@ class ModelStore:
             raise NoModel(f"Redis holds no model {digest[:12]}")
         if digest_of(data) != digest:
             raise ModelError(f"the model under {digest[:12]} in Redis is another one")
-        images = verify_golden(data)
-        log.info("model-fetched digest=%s bytes=%d golden=%d", digest[:12], len(data), images)
         return data
+
+
+def trusted(settings: Settings) -> TrustedKeys | None:
+    """Load the keys of those who may sign models, where a worker asks for signatures.
+
+    Raises:
+        SettingsError: there is none, or one that is none.
+    """
+    return None if settings.trusted_keys is None else load_trusted(settings.trusted_keys)
 
 
 def models_folder(cache_dir: Path) -> Path:
