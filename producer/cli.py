@@ -68,7 +68,7 @@ def layout_options(command: Command) -> Command:
 @click.option("--symbols", help="The only symbols that may be written; default all the model's.")
 @click.option("--index-item", help="For an index page: the address of one image, with {name}.")
 @click.option("--attempts", default=3, show_default=True, type=click.IntRange(1, 100))
-@click.option("--chunk", default=64, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--rate", type=POSITIVE, help="Requests a second for the job, by the whole fleet.")
 @click.option("--per-host", type=POSITIVE, help="Requests a second to each host, likewise.")
 @click.option("--detach", is_flag=True, help="Send all, leave, and `pifleet collect` later.")
@@ -105,7 +105,7 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
 
 @producer.command()
 @click.argument("job")
-@click.option("--chunk", default=64, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
 @redis_option
 def collect(job: str, chunk: int, as_json: bool, redis_url: str | None) -> None:

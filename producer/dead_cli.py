@@ -40,7 +40,7 @@ def list_dead(job: str, reason: str | None, as_json: bool) -> None:
 @dead.command()
 @click.argument("job")
 @click.option("--reason", help="Only those that failed for it, such as timeout.")
-@click.option("--chunk", default=64, show_default=True, type=click.IntRange(1, 1024))
+@click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
 @redis_option
 def replay(job: str, reason: str | None, chunk: int, as_json: bool, redis_url: str | None) -> None:

@@ -62,7 +62,7 @@ class Request:
     symbols: str | None = None
     index_item: str | None = None
     attempts: int = 3
-    chunk: int = 64
+    chunk: int = 128
     layout: Layout = field(default_factory=Layout)
     rate: float | None = None
     per_host: float | None = None
