@@ -9,7 +9,9 @@ Source: https://ai.google.dev/edge/litert/models/metadata (associated files as a
 from __future__ import annotations
 
 import json
+import struct
 import zipfile
+import zlib
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
 from typing import Any, Literal, get_args
@@ -20,6 +22,19 @@ from contract.errors import ModelError
 CARD_FILE = "card.json"
 GOLDEN_FOLDER = "golden/"
 CARD_VERSION = 1
+MAX_FILE_BYTES = 16 * 1024 * 1024  # of one file of the archive, unpacked: a card is a few kB
+MAX_INPUT_PIXELS = 4_000_000  # a nonsensical size must not take a worker's memory
+ARCHIVE_FAULTS = (
+    zipfile.BadZipFile,
+    KeyError,  # no such file in it
+    zlib.error,
+    NotImplementedError,  # of a version or a compression that zipfile does not know
+    RuntimeError,  # encrypted
+    ValueError,
+    EOFError,
+    OSError,
+    struct.error,
+)
 
 Decoder = Literal["ctc", "argmax"]
 Fit = Literal["stretch", "keep_aspect"]
@@ -90,7 +105,7 @@ class ModelCard:
         """
         try:
             return _card_from(json.loads(text))
-        except (KeyError, TypeError, ValueError) as error:
+        except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise ModelError(f"the card inside the model cannot be used: {error!r}") from error
 
 
@@ -117,7 +132,7 @@ def read_card(model: bytes) -> ModelCard:
     Raises:
         ModelError: the file carries no card, or one that cannot be used.
     """
-    return ModelCard.from_json(_read(model, CARD_FILE).decode())
+    return ModelCard.from_json(_read(model, CARD_FILE).decode(errors="replace"))
 
 
 def read_golden(model: bytes, golden: Golden) -> bytes:
@@ -132,11 +147,14 @@ def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 def _read(model: bytes, name: str) -> bytes:
     try:
-        with zipfile.ZipFile(BytesIO(model)) as archive:
-            return archive.read(name)
-    except (zipfile.BadZipFile, KeyError) as error:
+        with zipfile.ZipFile(BytesIO(model)) as archive, archive.open(name) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except ARCHIVE_FAULTS as error:
         message = f"the model carries no {name}: make it with `pifleet export`"
         raise ModelError(message) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ModelError(f"{name} in the model unpacks to more than {MAX_FILE_BYTES} bytes")
+    return data
 
 
 def _card_from(fields: dict[str, Any]) -> ModelCard:
@@ -144,18 +162,27 @@ def _card_from(fields: dict[str, Any]) -> ModelCard:
         raise ValueError(f"version {fields['version']}, known is {CARD_VERSION}")
     if fields["decoder"] not in get_args(Decoder):
         raise ValueError(f"decoder {fields['decoder']!r}")
-    spec = fields["input"]
     return ModelCard(
         name=str(fields["name"]),
         symbols=Alphabet(fields["symbols"]).symbols,
         decoder=fields["decoder"],
-        input=InputSpec(
-            height=int(spec["height"]),
-            width=int(spec["width"]),
-            fit=spec["fit"],
-            max_width=int(spec["max_width"]),
-        ),
+        input=_input_from(fields["input"]),
         metrics=dict(fields["metrics"]),
         provenance=dict(fields["provenance"]),
-        golden=tuple(Golden(file=g["file"], text=g["text"]) for g in fields["golden"]),
+        golden=tuple(Golden(str(g["file"]), str(g["text"])) for g in fields["golden"]),
     )
+
+
+def _input_from(fields: dict[str, Any]) -> InputSpec:
+    if fields["fit"] not in get_args(Fit):
+        raise ValueError(f"fit {fields['fit']!r}")
+    spec = InputSpec(
+        height=int(fields["height"]),
+        width=int(fields["width"]),
+        fit=fields["fit"],
+        max_width=int(fields["max_width"]),
+    )
+    sides = (spec.height, spec.width, spec.max_width)
+    if min(sides) < 1 or spec.height * max(sides[1:]) > MAX_INPUT_PIXELS:
+        raise ValueError(f"input of {spec}")
+    return spec

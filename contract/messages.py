@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from contract.errors import MessageError
-from contract.fields import need, need_or_none, need_version, parse_object
+from contract.fields import is_index, is_plain, need, need_or_none, need_version, parse_object
 from contract.reasons import Reason
 
 VERSION = 1
@@ -82,8 +82,8 @@ class ChunkTask:
             model=need(known, "model", str),
             symbols=need_or_none(known, "symbols", str),
             items=tuple(_item(pair) for pair in items),
-            rate=need_or_none(known, "rate", float),
-            per_host=need_or_none(known, "per_host", float),
+            rate=_rate(known, "rate"),
+            per_host=_rate(known, "per_host"),
         )
 
     def task_id(self) -> str:
@@ -251,9 +251,16 @@ class Heartbeat:
         )
 
 
+def _rate(fields: dict[str, Any], name: str) -> float | None:
+    rate = need_or_none(fields, name, float)
+    if rate is not None and rate <= 0:
+        raise MessageError(f"field {name!r} is {rate}, not above 0")
+    return rate
+
+
 def _item(pair: object) -> Item:
     match pair:
-        case [int(index), str(url)]:
+        case [int(index), str(url)] if is_index(index) and is_plain(url):
             return Item(index=index, url=url)
     raise MessageError(f"item {pair!r:.80} is not [index, url]")
 
@@ -266,9 +273,11 @@ def _row_to_wire(row: Row) -> list[object]:
 
 def _row(wire: object) -> Row:
     match wire:
-        case [int(index), str(text), float() | int() as confidence]:
+        case [int(index), str(text), float() | int() as confidence] if (
+            is_index(index) and is_plain(text) and 0 <= confidence <= 1
+        ):
             return Row(index=index, text=text, confidence=float(confidence))
-        case [int(index), str(reason), str(detail), None]:
+        case [int(index), str(reason), str(detail), None] if is_index(index) and is_plain(detail):
             return Row(index=index, text=None, reason=_member(Reason, reason), detail=detail)
     raise MessageError(f"row {wire!r:.80} is not [index, text, confidence] or a failure")
 

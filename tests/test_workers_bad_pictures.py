@@ -9,10 +9,13 @@ import time
 
 import pytest
 
+from contract.decoding import Reading
+from contract.reasons import Reason
 from contract.runtime import Recogniser
 from tests.bad_pictures import PICTURES, READ, TEXT, BadPicture
 from tests.failures_table import table
 from tests.make_tiny_model import TINY_MODEL
+from tests.stripes import png
 from workers.pipeline import read_bytes
 
 SLOWEST_S = 5.0  # far more than any needs: the cores may be shared
@@ -54,3 +57,10 @@ def test_largest_16_bit_picture_needs_little_memory() -> None:
     subprocess.run([sys.executable, "-c", DEEP], check=True)
     most_kb = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
     assert most_kb <= max(before_kb, DEEP_MB * 1024)
+
+
+def test_model_that_gives_no_number_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    recogniser = Recogniser(TINY_MODEL.read_bytes())
+    nothing = [Reading("A", float("nan"))]
+    monkeypatch.setattr(recogniser, "read", lambda images, allowed: nothing)
+    assert read_bytes(0, png(TEXT), recogniser, None).reason is Reason.MODEL

@@ -77,6 +77,8 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, symbols: str | N
     except Exception as error:
         log.exception("model-failed index=%d", index)
         return failure_row(index, ImageError(Reason.MODEL, repr(error)))
+    if not 0.0 <= read.confidence <= 1.0:  # NaN: weights that overflow on these pixels
+        return failure_row(index, ImageError(Reason.MODEL, f"confidence {read.confidence}"))
     return Row(index=index, text=read.text, confidence=read.confidence)
 
 
