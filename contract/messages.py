@@ -39,6 +39,8 @@ class ChunkTask:
         items: the images.
         rate: requests a second that the whole fleet may make for the job; None for no limit.
         per_host: requests a second that the whole fleet may make to each host.
+        is_offered: a worker takes it out of the job's offers before it begins, so that no two do;
+            a producer of an older version offers nothing.
     """
 
     job: str
@@ -48,6 +50,7 @@ class ChunkTask:
     items: tuple[Item, ...]
     rate: float | None = None
     per_host: float | None = None
+    is_offered: bool = False
 
     def to_wire(self) -> dict[str, Any]:
         """Give the JSON object that stands in the task's arguments."""
@@ -60,6 +63,7 @@ class ChunkTask:
             "items": [[item.index, item.url] for item in self.items],
             "rate": self.rate,
             "per_host": self.per_host,
+            "is_offered": self.is_offered,
         }
 
     @classmethod
@@ -84,6 +88,7 @@ class ChunkTask:
             items=tuple(_item(pair) for pair in items),
             rate=_rate(known, "rate"),
             per_host=_rate(known, "per_host"),
+            is_offered=need_or_none(known, "is_offered", bool) or False,
         )
 
     def task_id(self) -> str:

@@ -25,6 +25,11 @@ def results_key(job: str) -> str:
     return f"{KEY_PREFIX}results:{job}"
 
 
+def offers_key(job: str) -> str:
+    """Name the set of a job's deliveries that may be begun, each by whoever takes it out."""
+    return f"{KEY_PREFIX}offers:{job}"
+
+
 def model_key(digest: str) -> str:
     """Name the key that holds a model's bytes."""
     return f"{KEY_PREFIX}model:{digest}"

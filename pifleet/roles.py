@@ -13,6 +13,7 @@ from contract.wire import (
     KEY_PREFIX,
     heartbeats_key,
     model_key,
+    offers_key,
     queue_key,
     rate_key,
     results_key,
@@ -59,6 +60,7 @@ WORKER = Role(
         *(BINDINGS, REPLIES, INBOXES, CONTROL, EVENTS),
         *(f"~{results_key('*')}", f"~{model_key('*')}", f"~{signature_key('*')}"),
         *(f"~{heartbeats_key()}", f"~{workers_key()}", f"~{rate_key('*')}"),
+        f"~{offers_key('*')}",
     ),
     commands=(
         *(CONNECT, TRANSACT),
@@ -66,7 +68,7 @@ WORKER = Role(
         "+hset +hget +hdel +zadd +zrem +zrange",  # what it has not acknowledged, and its heartbeat
         "+zrangebyscore +zscore",
         "+sadd +smembers +publish +psubscribe +punsubscribe",  # Celery's events and remote control
-        "+get +exists +xadd",  # a model, whether a job is still on, and rows: no XREAD, no XRANGE
+        "+get +exists +srem +xadd",  # a model, an offer to begin, and rows: no XREAD, no XRANGE
     ),
     why="A Pi. `pifleet access grant` makes one of these for each.",
 )
@@ -75,11 +77,11 @@ PRODUCER = Role(
     keys=(
         *(f"~{queue_key()}", BINDINGS, f"~{results_key('*')}", f"~{model_key('*')}"),
         *(f"~{signature_key('*')}", f"~{rate_key('*')}", f"~{heartbeats_key()}"),
-        f"~{workers_key()}",
+        *(f"~{workers_key()}", f"~{offers_key('*')}"),
     ),
     commands=(
         *(CONNECT, "+multi +exec"),
-        "+lpush +llen +sadd +smembers",  # chunks
+        "+lpush +llen +sadd +srem +smembers",  # chunks, and who may begin them
         "+expire +xadd +xread +xtrim +del",  # results streams, and how fast a job is fetched
         "+set",  # models and their signatures
         "+zrangebyscore +hmget",  # the fleet

@@ -8,6 +8,7 @@ from contract.reasons import Reason
 from contract.settings import Settings
 from producer.ledger import Ledger
 from producer.lock import is_in_use
+from producer.offers import Offers
 from producer.queue import ResultStream
 from producer.registry import find_output
 from producer.run import CANCELLED_KEY
@@ -17,7 +18,7 @@ from producer.submission import ledger_path, load_layout, write_submission
 def cancel(job: str, settings: Settings) -> str:
     """Cancel a job, and say in a sentence what that meant.
 
-    Workers skip its chunks as soon as its results stream is gone. A producer that is at work on it
+    Workers skip its chunks as soon as its offers are gone. A producer that is at work on it
     sees the note in the ledger and writes the submission; otherwise that is done here.
 
     Raises:
@@ -36,6 +37,7 @@ def cancel(job: str, settings: Settings) -> str:
                 raise LedgerError(f"job {ledger.spec.job} is over already: see {output}")
             ledger.put(CANCELLED_KEY, "1")
             ResultStream(client, ledger.spec.job).delete()
+            Offers(client, ledger.spec.job).clear()
             failed = ledger.fail_open(Reason.CANCELLED)
             write_submission(ledger, output, load_layout(ledger))
             return f"job {ledger.spec.job} cancelled, {failed} images unread -> {output}"

@@ -21,6 +21,7 @@ from contract.reasons import Reason
 from producer.fleet import Fleet, look
 from producer.job import Change, Counts, JobSpec
 from producer.ledger import Ledger
+from producer.offers import Offers
 from producer.queue import READ_AT_ONCE, ChunkSender, ResultStream, forget_limits, push_model
 from producer.reconcile import Cause, Reconciler
 
@@ -55,7 +56,7 @@ class RunOptions:
     """
 
     redis_url: str
-    chunk: int = 64
+    chunk: int = 128
     url_of: Callable[[str], str] = str
     is_served: bool = False
 
@@ -81,6 +82,7 @@ class JobRun:
         self._spec: JobSpec = ledger.spec
         self._sender = ChunkSender(options.redis_url)
         self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
+        self._offers = Offers(client, self._spec.job)
         self._session = ledger.begin_session()
         self._reconciler = Reconciler(self._spec.job, hedge=not self._spec.is_limited)
         self._hosts = ledger.hosts() if self._spec.per_host is not None else set()
@@ -160,6 +162,7 @@ class JobRun:
     def _ensure_open(self) -> None:
         """Make the stream and the model be there; where Redis was wiped, send all again."""
         if not self._stream.open():
+            self._offers.keep()
             return
         self._push_model()
         self._ledger.put("position", self._stream.position)
@@ -228,6 +231,7 @@ class JobRun:
         change = self._ledger.give_up(chunk, why, is_death=is_death, suspects=suspects)
         self._resent += change.again
         self._apply(change)
+        self._offers.withdraw(chunk)
 
     def _push_model(self) -> None:
         signature = self._ledger.get(SIGNATURE_KEY)
@@ -250,8 +254,10 @@ class JobRun:
             *(spec.job, chunk, spec.model, spec.symbols, fetched),
             rate=spec.rate,
             per_host=spec.per_host,
+            is_offered=True,
         )
         try:
+            self._offers.add(chunk)
             self._sender.send(task)
         except Exception:
             self._ledger.give_up(chunk, "not_sent")
@@ -292,6 +298,7 @@ class JobRun:
         try:
             with redis_errors(self._options.redis_url):
                 self._stream.delete()
+                self._offers.clear()
                 forget_limits(self._client, self._spec.job, self._hosts)
         except ServiceError as error:
             log.warning("job=%s left its stream in Redis: %s", self._spec.job, error)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from redis.exceptions import RedisError
 
-from contract.messages import ChunkResult
-from contract.wire import RESULTS_FIELD, results_key
+from contract.messages import ChunkResult, ChunkTask
+from contract.wire import RESULTS_FIELD, offers_key, results_key
 from workers.backoff import full_jitter
 
 if TYPE_CHECKING:
@@ -21,9 +21,18 @@ log = logging.getLogger(__name__)
 GIVE_UP_S = 60.0  # the reconciler sends the chunk again sooner than a longer wait would pay
 
 
-def is_open(redis: Redis, job: str) -> bool:
-    """Say whether anybody waits for a job's rows; a cancelled or finished job has no stream."""
-    return bool(redis.exists(results_key(job)))
+def may_begin(redis: Redis, task: ChunkTask) -> bool:
+    """Say whether a chunk is to be read, by us and nobody else.
+
+    It is not where its job is over, where its producer has given it up, and where Celery delivers
+    a second time what another process has begun.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    if task.is_offered:
+        return bool(redis.srem(offers_key(task.job), task.chunk))
+    return bool(redis.exists(results_key(task.job)))
 
 
 def add_result(redis: Redis, job: str, result: ChunkResult) -> bool:

@@ -22,7 +22,7 @@ from contract.errors import FleetError
 from contract.messages import ChunkResult, ChunkTask, Outcome, Row
 from contract.runtime import Recogniser
 from contract.settings import Settings
-from workers.answers import deliver, is_open
+from workers.answers import deliver, may_begin
 from workers.fetch import Fetcher, FetchLimits, open_fetcher
 from workers.pipeline import Reading, read_items
 from workers.rate import Limits, make_gate
@@ -74,7 +74,7 @@ class WorkerProcess:
     def handle(self, task: ChunkTask, worker: str) -> Summary:
         """Read a chunk and put the answer on its job's stream."""
         if not self._is_wanted(task):
-            log.info("chunk-skipped job=%s chunk=%d reason=job-is-over", task.job, task.chunk)
+            log.info("chunk-skipped job=%s chunk=%d reason=not-wanted", task.job, task.chunk)
             return Summary(images=0, failed=0, took_s=0.0, outcome="skipped")
         result = self.read(task, worker)
         was_added = deliver(self._redis, task.job, result, rng=self._rng)
@@ -109,7 +109,7 @@ class WorkerProcess:
 
     def _is_wanted(self, task: ChunkTask) -> bool:
         try:
-            return is_open(self._redis, task.job)
+            return may_begin(self._redis, task)
         except RedisError as error:  # it may be back by the time the rows are there
             log.warning("redis-away job=%s error=%s", task.job, error)
             return True
