@@ -46,7 +46,7 @@ bench: .make/dev  ## the fleet against one task a picture and against a script b
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints
 	.venv-constraints/bin/python $(PIP_INSTALL) \
-	    -e '.[producer,worker,demo,training,dashboard,dev]'
+	    -e '.[producer,worker,demo,training,dashboard,dev,fuzz]'
 	{ sed '/^#/!d' constraints.txt; \
 	  .venv-constraints/bin/python -m pip freeze --exclude-editable; } > .make/constraints
 	mv .make/constraints constraints.txt

@@ -1,0 +1,1 @@
+"""Bytes that nobody foresaw, through the decoder and into a model."""
