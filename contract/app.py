@@ -26,12 +26,15 @@ TRANSPORTS = {  # in place of kombu's own, which need Lua
     "sentinel": "contract.transport:SentinelTransport",
 }
 TRANSPORT: dict[str, Any] = {
-    "visibility_timeout": 4 * HARD_LIMIT_S,  # well above the longest chunk, else it runs twice
+    # What a dead worker leaves unacknowledged is put back after this time, and a worker skips it
+    # then, for it is no longer on offer. So it only has to be tidy, not longer than any chunk.
+    "visibility_timeout": 90,
     "socket_timeout": SOCKET_TIMEOUT_S,
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
     "health_check_interval": 25,
-    "unacked_restore_interval": 30,
+    "unacked_restore_interval": 20,
+    "unacked_restore_throttle": 1,  # kombu looks at each tenth interval only
     "global_keyprefix": KEY_PREFIX,
     "priority_steps": [0],  # one list; kombu looks into four for each chunk, and ACLs name them all
 }

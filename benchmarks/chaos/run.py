@@ -18,7 +18,7 @@ from contract.errors import ServiceError
 
 TICK_S = 0.1
 WARM_UP = 200  # images; after them Redis holds what it keeps between jobs, the model among it
-SETTLE_S = 30.0  # for what is still about after the job
+SETTLE_S = 150.0  # what dead workers held is put back after 90 s, looked for every 20
 
 
 @dataclass(frozen=True, slots=True)
