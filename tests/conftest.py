@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -50,6 +51,7 @@ class RunningWorker:
 
 
 StartWorker = Callable[..., RunningWorker]
+Pifleet = Callable[..., subprocess.Popen[str]]
 
 
 def wait_until(
@@ -99,13 +101,20 @@ def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
     """Give a function that starts a worker and waits for its first heartbeat.
 
     ``start_worker(name="pi1", concurrency=1, env={...})``; all of them end with the test.
+    ``module`` is run instead of ``pifleet``: one that breaks something and then is ``pifleet``.
     """
     started: list[RunningWorker] = []
 
     def start(
-        *, name: str = "", concurrency: int = 1, env: dict[str, str] | None = None
+        *,
+        name: str = "",
+        concurrency: int = 1,
+        env: dict[str, str] | None = None,
+        module: str = "pifleet",
     ) -> RunningWorker:
-        worker = _spawn(name or f"pi{len(started) + 1}", redis_url, tmp_path, concurrency, env)
+        name = name or f"pi{len(started) + 1}"
+        command = ["-m", module, "worker", "--concurrency", str(concurrency)]
+        worker = _spawn(name, redis_url, tmp_path, command=command, env=env or {})
         started.append(worker)
         wait_until(
             lambda: worker.heartbeat() or _ended(worker),
@@ -121,8 +130,29 @@ def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
         worker.stop()
 
 
+@pytest.fixture
+def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
+    """Give a function that starts a real `pifleet` command in a folder of its own."""
+    env = {**os.environ, "PIFLEET_REDIS_URL": redis_url, "PIFLEET_STATE_DIR": str(tmp_path / "s")}
+
+    def start(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", "pifleet", *arguments]
+        if arguments[0] == "submit":
+            command += ["--model", str(tiny_model), "--json"]
+        return subprocess.Popen(
+            command,
+            cwd=tmp_path,
+            env=env,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    return start
+
+
 def _spawn(
-    name: str, redis_url: str, folder: Path, concurrency: int, env: dict[str, str] | None
+    name: str, redis_url: str, folder: Path, *, command: list[str], env: dict[str, str]
 ) -> RunningWorker:
     log = folder / f"{name}.log"
     settings = {
@@ -132,8 +162,9 @@ def _spawn(
         "PIFLEET_STATE_DIR": str(folder / "state"),
         "PIFLEET_FETCH_ALLOW": "127.0.0.0/8",  # the origins of tests are on loopback
     }
-    command = [sys.executable, "-m", "pifleet", "worker", "--concurrency", str(concurrency)]
-    process = start_child(command, env={**os.environ, **settings, **(env or {})}, log=log)
+    process = start_child(
+        [sys.executable, *command], env={**os.environ, **settings, **env}, log=log
+    )
     return RunningWorker(name=name, process=process, log=log, redis_url=redis_url)
 
 

@@ -3,44 +3,18 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from contract.connect import connect
 from contract.wire import KEY_PREFIX, queue_key, results_key
-from tests.conftest import StartWorker, wait_until
+from tests.conftest import Pifleet, StartWorker, wait_until
 from tests.faulty_origin import Answer, FaultyOrigin
 from tests.stripes import png, some_text
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
-
-Pifleet = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
-    """Give a function that starts a real `pifleet` command in a folder of its own."""
-    env = {**os.environ, "PIFLEET_REDIS_URL": redis_url, "PIFLEET_STATE_DIR": str(tmp_path / "s")}
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pifleet", *arguments]
-        if arguments[0] == "submit":
-            command += ["--model", str(tiny_model), "--json"]
-        return subprocess.Popen(
-            command,
-            cwd=tmp_path,
-            env=env,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    return start
 
 
 def finished(process: subprocess.Popen[str], code: int = 0) -> str:
