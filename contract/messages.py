@@ -10,6 +10,15 @@ from typing import Any, TypeVar
 
 from contract.errors import MessageError
 from contract.fields import is_index, is_plain, need, need_or_none, need_version, parse_object
+from contract.limits import (
+    MAX_HEARTBEAT_BYTES,
+    MAX_PROCESSES,
+    MAX_RESULT_BYTES,
+    check_size,
+    number,
+    printable,
+    seconds,
+)
 from contract.reasons import Reason
 
 VERSION = 1
@@ -173,15 +182,16 @@ class ChunkResult:
         Raises:
             MessageError: of an unknown version, or a field is missing or mistyped.
         """
+        check_size(text, MAX_RESULT_BYTES, "chunk result")
         fields = parse_object(text, "chunk result")
         need_version(fields, VERSION, "chunk result")
         return cls(
-            chunk=need(fields, "chunk", int),
-            worker=need(fields, "worker", str),
+            chunk=number(need(fields, "chunk", int), "chunk"),
+            worker=printable(need(fields, "worker", str)),
             outcome=_member(Outcome, need(fields, "outcome", str)),
             rows=tuple(_row(row) for row in need(fields, "rows", list)),
-            took_s=need(fields, "took_s", float),
-            detail=need(fields, "detail", str),
+            took_s=seconds(need(fields, "took_s", float), "took_s"),
+            detail=printable(need(fields, "detail", str), most=MAX_DETAIL),
             suspects=_indexes(need_or_none(fields, "suspects", list)),
         )
 
@@ -235,13 +245,14 @@ class Heartbeat:
         Raises:
             MessageError: of an unknown version, or a field is missing or mistyped.
         """
+        check_size(text, MAX_HEARTBEAT_BYTES, "heartbeat")
         fields = parse_object(text, "heartbeat")
         need_version(fields, VERSION, "heartbeat")
         return cls(
-            worker=need(fields, "worker", str),
-            pid=need(fields, "pid", int),
-            host=need(fields, "host", str),
-            processes=need(fields, "processes", int),
+            worker=printable(need(fields, "worker", str)),
+            pid=number(need(fields, "pid", int), "pid"),
+            host=printable(need(fields, "host", str)),
+            processes=number(need(fields, "processes", int), "processes", most=MAX_PROCESSES),
             in_hand=tuple(str(task) for task in need(fields, "in_hand", list)),
             images=need(fields, "images", int),
             failed=need(fields, "failed", int),
@@ -250,8 +261,8 @@ class Heartbeat:
             temperature_c=need_or_none(fields, "temperature_c", float),
             throttled=need_or_none(fields, "throttled", int),
             rss_mb=need(fields, "rss_mb", float),
-            version=need(fields, "version", str),
-            runtime=need(fields, "runtime", str),
+            version=printable(need(fields, "version", str)),
+            runtime=printable(need(fields, "runtime", str)),
             models=tuple(str(digest) for digest in need(fields, "models", list)),
         )
 
@@ -283,7 +294,8 @@ def _row(wire: object) -> Row:
         ):
             return Row(index=index, text=text, confidence=float(confidence))
         case [int(index), str(reason), str(detail), None] if is_index(index) and is_plain(detail):
-            return Row(index=index, text=None, reason=_member(Reason, reason), detail=detail)
+            shown = printable(detail, most=MAX_DETAIL)
+            return Row(index=index, text=None, reason=_member(Reason, reason), detail=shown)
     raise MessageError(f"row {wire!r:.80} is not [index, text, confidence] or a failure")
 
 

@@ -59,7 +59,11 @@ def look(client: Redis) -> Fleet:
     since = seconds - HEARTBEAT_TTL_S
     names = cast(list[bytes], client.zrangebyscore(workers_key(), since, "+inf"))
     texts = client.hmget(heartbeats_key(), names) if names else []
-    workers = [_parse(text) for text in cast(list[bytes | None], texts) if text]
+    workers = [
+        _parse(name, text)
+        for name, text in zip(names, cast(list[bytes | None], texts), strict=True)
+        if text
+    ]
     waiting = client.llen(queue_key())
     return Fleet(workers=tuple(w for w in workers if w is not None), waiting=waiting)
 
@@ -69,9 +73,12 @@ def instance(worker: Heartbeat) -> str:
     return f"{worker.worker}#{worker.pid}@{worker.started_at:.3f}"
 
 
-def _parse(text: bytes) -> Heartbeat | None:
+def _parse(name: bytes, text: bytes) -> Heartbeat | None:
     try:
-        return Heartbeat.from_json(text)
+        heartbeat = Heartbeat.from_json(text)
+        if heartbeat.worker.encode() != name:
+            raise MessageError(f"{name!r:.80} calls itself {heartbeat.worker!r}")
     except MessageError as error:
         log.warning("heartbeat ignored: %s", error)
         return None
+    return heartbeat

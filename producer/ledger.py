@@ -24,6 +24,7 @@ from contract.errors import LedgerError, OutputError, SourceError
 from contract.messages import ChunkResult, Item, Row
 from contract.reasons import NO_ATTEMPT, PASSING, Reason
 from producer.database import open_database, opening_error
+from producer.index_ranges import format_ranges, parse_ranges
 from producer.job import Change, Counts, Delivery, JobSpec, State
 from producer.lock import drop_lock, take_lock
 from producer.sources import SourceImage
@@ -180,6 +181,8 @@ class Ledger:
                 "UPDATE image SET state = 1, chunk = ? WHERE idx = ?",
                 [(chunk, index) for index, _ in rows],
             )
+            items = format_ranges(index for index, _ in rows)
+            self._db.execute("INSERT INTO membership VALUES (?, ?)", (chunk, items))
         return chunk, [Item(index=index, url=url) for index, url in rows]
 
     def give_up(
@@ -207,6 +210,11 @@ class Ledger:
             ).rowcount
             failed = self._fail_poison() if is_death else 0
         return Change(failed=failed, again=again - failed)
+
+    def members(self, chunk: int) -> frozenset[int]:
+        """Give the images of a delivery; none if there never was one of this number."""
+        row = self._db.execute("SELECT items FROM membership WHERE chunk = ?", (chunk,)).fetchone()
+        return frozenset() if row is None else parse_ranges(row[0])
 
     def deliveries_out(self) -> list[Delivery]:
         """Give the deliveries that have no answer yet, oldest first."""

@@ -18,6 +18,7 @@ from contract.connect import redis_errors
 from contract.errors import ModelError, ServiceError
 from contract.messages import ChunkResult, ChunkTask, Item, Outcome
 from contract.reasons import Reason
+from producer.answer_check import check_of
 from producer.fleet import Fleet, look
 from producer.job import Change, Counts, JobSpec
 from producer.ledger import Ledger
@@ -84,6 +85,7 @@ class JobRun:
         self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
         self._offers = Offers(client, self._spec.job)
         self._session = ledger.begin_session()
+        self._check = check_of(ledger)
         self._reconciler = Reconciler(self._spec.job, hedge=not self._spec.is_limited)
         self._hosts = ledger.hosts() if self._spec.per_host is not None else set()
         self._most_out = most_out(self._spec, len(self._hosts))
@@ -173,7 +175,8 @@ class JobRun:
         """Read the stream to its end."""
         wait_ms = self._wait_ms
         while True:
-            results, position = self._stream.read(wait_ms=wait_ms)
+            answers, position = self._stream.read(wait_ms=wait_ms)
+            results = self._check.acceptable(answers)
             done = [result for result in results if result.outcome is Outcome.DONE]
             forgiven = self._older if self._options.is_served else set()
             if position != self._stream.position:
@@ -181,7 +184,7 @@ class JobRun:
                 self._stream.position = position  # only now: the rows are in the ledger
             for result in results:
                 self._note(result)
-            if len(results) < READ_AT_ONCE:
+            if len(answers) < READ_AT_ONCE:
                 return
             wait_ms = 0
 

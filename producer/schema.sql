@@ -36,4 +36,9 @@ CREATE TABLE IF NOT EXISTS chunk (
     images  INTEGER NOT NULL,
     ended   TEXT               -- answered, or why it was given up; NULL while it is out
 );
+-- Which images each delivery holds, as ranges ("0-63,70"): an answer must be to those.
+CREATE TABLE IF NOT EXISTS membership (
+    chunk INTEGER PRIMARY KEY,
+    items TEXT NOT NULL
+);
 CREATE INDEX IF NOT EXISTS chunk_out ON chunk (id) WHERE ended IS NULL;

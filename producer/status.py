@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 
 from contract.messages import Heartbeat
@@ -61,10 +62,7 @@ def power_words(throttled: int | None) -> str:
 def _cells(worker: Heartbeat) -> list[str]:
     temperature = "" if worker.temperature_c is None else f"{worker.temperature_c:.0f}"
     return [
-        worker.worker,
-        worker.host,
-        worker.runtime,
-        worker.version,
+        *(escape(text) for text in (worker.worker, worker.host, worker.runtime, worker.version)),
         str(worker.processes),
         str(len(worker.in_hand)),
         f"{worker.images:,}",
