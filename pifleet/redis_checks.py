@@ -5,19 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from contract.connect import connect, masked
 from contract.errors import FleetError
+from pifleet.access_check import check_access
 from pifleet.findings import Finding, fail, ok, warn
-from pifleet.up import is_loopback
 
 if TYPE_CHECKING:
     from redis import Redis
 
 MOST_SKEW_S = 2.0  # a heartbeat is dated by its sender and judged by the producer
 SUBJECT = "redis"
-SETTINGS = ("maxmemory-policy", "appendonly", "requirepass", "bind", "protected-mode")
+SETTINGS = ("maxmemory-policy", "appendonly")
 
 
 def check_redis(redis_url: str) -> Iterator[Finding]:
@@ -31,7 +30,8 @@ def check_redis(redis_url: str) -> Iterator[Finding]:
         info = redis.info("server")
         yield ok(SUBJECT, f"{masked(redis_url)} is {info['redis_version']}")
         yield check_clock(redis, time.time())
-        yield from check_settings(redis, redis_url)
+        yield from check_settings(redis)
+        yield check_access(redis, redis_url)
 
 
 def check_clock(redis: Redis, now: float) -> Finding:
@@ -44,19 +44,21 @@ def check_clock(redis: Redis, now: float) -> Finding:
     return ok("clock", f"within {MOST_SKEW_S:.0f} s of the broker's")
 
 
-def check_settings(redis: Redis, redis_url: str) -> Iterator[Finding]:
-    """Look at eviction, durability and who may connect."""
-    from redis.exceptions import RedisError
+def check_settings(redis: Redis) -> Iterator[Finding]:
+    """Look at eviction and durability."""
+    from redis.exceptions import NoPermissionError, RedisError
 
     try:
         config = {name: _setting(redis, name) for name in SETTINGS}
+    except NoPermissionError:  # as it should be: infra/users.acl lets nobody but admin see them
+        yield ok("redis settings", "only its admin may see them")
+        return
     except RedisError as error:
         found = f"cannot be asked: {error}"
         yield warn("redis settings", found, "make sure of noeviction and appendonly yes yourself")
         return
     yield _check_eviction(config["maxmemory-policy"])
     yield _check_append_only(config["appendonly"])
-    yield _check_access(config, redis_url)
 
 
 def _setting(redis: Redis, name: str) -> str:
@@ -75,15 +77,3 @@ def _check_append_only(append_only: str) -> Finding:
         advice = "appendonly yes in redis.conf; `submit` survives without, `--detach` does not"
         return warn("redis appendonly", "no: a restart forgets what was sent", advice)
     return ok("redis appendonly", "yes")
-
-
-def _check_access(config: dict[str, str], redis_url: str) -> Finding:
-    has_password = bool(config["requirepass"]) or urlsplit(redis_url).password is not None
-    addresses = [address.lstrip("-") for address in config["bind"].split()]
-    is_open = not addresses or any(not is_loopback(address) for address in addresses)
-    if has_password:
-        return ok("redis access", "asks for a password")
-    if is_open and config["protected-mode"] != "yes":
-        advice = "set requirepass and restart: whoever reaches the port can run the fleet"
-        return fail("redis access", "open to the network, without a password", advice)
-    return warn("redis access", "no password; loopback only", "set requirepass before a Pi joins")
