@@ -47,6 +47,11 @@ def layout_options(command: Command) -> Command:
                 show_default=True,
                 help="Of name, text, confidence, reason, worker, attempts, url, index.",
             ),
+            click.option(
+                "--spreadsheet-safe",
+                is_flag=True,
+                help="Write a copy, .spreadsheet.csv, in which no cell is a formula.",
+            ),
             click.option("--json", "as_json", is_flag=True, help="Summary as JSON."),
         )
     ):
@@ -204,6 +209,7 @@ def _layout(options: dict[str, Any]) -> Layout:
         columns=parse_columns(options.pop("columns")),
         header=options.pop("header"),
         first_line=options.pop("first_line"),
+        is_spreadsheet_safe=options.pop("spreadsheet_safe"),
     )
 
 

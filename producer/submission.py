@@ -20,6 +20,7 @@ COLUMNS = {
     "url": "url",
     "index": "idx",
 }
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 FAILURE_COLUMNS = ("name", "url", "reason", "detail", "attempts")
 
 
@@ -32,11 +33,13 @@ class Layout:
             bytes, whatever happened on the way.
         header: whether the first row names the columns.
         first_line: a line before everything else, such as a user name; None for none.
+        is_spreadsheet_safe: whether a copy is written beside it that a spreadsheet may open.
     """
 
     columns: tuple[str, ...] = ("name", "text")
     header: bool = False
     first_line: str | None = None
+    is_spreadsheet_safe: bool = False
 
 
 def parse_columns(value: str) -> tuple[str, ...]:
@@ -74,18 +77,33 @@ def ledger_path(output: Path) -> Path:
     return output.with_name(output.stem + ".ledger")
 
 
+def spreadsheet_path(output: Path) -> Path:
+    """Name the copy that a spreadsheet may open: ``submission.spreadsheet.csv``."""
+    return output.with_name(output.stem + ".spreadsheet.csv")
+
+
+def spreadsheet_safe(cell: str) -> str:
+    """Keep a spreadsheet from taking a text for a formula, which may send data away.
+
+    Source: OWASP, CSV injection.
+    """
+    return "'" + cell if cell.startswith(FORMULA) else cell
+
+
 def write_submission(ledger: Ledger, output: Path, layout: Layout) -> None:
-    """Write both files, each under a temporary name first.
+    """Write the submission and the failures, each under a temporary name first.
+
+    The submission is exactly what was read. What a spreadsheet may open is another file.
 
     Raises:
         OutputError: one of them cannot be written.
     """
     chosen = [COLUMNS[column] for column in layout.columns]
-    write_rows(
-        output,
-        ledger.rows(chosen),
-        first_line=layout.first_line,
-        header=layout.columns if layout.header else None,
-    )
+    header = layout.columns if layout.header else None
+    write_rows(output, ledger.rows(chosen), first_line=layout.first_line, header=header)
+    if layout.is_spreadsheet_safe:
+        safe = ([spreadsheet_safe(cell) for cell in row] for row in ledger.rows(chosen))
+        first = None if layout.first_line is None else spreadsheet_safe(layout.first_line)
+        write_rows(spreadsheet_path(output), safe, first_line=first, header=header)
     failures = ledger.rows(FAILURE_COLUMNS, only_failed=True)
     write_rows(failures_path(output), failures, header=FAILURE_COLUMNS)
