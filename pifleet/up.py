@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contract.errors import OutputError, SettingsError, UserError
+from producer.words import counted
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -76,8 +77,8 @@ def run_up(options: UpOptions) -> None:
 def advice(redis_url: str, options: UpOptions) -> str:
     """Say what to type next, here and on another machine."""
     lines = [
-        f"{options.workers} workers are ready; their logs are in {options.folder}. "
-        "Ctrl-C ends them. In another terminal:",
+        f"Ready: Redis and {counted(options.workers, 'worker')}; logs are in {options.folder}. "
+        "Ctrl-C ends all. In another terminal:",
         "",
         f"  export PIFLEET_REDIS_URL={redis_url}",
         "  pifleet submit FOLDER -o submission.csv",
@@ -167,7 +168,10 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 @click.command()
 @click.option(
-    "--workers", type=click.IntRange(1), default=os.cpu_count() or 1, help="[default: one a core]"
+    "--workers",
+    type=click.IntRange(0),
+    default=os.cpu_count() or 1,
+    help="0 for a broker that only serves other machines. [default: one a core]",
 )
 @click.option("--redis-port", type=click.IntRange(1, 65535), help="[default: 6390, or a free one]")
 @click.option(
