@@ -16,7 +16,7 @@ from kombu.transport import TRANSPORT_ALIASES
 
 from contract.wire import KEY_PREFIX, QUEUE
 
-SOCKET_TIMEOUT_S = 15.0  # without it a half-open connection leaves a worker deaf for good
+SOCKET_TIMEOUT_S = 10.0  # a half-open connection costs a worker up to two of these
 HARD_LIMIT_S = 300  # a chunk that takes this long hangs: its process is killed
 SOFT_LIMIT_S = 240  # a worker gives a chunk up itself a minute before
 
@@ -32,7 +32,7 @@ TRANSPORT: dict[str, Any] = {
     "socket_timeout": SOCKET_TIMEOUT_S,
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
-    "health_check_interval": 25,
+    "health_check_interval": 10,  # a half-open connection is noticed after one to two of these
     "unacked_restore_interval": 20,
     "unacked_restore_throttle": 1,  # kombu looks at each tenth interval only
     "global_keyprefix": KEY_PREFIX,
