@@ -10,7 +10,7 @@ DEMO := .venv-demo/bin
 GOLDEN := .venv-tflite-runtime/bin
 
 .DEFAULT_GOAL := check
-.PHONY: check help demo install lint format types imports test bench constraints clean
+.PHONY: check help demo install lint format types imports test bench chaos constraints clean
 
 check: lint types imports test  ## all of what CI checks (default)
 
@@ -42,6 +42,9 @@ test: .make/dev .make/tflite-runtime  ## the whole suite, on a real Redis that i
 
 bench: .make/dev  ## the fleet against one task a picture and against a script by hand
 	$(BIN)/python -m benchmarks.throughput --json benchmarks/results/throughput.json
+
+chaos: .make/dev  ## a job under faults of every kind, and plain Celery under the same
+	$(BIN)/python -m benchmarks.chaos
 
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints

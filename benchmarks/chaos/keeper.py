@@ -20,6 +20,7 @@ from pifleet.children import Child, end_child, start_child
 
 RESTART_S = 1.0
 STOP_S = 40.0
+ORPHANS_S = 15.0  # a pool process notices within two seconds that its worker is gone
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,14 @@ def end_all(workers: Sequence[Kept]) -> int:
         worker.terminate()
     for worker in workers:
         worker.end()
-    return sum(kill(pid) for worker in workers for pid in worker.orphans())
+    deadline = time.monotonic() + ORPHANS_S
+    while (left := _orphans(workers)) and time.monotonic() < deadline:
+        time.sleep(0.1)  # polling with a deadline
+    return sum(kill(pid) for pid in left)
+
+
+def _orphans(workers: Sequence[Kept]) -> list[int]:
+    return [pid for worker in workers for pid in worker.orphans()]
 
 
 def _session(pid: int) -> int:

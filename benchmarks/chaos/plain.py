@@ -49,28 +49,13 @@ class Rows:
             yield int(index), text
 
 
-def scaled(plan: Plan, images: int) -> Plan:
-    """Give the same plan for fewer images: as many faults an image, and one of each kind at least.
+def for_plain(plan: Plan, images: int, *, is_wiped: bool) -> Plan:
+    """Give the same faults for a job of fewer images, which takes plain Celery about as long.
 
-    The producer cannot be killed in mid-job: it has sent everything before the first fault.
+    Its producer cannot be killed in mid-job: it has sent everything before the first fault.
     """
-    share = images / plan.images
-
-    def few(count: int) -> int:
-        return max(1, round(count * share)) if count else 0
-
-    return replace(
-        plan,
-        images=images,
-        kills=few(plan.kills),
-        parents=few(plan.parents),
-        stops=few(plan.stops),
-        drains=few(plan.drains),
-        redis_kills=few(plan.redis_kills),
-        wipes=few(plan.wipes),
-        producer_kills=0,
-        half_open=few(plan.half_open),
-    )
+    wipes = plan.wipes if is_wiped else 0
+    return replace(plan, images=images, wipes=wipes, producer_kills=0)
 
 
 def run_plain(plan: Plan, folder: Path, say: Callable[[str], None]) -> Score:
@@ -95,7 +80,7 @@ def run_plain(plan: Plan, folder: Path, say: Callable[[str], None]) -> Score:
     counted = tally((str(index) for index, _ in found), plan.images)
     known = texts()
     return Score(
-        system="plain Celery",
+        system="plain Celery, wiped" if plan.wipes else "plain Celery",
         images=plan.images,
         faults={str(kind): injector.done[kind] for kind in plan.counts()},
         missed=injector.missed,
