@@ -14,6 +14,8 @@ from celery import Celery
 from kombu import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from contract.sentinel import is_sentinel
+from contract.sentinel import parse as parse_sentinel
 from contract.wire import KEY_PREFIX, QUEUE
 
 SOCKET_TIMEOUT_S = 10.0  # a half-open connection costs a worker up to two of these
@@ -44,15 +46,15 @@ def make_app(redis_url: str) -> Celery:
     """Build the application; nothing connects before it is used.
 
     Args:
-        redis_url: ``redis://``, ``rediss://`` or ``redis+socket://`` as Celery takes it.
+        redis_url: ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``.
     """
     TRANSPORT_ALIASES.update(TRANSPORTS)
     app = Celery("pifleet", broker=broker_url(redis_url), set_as_current=False)
     app.conf.update(
-        broker_use_ssl={"ssl_cert_reqs": CERT_REQUIRED} if is_encrypted(redis_url) else None,
+        broker_use_ssl=tls_options(redis_url),
         task_queues=[Queue(QUEUE)],
         task_default_queue=QUEUE,
-        broker_transport_options=TRANSPORT,
+        broker_transport_options={**TRANSPORT, **sentinel_options(redis_url)},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # a Pi outlives any outage of the broker
         worker_prefetch_multiplier=1,  # a slow Pi must not hoard what an idle one could take
@@ -66,7 +68,7 @@ def make_app(redis_url: str) -> Celery:
         accept_content=["json"],
         result_accept_content=["json"],
         task_compression="zlib",  # URLs of one job share most of their letters
-        worker_send_task_events=True,  # Flower lives on them
+        worker_send_task_events=False,  # Flower asks for them while somebody looks
         task_send_sent_event=False,
         worker_enable_remote_control=True,
         worker_soft_shutdown_timeout=3.0,  # after a second Ctrl-C; the first waits for the chunk
@@ -76,16 +78,28 @@ def make_app(redis_url: str) -> Celery:
     return app
 
 
-def is_encrypted(redis_url: str) -> bool:
-    """Tell whether the broker is spoken to by TLS; kombu would not check its certificate then."""
-    return urlsplit(redis_url).scheme == "rediss"
+def tls_options(redis_url: str) -> dict[str, Any] | None:
+    """Ask for TLS where the URL does; of its own kombu would not check the certificate."""
+    if is_sentinel(redis_url):
+        authority = parse_sentinel(redis_url).authority
+        return {"ssl_cert_reqs": CERT_REQUIRED, "ssl_ca_certs": authority} if authority else None
+    return {"ssl_cert_reqs": CERT_REQUIRED} if urlsplit(redis_url).scheme == "rediss" else None
+
+
+def sentinel_options(redis_url: str) -> dict[str, Any]:
+    """Name the master to ask for, where the URL names Sentinels."""
+    if not is_sentinel(redis_url):
+        return {}
+    place = parse_sentinel(redis_url)
+    patience = {name: TRANSPORT[name] for name in ("socket_timeout", "socket_connect_timeout")}
+    return {"master_name": place.master, "sentinel_kwargs": {**patience, **place.tls}}
 
 
 def broker_url(redis_url: str) -> str:
     """Spell a redis-py URL as kombu wants it: a socket is ``redis+socket://`` there."""
     if redis_url.startswith("unix://"):
         return "redis+socket://" + redis_url.removeprefix("unix://")
-    return redis_url
+    return parse_sentinel(redis_url).for_kombu() if is_sentinel(redis_url) else redis_url
 
 
 def client_url(redis_url: str) -> str:

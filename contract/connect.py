@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from contract.app import SOCKET_TIMEOUT_S, client_url
 from contract.errors import ServiceError, SettingsError
+from contract.sentinel import FORM, is_sentinel, master_client
+from contract.sentinel import parse as parse_sentinel
 from contract.wire import OLDEST_REDIS
 
 if TYPE_CHECKING:
@@ -41,17 +43,19 @@ def make_client(redis_url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis
     from redis import Redis
 
     url = client_url(redis_url)
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": 5.0,
+        "socket_keepalive": None if url.startswith("unix") else True,
+        "health_check_interval": 25,
+        "protocol": 2,  # one form of answer, from any server and any redis-py
+    }
     try:
-        return Redis.from_url(
-            url,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=5.0,
-            socket_keepalive=None if url.startswith("unix") else True,
-            health_check_interval=25,
-            protocol=2,  # one form of answer, from any server and any redis-py
-        )
+        if is_sentinel(url):
+            return master_client(parse_sentinel(url), **options)
+        return Redis.from_url(url, **options)
     except (ValueError, TypeError) as error:
-        accepted = "redis://[user:password@]host:port/db, rediss://… or unix:///path"
+        accepted = f"redis://[user:password@]host:port/db, rediss://…, unix:///path or {FORM}"
         raise SettingsError("PIFLEET_REDIS_URL", masked(redis_url), accepted) from error
 
 
@@ -75,7 +79,8 @@ def sentence(redis_url: str, error: Exception) -> str:
         advice = "check the user and password in PIFLEET_REDIS_URL"
     if "CERTIFICATE" in said:
         advice = "set PIFLEET_REDIS_CA to the fleet's ca.crt, and call the broker by its name in it"
-    return f"Redis at {masked(redis_url)}: {error} ({advice})"
+    found = str(error).partition(" : <")[0]  # Sentinel's error goes on with its own innards
+    return f"Redis at {masked(redis_url)}: {found} ({advice})"
 
 
 def masked(redis_url: str) -> str:

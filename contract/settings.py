@@ -90,7 +90,7 @@ def with_authority(redis_url: str, authority: str | None) -> str:
     path = parse_path("PIFLEET_REDIS_CA", authority)
     if path is None or CA_QUERY in redis_url:
         return redis_url
-    if not redis_url.startswith("rediss://"):
+    if not redis_url.startswith(("rediss://", "sentinel://")):
         raise SettingsError("PIFLEET_REDIS_CA", authority, "a rediss:// PIFLEET_REDIS_URL with it")
     return f"{redis_url}{'&' if '?' in redis_url else '?'}{CA_QUERY}={quote(str(path), safe='/')}"
 

@@ -15,6 +15,8 @@ from aiohttp import web
 
 from contract.app import client_url
 from contract.errors import OutputError
+from contract.sentinel import is_sentinel
+from contract.sentinel import parse as parse_sentinel
 from producer.sources import SERVED
 
 START_TIMEOUT_S = 10.0
@@ -68,11 +70,17 @@ def serve_folder(folder: Path, wanted: Address) -> Iterator[Address]:
 
 def local_host_towards(redis_url: str) -> str:
     """Give the address of the interface that faces Redis, and so most likely the fleet."""
+    if is_sentinel(redis_url):
+        return _local_host(*parse_sentinel(redis_url).nodes[0])
     parts = urlsplit(client_url(redis_url))
     if parts.scheme == "unix" or not parts.hostname:
         return "127.0.0.1"
+    return _local_host(parts.hostname, parts.port or 6379)
+
+
+def _local_host(host: str, port: int) -> str:
     try:
-        with socket.create_connection((parts.hostname, parts.port or 6379), timeout=5) as sock:
+        with socket.create_connection((host, port), timeout=5) as sock:
             return str(sock.getsockname()[0])
     except OSError:
         return "127.0.0.1"
