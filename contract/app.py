@@ -14,7 +14,7 @@ from celery import Celery
 from kombu import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
-from contract.sentinel import is_sentinel
+from contract.sentinel import is_sentinel, sentinel_options
 from contract.sentinel import parse as parse_sentinel
 from contract.wire import KEY_PREFIX, QUEUE
 
@@ -54,7 +54,7 @@ def make_app(redis_url: str) -> Celery:
         broker_use_ssl=tls_options(redis_url),
         task_queues=[Queue(QUEUE)],
         task_default_queue=QUEUE,
-        broker_transport_options={**TRANSPORT, **sentinel_options(redis_url)},
+        broker_transport_options={**TRANSPORT, **failover_options(redis_url)},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # a Pi outlives any outage of the broker
         worker_prefetch_multiplier=1,  # a slow Pi must not hoard what an idle one could take
@@ -86,13 +86,13 @@ def tls_options(redis_url: str) -> dict[str, Any] | None:
     return {"ssl_cert_reqs": CERT_REQUIRED} if urlsplit(redis_url).scheme == "rediss" else None
 
 
-def sentinel_options(redis_url: str) -> dict[str, Any]:
+def failover_options(redis_url: str) -> dict[str, Any]:
     """Name the master to ask for, where the URL names Sentinels."""
     if not is_sentinel(redis_url):
         return {}
     place = parse_sentinel(redis_url)
     patience = {name: TRANSPORT[name] for name in ("socket_timeout", "socket_connect_timeout")}
-    return {"master_name": place.master, "sentinel_kwargs": {**patience, **place.tls}}
+    return {"master_name": place.master, "sentinel_kwargs": sentinel_options(place, **patience)}
 
 
 def broker_url(redis_url: str) -> str:

@@ -74,12 +74,12 @@ def redis_errors(redis_url: str) -> Iterator[None]:
 def sentence(redis_url: str, error: Exception) -> str:
     """Say in one line which Redis failed, how, and what to do."""
     advice = "start one with `pifleet up`, or set PIFLEET_REDIS_URL"
-    said = str(error).upper()  # redis-py drops the WRONGPASS and keeps the sentence
+    found = str(error).partition(" : <")[0]  # Sentinel's error goes on with its own innards
+    said = found.upper()  # redis-py drops the WRONGPASS and keeps the sentence
     if any(word in said for word in ("AUTH", "PASSWORD", "WRONGPASS", "NOPERM")):
         advice = "check the user and password in PIFLEET_REDIS_URL"
     if "CERTIFICATE" in said:
         advice = "set PIFLEET_REDIS_CA to the fleet's ca.crt, and call the broker by its name in it"
-    found = str(error).partition(" : <")[0]  # Sentinel's error goes on with its own innards
     return f"Redis at {masked(redis_url)}: {found} ({advice})"
 
 
