@@ -30,13 +30,16 @@ from producer.lock import drop_lock, take_lock
 from producer.sources import SourceImage
 
 INSERT_BATCH = 10_000
-# How suspect an image is grows with the deaths of processes that had it in hand. Processes are
-# killed for many reasons, and an innocent image must never be taken for the cause, so deaths say
-# more or less: one during which no image was being read says least.
-SUSPECT = 3  # goes out in an eighth of a chunk
-ALONE = 4  # goes out alone; from here on only its own deaths count
-MAX_DEATHS = 6  # it died alone twice: poison
-SPLIT = {SUSPECT: 8}
+# How suspect an image is: points for each death of a process that had it in hand. Processes are
+# killed for many reasons, and an innocent image must never be taken for the cause: two hundred
+# random kills in three minutes brought one image of 100,000 to five deaths.
+SEEN = 5  # it was being read when its process died
+UNKNOWN = 3  # its whole worker died, and nobody can tell
+UNSEEN = 1  # no image was being read: a download that bursts the memory, or no image's fault
+PART_AT = 3  # goes out in an eighth of a chunk
+ALONE_AT = 5  # goes out alone
+POISON_AT = 12  # the third death that was seen, the fourth that nobody saw
+PARTS = 8
 
 RETRY_S = 1.0  # doubled with each attempt, up to a minute
 MAX_RETRY_S = 60.0
@@ -348,17 +351,16 @@ class Ledger:
 
     def _next_waiting(self, size: int, now: float) -> list[tuple[int, str]]:
         """Give what goes next: suspects every other time, so that neither holds up the other."""
-        suspects, others = range(SUSPECT, MAX_DEATHS), range(SUSPECT - 1, -1, -1)
+        suspects, others = range(PART_AT, POISON_AT), range(PART_AT - 1, -1, -1)
         turns = (*others, *suspects) if self._were_suspects else (*suspects, *others)
-        for deaths in turns:
-            limit = 1 if deaths >= ALONE else max(1, size // SPLIT.get(deaths, 1))
+        for points in turns:
             rows = self._db.execute(
                 "SELECT idx, url FROM image WHERE state = 0 AND deaths = ? AND ready_at <= ?"
                 " ORDER BY idx LIMIT ?",
-                (deaths, now, limit),
+                (points, now, size_for(points, size)),
             ).fetchall()
             if rows:
-                self._were_suspects = deaths >= SUSPECT
+                self._were_suspects = points >= PART_AT
                 return rows
         return []
 
@@ -366,23 +368,13 @@ class Ledger:
         """Note what a death says of the images that are still open in a delivery."""
         if suspects:
             self._db.executemany(
-                "UPDATE image SET deaths = max(deaths, ?) + 1"
-                " WHERE state = 1 AND chunk = ? AND idx = ?",
-                [(SUSPECT, chunk, index) for index in suspects],
+                "UPDATE image SET deaths = deaths + ? WHERE state = 1 AND chunk = ? AND idx = ?",
+                [(SEEN, chunk, index) for index in suspects],
             )
             return
-        is_known = suspects is not None  # that none of them was being read
         self._db.execute(
-            "UPDATE image SET deaths = CASE (SELECT images FROM chunk WHERE id = :chunk)"
-            " WHEN 1 THEN max(deaths, :lone) + 1"
-            " ELSE min(max(deaths, :base) + 1, :alone) END"
-            " WHERE state = 1 AND chunk = :chunk",
-            {
-                "chunk": chunk,
-                "alone": ALONE,
-                "lone": 0 if is_known else ALONE,
-                "base": 0 if is_known else SUSPECT - 1,
-            },
+            "UPDATE image SET deaths = deaths + ? WHERE state = 1 AND chunk = ?",
+            (UNKNOWN if suspects is None else UNSEEN, chunk),
         )
 
     def _end_chunk(self, chunk: int, why: str) -> None:
@@ -391,7 +383,7 @@ class Ledger:
     def _fail_poison(self) -> int:
         return self._db.execute(
             "UPDATE image SET state = 3, reason = ?, detail = ? WHERE state = 0 AND deaths >= ?",
-            (Reason.POISON, "workers died of it, again and again", MAX_DEATHS),
+            (Reason.POISON, "workers died of it, again and again", POISON_AT),
         ).rowcount
 
     def _record_read(self, result: ChunkResult) -> Change:
@@ -436,3 +428,10 @@ class Ledger:
         if self._lock is not None:
             drop_lock(self.path, self._lock)
             self._lock = None
+
+
+def size_for(points: int, size: int) -> int:
+    """Give how many images go out together that are so suspect, of so many that might."""
+    if points >= ALONE_AT:
+        return 1
+    return max(1, size // PARTS) if points >= PART_AT else size
