@@ -47,8 +47,14 @@ class Grant:
         return f"PIFLEET_REDIS_URL={self.url}\nPIFLEET_REDIS_CA={authority}\n"
 
 
-def init(folder: Path, hosts: tuple[str, ...], *, port: int) -> list[Path]:
+def init(folder: Path, hosts: tuple[str, ...], *, port: int, at: Path | None = None) -> list[Path]:
     """Make a folder with an authority, a server's certificate, users, and what Redis needs of it.
+
+    Args:
+        folder: to make; it stays with whoever administers the fleet.
+        hosts: names and addresses of the broker; the fleet calls it by the first.
+        port: of the broker.
+        at: where the broker's machine has its copies; None where Redis reads the folder itself.
 
     Returns:
         The files.
@@ -69,7 +75,7 @@ def init(folder: Path, hosts: tuple[str, ...], *, port: int) -> list[Path]:
         users[user.name] = user.line()
         _keep(folder, Grant(user.name, _url(user, hosts[0], port), folder / AUTHORITY))
     write_users(folder / USERS, users)
-    (folder / CONFIG).write_text(redis_conf(folder.absolute(), port=port))
+    (folder / CONFIG).write_text(redis_conf(at or folder.absolute(), port=port))
     return sorted(folder.iterdir())
 
 

@@ -12,6 +12,7 @@ from pifleet.roles import ROLES, WORKER
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+AT_THE_BROKER = Path("/etc/redis/pifleet")
 ON_A_PI = Path("/etc/pifleet/ca.crt")  # infra/README.md puts it there
 
 
@@ -42,7 +43,14 @@ def access() -> None:
 @click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--host", "hosts", multiple=True, required=True, help="Of the broker; may be many.")
 @click.option("--port", type=click.IntRange(1, 65535), default=6379, show_default=True)
-def init(folder: Path, hosts: tuple[str, ...], port: int) -> None:
+@click.option(
+    "--at",
+    type=click.Path(path_type=Path),
+    default=AT_THE_BROKER,
+    show_default=True,
+    help="Where the broker keeps its copies.",
+)
+def init(folder: Path, hosts: tuple[str, ...], port: int, at: Path) -> None:
     """Make an authority, the broker's certificate, its users file and their passwords.
 
     \b
@@ -50,7 +58,7 @@ def init(folder: Path, hosts: tuple[str, ...], port: int) -> None:
     """
     from pifleet.access import init as make_folder
 
-    for path in make_folder(folder, hosts, port=port):
+    for path in make_folder(folder, hosts, port=port, at=at):
         click.echo(path)
     click.echo(f"whoever has {folder} owns the fleet: keep it safe (infra/README.md)", err=True)
 

@@ -23,7 +23,7 @@ from pifleet.redis_server import free_port
 from pifleet.roles import WORKER
 from pifleet.users_file import read_users
 from tests.faulty_origin import FaultyOrigin
-from tests.secured_redis import running_redis, tls_redis_server
+from tests.secured_redis import INFRA, running_redis, tls_redis_server
 from tests.stripes import png, some_text
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
@@ -92,6 +92,26 @@ def test_init_grant_list_and_revoke_work_from_the_command_line(tmp_path: Path) -
     assert "pi7" not in pifleet("access", "list", folder=tmp_path).stdout
     again = pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
     assert (again.returncode, "nobody is called pi7" in again.stderr) == (2, True)
+
+
+def test_broker_is_told_where_it_keeps_its_copies(tmp_path: Path) -> None:
+    made = pifleet("access", "init", "a", "--host", "h", "--at", "/srv/redis", folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    config = (tmp_path / "a" / "tls.conf").read_text()
+    assert "tls-key-file /srv/redis/server.key\n" in config
+    assert "aclfile /srv/redis/users.acl\n" in config
+
+
+def test_users_file_leaves_nothing_of_the_one_password_of_redis_conf(tmp_path: Path) -> None:
+    folder, port = tmp_path / "access", free_port()
+    init(folder, HOSTS, port=port)
+    shipped = (INFRA / "redis.conf").read_text().replace("bind 0.0.0.0 -::", "bind 127.0.0.1")
+    config = tmp_path / "redis.conf"
+    config.write_text(f"{shipped}\nport {port}\naclfile {folder / 'users.acl'}\n")
+    with running_redis(tmp_path, config):
+        for login in ("", ":CHANGE-ME@"):
+            with pytest.raises(ServiceError, match="check the user and password"):
+                connect(f"redis://{login}127.0.0.1:{port}/0")
 
 
 def test_secrets_are_for_their_owner_and_passwords_are_not_in_the_users_file(
