@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from contract.errors import MessageError
-from contract.messages import Heartbeat
+from contract.heartbeat import Heartbeat
 from contract.wire import HEARTBEAT_TTL_S, heartbeats_key, queue_key, workers_key
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from contract.messages import Heartbeat
+from contract.heartbeat import Heartbeat
 from producer.fleet import Fleet
 from producer.words import counted, duration
 

@@ -14,7 +14,7 @@ import pytest
 
 from contract.connect import connect
 from contract.errors import ServiceError
-from contract.messages import Heartbeat
+from contract.heartbeat import Heartbeat
 from pifleet.children import Child, end_child, start_child
 from pifleet.redis_server import embedded_redis
 from producer.fleet import look

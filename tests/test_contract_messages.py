@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contract.errors import MessageError
+from contract.heartbeat import Heartbeat
 from contract.messages import (
     MAX_CHUNK,
     MAX_DETAIL,
     ChunkResult,
     ChunkTask,
-    Heartbeat,
     Item,
     Outcome,
     Row,

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from contract.alphabet import Alphabet
 from contract.card import MAX_INPUT_PIXELS, ModelCard, append_card, read_card
 from contract.errors import ImageError, MessageError, ModelError, UserError
-from contract.messages import ChunkResult, ChunkTask, Heartbeat, Outcome, Row
+from contract.heartbeat import Heartbeat
+from contract.messages import ChunkResult, ChunkTask, Outcome, Row
 from contract.models import load_model
 from contract.reasons import Reason
 from tests.make_tiny_model import TINY_MODEL

@@ -10,7 +10,7 @@ import pytest
 
 from contract.connect import connect
 from contract.errors import ServiceError
-from contract.messages import Heartbeat
+from contract.heartbeat import Heartbeat
 from contract.wire import heartbeats_key
 from pifleet.supervisor import FleetOptions, LocalFleet, local_fleet, worker_env
 from tests.conftest import wait_until

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from contract.messages import Heartbeat
+from contract.heartbeat import Heartbeat
 from producer.fleet import Fleet
 from producer.reconcile import DEADLINE_MIN_S, GRACE_S, STRAGGLER_MIN_S, Cause, Reconciler
 

@@ -13,8 +13,9 @@ from redis import Redis
 
 from contract.connect import connect
 from contract.errors import MessageError
+from contract.heartbeat import Heartbeat
 from contract.limits import MAX_HEARTBEAT_BYTES, MAX_PROCESSES, MAX_RESULT_BYTES
-from contract.messages import ChunkResult, Heartbeat, Outcome, Row
+from contract.messages import ChunkResult, Outcome, Row
 from contract.reasons import Reason
 from contract.wire import RESULTS_FIELD, heartbeats_key, results_key, workers_key
 from producer.answer_check import AnswerCheck

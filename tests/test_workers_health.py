@@ -12,7 +12,7 @@ import pytest
 
 from contract.connect import connect
 from contract.errors import SettingsError
-from contract.messages import Heartbeat
+from contract.heartbeat import Heartbeat
 from contract.settings import Settings
 from contract.wire import heartbeats_key, workers_key
 from workers.heartbeat import FORGET_S, Identity, beat, observe, sign_off

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Protocol
 
 from contract.errors import ServiceError
-from contract.messages import Heartbeat
+from contract.heartbeat import Heartbeat
 from contract.runtime import runtime_name
 from contract.settings import Settings
 from contract.wire import heartbeats_key, workers_key
