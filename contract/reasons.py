@@ -46,8 +46,6 @@ class Reason(StrEnum):
     """The model could not read this image."""
     POISON = "poison"
     """Delivered several times, and each worker died of it."""
-    NO_ANSWER = "no_answer"
-    """Delivered several times, and no answer ever came."""
     CANCELLED = "cancelled"
     """The job was cancelled before this image was read."""
 

@@ -15,7 +15,7 @@ from math import inf
 from typing import TYPE_CHECKING
 
 from contract.connect import redis_errors
-from contract.errors import ModelError, ServiceError
+from contract.errors import ModelError, ServiceError, UserError
 from contract.messages import ChunkResult, ChunkTask, Item, Outcome
 from contract.reasons import Reason
 from producer.answer_check import check_of
@@ -40,6 +40,7 @@ GUIDE = 3  # the last chunks shrink, so that all processes end together
 MAX_BACKOFF_S = 10.0
 TURNS_S = 30.0  # of work under --rate or --per-host is out at once
 MAX_BAD_MODELS = 10  # in a row, without a chunk that was read
+MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
 CANCELLED_KEY = "cancelled"
 SIGNATURE_KEY = "signature"  # of the model, where it has one
@@ -95,6 +96,7 @@ class JobRun:
         self._repeats = 0
         self._resent = 0
         self._bad_models = 0
+        self._silent_looks = 0
         self._is_cancelled = False
         self._wait_ms = 0  # the first step sends at once
         self._older = self._take_over()
@@ -112,6 +114,7 @@ class JobRun:
 
         Raises:
             ModelError: no worker can use the model.
+            UserError: workers and producer do not understand each other.
             OutputError: the ledger cannot be written.
         """
         failures = 0
@@ -189,6 +192,7 @@ class JobRun:
             wait_ms = 0
 
     def _note(self, result: ChunkResult) -> None:
+        self._silent_looks = 0
         if result.outcome is Outcome.DONE:
             self._reconciler.answered(result.chunk, result.took_s)
             self._bad_models = 0
@@ -212,8 +216,20 @@ class JobRun:
                 f" {result.worker}); the job waits in {self._ledger.path}"
             )
 
+    def _count_silence(self) -> None:
+        """Count a look at chunks that were taken and lost: a worker may understand none of them."""
+        self._silent_looks += 1
+        if self._silent_looks > MAX_SILENT_LOOKS:
+            raise UserError(
+                "workers take chunks and answer none that this program understands: run the same"
+                f" version everywhere, or see a worker's log; the job waits in {self._ledger.path}"
+            )
+
     def _reconcile(self) -> None:
-        for verdict in self._reconciler.look(self._fleet, time.monotonic()):
+        verdicts = self._reconciler.look(self._fleet, time.monotonic())
+        if any(verdict.cause is Cause.VANISHED for verdict in verdicts):
+            self._count_silence()
+        for verdict in verdicts:
             log.warning(
                 "sent again job=%s chunk=%d cause=%s worker=%s",
                 *(self._spec.job, verdict.chunk, verdict.cause, verdict.holder),
