@@ -23,7 +23,7 @@ from pifleet.redis_server import free_port
 from pifleet.roles import ROLES
 from pifleet.users_file import NOBODY
 from tests.conftest import wait_until
-from tests.faulty_origin import FaultyOrigin
+from tests.faulty_origin import Answer, FaultyOrigin
 from tests.secured_redis import INFRA, redis_with_users, url_of
 from tests.stripes import png, some_text
 
@@ -270,3 +270,41 @@ def test_shipped_file_says_what_the_code_says() -> None:
         for user, role in users.items()
     ]
     assert (INFRA / "users.acl").read_text().splitlines() == [NOBODY, *lines]
+
+
+def test_worker_may_give_its_chunks_back_when_it_leaves(
+    clean: int, origin: FaultyOrigin, tmp_path: Path, tiny_model: Path
+) -> None:
+    texts = {f"{i:03}.png": some_text(i) for i in range(60)}
+    urls = [
+        origin.add(f"/{name}", answer=Answer(png(text), delay_s=0.4))
+        for name, text in texts.items()
+    ]
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    out = tmp_path / "out.csv"
+    options = ["--model", str(tiny_model), "-o", str(out), "--chunk", "4", "--rate", "200"]
+    submit = start("producer", clean, tmp_path, "submit", str(tmp_path / "urls.txt"), *options)
+    for number in range(2):
+        seen = len(origin.requests) + 10
+        worker = start("pi1", clean, tmp_path, "worker", "--concurrency", "1")
+        wait_until(lambda seen=seen: len(origin.requests) >= seen, timeout_s=40)  # type: ignore[misc]
+        if number:
+            submit.wait(timeout=60)
+        assert end_child(worker, grace_s=30) == 0
+    assert len(out.read_text().splitlines()) == 60
+    assert refused(clean) == []
+
+
+def test_producer_may_push_a_model_and_cancel_a_job(
+    clean: int, origin: FaultyOrigin, tmp_path: Path, tiny_model: Path
+) -> None:
+    serve(origin, tmp_path, 20)
+    source, out = str(tmp_path / "urls.txt"), str(tmp_path / "out.csv")
+    for arguments in (
+        ("models", "push", str(tiny_model)),
+        ("submit", source, "-o", out, "--model", str(tiny_model), "--detach"),
+        ("cancel", out),
+    ):
+        command = start("producer", clean, tmp_path, *arguments)
+        assert command.wait(timeout=30) in (0, 1), (tmp_path / "producer.log").read_text()
+    assert refused(clean) == []
