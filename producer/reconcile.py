@@ -5,6 +5,8 @@ unacknowledged in another. Three facts tell a lost delivery from a slow one:
 
 * The queue is first in, first out. Once a later delivery of this job has left it, an earlier one
   has left it too; if no live worker holds it and no answer came, it is lost.
+* The same is true once as many chunks of any job were seen to leave the queue as stood in it: other
+  jobs may keep it from ever being empty, and this one may have nothing later to send.
 * If the queue is empty and no live worker holds a delivery, it is lost as well.
 * A worker that holds a delivery and whose heartbeat has gone is dead, and the delivery with it.
 
@@ -54,6 +56,7 @@ class Out:
         holder: the start of a worker that held it when last looked; empty if none did.
         held_since: monotonic time of the first look at which it was held.
         missing_since: monotonic time since which it must be somewhere and is nowhere.
+        ahead: of ``Reconciler.taken``, when all that stood before it in the queue has left it.
     """
 
     since: float
@@ -61,6 +64,7 @@ class Out:
     holder: str = ""
     held_since: float | None = None
     missing_since: float | None = None
+    ahead: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +92,9 @@ class Reconciler:
     took_s: list[float] = field(default_factory=list)
     popped: int = 0
     """The latest delivery that was seen to have left the queue."""
+    taken: int = 0
+    """Chunks of any job that were seen to leave the queue; a look misses those that were quick."""
+    _in_hand: frozenset[str] = frozenset()
 
     def sent(self, chunk: int, images: int, now: float) -> None:
         """Note a delivery as out."""
@@ -123,12 +130,21 @@ class Reconciler:
         alive = fleet.instances
         held = {chunk: in_hand.get(f"{self.job}.{chunk}") for chunk in self.out}
         self.popped = max([self.popped, *(chunk for chunk, holder in held.items() if holder)])
+        self._count_taken(fleet)
         verdicts = [
             self._judge(chunk, held[chunk], alive=alive, queue=fleet.waiting, now=now)
             for chunk in list(self.out)
         ]
         lost = [verdict for verdict in verdicts if verdict is not None]
         return lost or self._straggler(fleet, now)
+
+    def _count_taken(self, fleet: Fleet) -> None:
+        """Count what was taken since the last look, and note what stands before new deliveries."""
+        before, self._in_hand = self._in_hand, frozenset(fleet.in_hand)
+        self.taken += len(self._in_hand - before)
+        for out in self.out.values():
+            if out.ahead is None:  # a chunk that a worker gives back jumps the queue, hence more
+                out.ahead = self.taken + fleet.waiting + 2 * fleet.processes
 
     def _judge(
         self, chunk: int, holder: str | None, *, alive: set[str], queue: int, now: float
@@ -142,7 +158,7 @@ class Reconciler:
             return None  # all at once: Redis lost the beats, or nobody is there to read it anyway
         if out.holder and out.holder not in alive:
             return Verdict(chunk, Cause.WORKER_GONE, out.holder)
-        if queue and chunk > self.popped:
+        if queue and chunk > self.popped and self.taken <= (out.ahead or 0):
             out.missing_since = None  # it may well be in the queue
             return None
         out.missing_since = now if out.missing_since is None else out.missing_since

@@ -34,3 +34,26 @@ def test_worker_that_is_late_after_an_outage_is_not_dead() -> None:
 
     verdicts = reconciler.look(fleet(1), 2.1 + GRACE_S)
     assert [(v.chunk, v.cause, v.is_death) for v in verdicts] == [(2, Cause.VANISHED, False)]
+
+
+def test_lost_delivery_is_missed_though_other_jobs_fill_the_queue() -> None:
+    reconciler = Reconciler("j")
+    reconciler.sent(1, 64, 0.0)
+
+    found = [
+        (now, verdict.cause)
+        for now in range(60)  # each second two more chunks of the other job are in hand
+        for verdict in reconciler.look(fleet(2 * now, 2 * now + 1, job="o", waiting=20), now)
+    ]
+
+    began = found[0][0]
+    assert found[0][1] is Cause.VANISHED
+    assert 20 / 2 + GRACE_S < began < 30
+
+
+def test_queue_that_does_not_move_is_waited_for() -> None:
+    reconciler = Reconciler("j")
+    reconciler.sent(1, 64, 0.0)
+
+    for now in range(0, 2000, 10):
+        assert reconciler.look(fleet(7, 8, job="o", waiting=20), float(now)) == []
