@@ -32,7 +32,8 @@ def main() -> None:
     given = sys.argv[1:]
     is_one_file = any(Path(argument).is_file() for argument in given)
     corpus = [] if is_one_file else [str(CORPUS)]  # libFuzzer reads files, or fills folders
-    atheris.Setup([sys.argv[0], *LIMITS, f"-dict={WORDS}", *given, *corpus], Reader().read_twice)
+    again = f"{sys.executable} -m benchmarks.fuzz"  # a merge starts itself anew, through a shell
+    atheris.Setup([again, *LIMITS, f"-dict={WORDS}", *given, *corpus], Reader().read_twice)
     atheris.Fuzz()
 
 
