@@ -56,7 +56,7 @@ def is_plain(value: object) -> bool:
     if isinstance(value, float):
         return math.isfinite(value)
     if isinstance(value, str):
-        return not any("\ud800" <= character <= "\udfff" for character in value)
+        return value.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in value)
     return True
 
 
