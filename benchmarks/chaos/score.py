@@ -31,7 +31,9 @@ class Score:
         failed: images without a text, by reason.
         sent_again: images that were sent again, by the reason.
         read_twice: answers for images that had one.
-        healed_s: by fault, the longest time until all was answered that was out when it struck.
+        elsewhere_s: by fault, the longest time until all that was out when it struck was answered or
+            on its way to another worker.
+        healed_s: the longest time until all of that was answered, whatever else struck meanwhile.
         stalled_s: the longest time without a new row.
         peak_mb: of the broker's memory.
         before: what the broker held before, after a small job: bytes, keys, entries.
@@ -52,7 +54,8 @@ class Score:
     failed: Mapping[str, int]
     sent_again: Mapping[str, int]
     read_twice: int
-    healed_s: Mapping[str, float]
+    elsewhere_s: Mapping[str, float]
+    healed_s: float
     stalled_s: float
     peak_mb: float
     before: Mapping[str, int]
@@ -135,7 +138,8 @@ def _lines(score: Score) -> dict[str, str]:
         **({"sent again": f"{again / share:.2f} %"} if again else {}),
         **{f"  {why}": f"{images:,}" for why, images in sorted(score.sent_again.items())},
         "read twice": f"{score.read_twice / share:.3f} %",
-        **{f"healed: {kind}": f"{s:.1f} s" for kind, s in sorted(score.healed_s.items())},
+        **{f"elsewhere: {kind}": f"{s:.1f} s" for kind, s in sorted(score.elsewhere_s.items())},
+        **({"all answered": f"{score.healed_s:.1f} s"} if score.healed_s else {}),
         **({"longest time without a row": f"{score.stalled_s:.1f} s"} if score.healed_s else {}),
         "Redis memory, peak": f"{score.peak_mb:.1f} MB",
         "Redis keys before, after": _pair(score, "keys"),

@@ -17,11 +17,19 @@ LOOK_EVERY_S = 0.5
 
 @dataclass(slots=True)
 class Wound:
-    """A fault, and the images that were out when it struck and still have no answer."""
+    """A fault, and the images that were out when it struck.
+
+    Attributes:
+        kind: of the fault.
+        at: monotonic time, seconds.
+        held: those that are still where they were, and in which delivery.
+        unread: those that have no answer yet.
+    """
 
     kind: Kind
     at: float
-    images: set[int]
+    held: dict[int, int]
+    unread: set[int]
 
 
 @dataclass(slots=True)
@@ -31,13 +39,16 @@ class Watch:
     Attributes:
         path: of the ledger, which may not be there yet.
         images: answered so far.
-        healed_s: by kind, how long it took until all that was out at a fault was answered.
+        elsewhere_s: by kind, how long it took until all that was out at a fault was answered, or
+            on its way to another worker.
+        healed_s: how long it took until all of it was answered, whatever else struck meanwhile.
         stalled_s: the longest time in which no row came.
     """
 
     path: Path
     images: int = 0
-    healed_s: dict[Kind, list[float]] = field(default_factory=dict)
+    elsewhere_s: dict[Kind, float] = field(default_factory=dict)
+    healed_s: float = 0.0
     stalled_s: float = 0.0
     _wounds: list[Wound] = field(default_factory=list)
     _looked_at: float = 0.0
@@ -59,8 +70,8 @@ class Watch:
         with _reading(self.path) as database:
             if database is None:
                 return
-            out = {index for (index,) in database.execute("SELECT idx FROM image WHERE state = 1")}
-            self._wounds.append(Wound(kind, time.monotonic(), out))
+            held = dict(database.execute("SELECT idx, chunk FROM image WHERE state = 1"))
+            self._wounds.append(Wound(kind, time.monotonic(), held, set(held)))
 
     def close(self) -> None:
         """Take the end of the job for the end of all wounds."""
@@ -74,12 +85,17 @@ class Watch:
         self.images = images
 
     def _heal(self, database: sqlite3.Connection, now: float) -> None:
-        unread = _unread(database, set().union(*(wound.images for wound in self._wounds)))
+        where = _unread(database, set().union(*(wound.unread for wound in self._wounds)))
         for wound in self._wounds:
-            wound.images &= unread
-            if not wound.images:
-                self.healed_s.setdefault(wound.kind, []).append(now - wound.at)
-        self._wounds = [wound for wound in self._wounds if wound.images]
+            age_s = now - wound.at
+            if wound.held:
+                self.elsewhere_s[wound.kind] = max(self.elsewhere_s.get(wound.kind, 0.0), age_s)
+            # One that waits for its turn is in no delivery, and so nowhere yet.
+            wound.held = {i: c for i, c in wound.held.items() if where.get(i, -1) in (c, None)}
+            wound.unread &= where.keys()
+            if wound.unread:
+                self.healed_s = max(self.healed_s, age_s)
+        self._wounds = [wound for wound in self._wounds if wound.unread]
 
 
 def _answered(database: sqlite3.Connection) -> int:
@@ -88,12 +104,14 @@ def _answered(database: sqlite3.Connection) -> int:
     return int(row[0] or 0)
 
 
-def _unread(database: sqlite3.Connection, images: set[int]) -> set[int]:
+def _unread(database: sqlite3.Connection, images: set[int]) -> dict[int, int | None]:
+    """Give those without an answer, and the delivery each is in; None while it waits."""
     rows = database.execute(
-        "SELECT idx FROM image WHERE idx IN (SELECT value FROM json_each(?)) AND state IN (0, 1)",
+        "SELECT idx, CASE state WHEN 1 THEN chunk END FROM image"
+        " WHERE idx IN (SELECT value FROM json_each(?)) AND state IN (0, 1)",
         (json.dumps(sorted(images)),),
     )
-    return {index for (index,) in rows}
+    return dict(rows.fetchall())
 
 
 @contextmanager
