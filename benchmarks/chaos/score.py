@@ -31,8 +31,8 @@ class Score:
         failed: images without a text, by reason.
         sent_again: images that were sent again, by the reason.
         read_twice: answers for images that had one.
-        elsewhere_s: by fault, the longest time until all that was out when it struck was answered or
-            on its way to another worker.
+        elsewhere_s: by fault, the longest time until all that was out when it struck was answered,
+            or on its way to another worker.
         healed_s: the longest time until all of that was answered, whatever else struck meanwhile.
         stalled_s: the longest time without a new row.
         peak_mb: of the broker's memory.
