@@ -65,16 +65,21 @@ def end_child(child: Child, *, grace_s: float) -> int:
 
 @contextmanager
 def sigterm_as_exit() -> Iterator[None]:
-    """Let SIGTERM run the ``finally`` clauses, as Ctrl-C does."""
+    """Let SIGTERM run the ``finally`` clauses, as Ctrl-C does.
+
+    Ctrl-C itself does so even where a shell started us in the background, with SIGINT ignored.
+    """
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
     before = signal.signal(signal.SIGTERM, leave)
+    interrupt_before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+        signal.signal(signal.SIGINT, interrupt_before)
 
 
 def last_line(log: Path) -> str:
