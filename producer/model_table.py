@@ -7,7 +7,10 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
+from contract.card import ModelCard
 from contract.models import ModelFile, load_model, shipped_models
+
+EXACT = "exact_match_"
 
 
 def models_table() -> RenderableType:
@@ -16,8 +19,8 @@ def models_table() -> RenderableType:
     if not found:
         return "no models are shipped with this installation"
     table = Table(header_style="bold")
-    for name in ("model", "input", "decoder", "symbols", "measured", "sha256"):
-        table.add_column(name, overflow="fold")
+    for name in ("model", "input", "decoder", "symbols", "exact match", "sha256"):
+        table.add_column(name, no_wrap=True)
     table.add_column("kB", justify="right")
     for name, model in found.items():
         card = model.card
@@ -26,11 +29,21 @@ def models_table() -> RenderableType:
             f"{card.input.height}x{card.input.width}",
             card.decoder,
             str(len(card.symbols)),
-            "\n".join(f"{key}: {value:.4g}" for key, value in sorted(card.metrics.items())),
+            "\n".join(exact_matches(card)),
             model.digest[:12],
             f"{len(model.data) / 1000:.0f}",
         )
     return table
+
+
+def exact_matches(card: ModelCard) -> list[str]:
+    """Give a line for each set that the card has an exact match of; `models show` has the rest."""
+    figures = {
+        name.removeprefix(EXACT): value
+        for name, value in sorted(card.metrics.items())
+        if name.startswith(EXACT)
+    }
+    return [f"{100 * value:.2f} %  {name}" for name, value in figures.items()]
 
 
 def models_json() -> list[dict[str, Any]]:
