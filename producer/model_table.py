@@ -19,7 +19,7 @@ def models_table() -> RenderableType:
     if not found:
         return "no models are shipped with this installation"
     table = Table(header_style="bold")
-    for name in ("model", "input", "decoder", "symbols", "exact match", "sha256"):
+    for name in ("model", "input", "symbols", "exact match", "sha256"):
         table.add_column(name, no_wrap=True)
     table.add_column("kB", justify="right")
     for name, model in found.items():
@@ -27,10 +27,9 @@ def models_table() -> RenderableType:
         table.add_row(
             name,
             f"{card.input.height}x{card.input.width}",
-            card.decoder,
             str(len(card.symbols)),
             "\n".join(exact_matches(card)),
-            model.digest[:12],
+            model.digest[:8],
             f"{len(model.data) / 1000:.0f}",
         )
     return table
