@@ -6,7 +6,7 @@ in a CSV; starting interpreters, loading the model and a warm-up come before, fo
 arms take turns, and the median of the rounds counts.
 
 Example:
-    python -m benchmarks.throughput --images 20000 --model captcha
+    python -m benchmarks.throughput --images 40000 --model captcha
 """
 
 from __future__ import annotations
@@ -59,12 +59,12 @@ class Plan:
         concurrency: chunks that each of them reads at once.
     """
 
-    images: int = 20_000
+    images: int = 40_000
     plain_images: int = 2_000
     rounds: int = 3
     model: str = "captcha"
     workers: int = 1
-    concurrency: int = 4
+    concurrency: int = 3
 
 
 @dataclass(slots=True)
@@ -214,12 +214,12 @@ def _processor() -> str:
 
 
 @click.command()
-@click.option("--images", type=click.IntRange(1000), default=20_000, show_default=True)
+@click.option("--images", type=click.IntRange(1000), default=40_000, show_default=True)
 @click.option("--plain-images", type=click.IntRange(100), default=2_000, show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
-@click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True)
+@click.option("--concurrency", type=click.IntRange(1), default=3, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures there.")
 def main(json_path: Path | None, **plan: object) -> None:
     """Measure the fleet beside one task an image and beside a script by hand."""
