@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import threading
@@ -9,12 +10,15 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from benchmarks.chaos.keeper import Command, Kept
 from benchmarks.chaos.plan import FIRST, LAST, Kind, Plan, schedule
 from benchmarks.chaos.programs import program
 from benchmarks.chaos.score import tally
+from pifleet.children import Child, end_child, start_child
 
 PLAN = Plan(
     images=10_000,
@@ -123,3 +127,19 @@ def _answer(connection: socket.socket) -> None:
     with connection, suppress(OSError):
         while data := connection.recv(100):
             connection.sendall(data)
+
+
+def test_only_processes_of_this_run_count_as_orphans(tmp_path: Path) -> None:
+    def sleeper(folder: str) -> Child:
+        variables = {"PIFLEET_WORKER_NAME": "w", "PIFLEET_STATE_DIR": folder}
+        return start_child(["sleep", "60"], env={**os.environ, **variables})
+
+    env = {**os.environ, "PIFLEET_WORKER_NAME": "w", "PIFLEET_STATE_DIR": str(tmp_path)}
+    worker = Kept(Command("w", ["sleep", "60"], env, tmp_path / "log"))
+    left, foreign = sleeper(str(tmp_path)), sleeper("elsewhere")
+    try:
+        assert worker.orphans() == [left.pid]
+    finally:
+        for child in (left, foreign):
+            end_child(child, grace_s=5)
+        worker.end()

@@ -20,6 +20,7 @@ from pifleet.children import Child, end_child, start_child
 
 RESTART_S = 1.0
 STOP_S = 40.0
+MARKS = ("PIFLEET_WORKER_NAME", "PIFLEET_STATE_DIR")  # the folder is this run's own
 ORPHANS_S = 15.0  # a pool process notices within two seconds that its worker is gone
 
 
@@ -39,7 +40,6 @@ class Kept:
     def __init__(self, command: Command) -> None:
         self.command = command
         self.starts = 0
-        self._sessions: list[int] = []
         self._restart_at: float | None = None
         self._child = self._start()
 
@@ -82,16 +82,19 @@ class Kept:
         end_child(self._child, grace_s=STOP_S)
 
     def orphans(self) -> list[int]:
-        """Give the ids of pool processes whose worker is gone."""
-        living = self.pid
-        gone = {session for session in self._sessions if session != living}
-        return [pid for pid in psutil.pids() if _session(pid) in gone]
+        """Give the ids of pool processes whose worker is gone.
+
+        They are known by their environment: a run with many kills uses up all process ids, and an
+        old one may be anybody's by now.
+        """
+        ours = {name: self.command.env[name] for name in MARKS}
+        living = {self.pid, *self.pool()}
+        return [pid for pid in psutil.pids() if pid not in living and _has(pid, ours)]
 
     def _start(self) -> Child:
         command = self.command
         child = start_child(command.argv, env=command.env, log=command.log)
         self.starts += 1
-        self._sessions.append(child.pid)
         return child
 
 
@@ -120,8 +123,13 @@ def _orphans(workers: Sequence[Kept]) -> list[int]:
     return [pid for worker in workers for pid in worker.orphans()]
 
 
-def _session(pid: int) -> int:
+def _has(pid: int, variables: Mapping[str, str]) -> bool:
+    """Say whether a process was started with these variables."""
     try:
-        return os.getsid(pid)
-    except (ProcessLookupError, PermissionError):
-        return -1
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        env = process.environ()
+    except psutil.Error:
+        return False
+    return all(env.get(name) == value for name, value in variables.items())
