@@ -8,7 +8,7 @@ from celery import Celery, signals
 
 from contract.app import make_app
 from contract.settings import Settings
-from workers import orphans, process, witness
+from workers import process, witness
 from workers.preload import preload
 from workers.pulse import Pulse
 from workers.tasks import ReadChunk
@@ -28,7 +28,6 @@ def _connect_signals(settings: Settings) -> None:
     """Tie what a process keeps to its life; a second application replaces the first."""
 
     def begin(**_: Any) -> None:
-        orphans.end_with_parent()
         witness.end()
         process.open_process(settings)
 
@@ -38,7 +37,6 @@ def _connect_signals(settings: Settings) -> None:
     def before_fork(**_: Any) -> None:
         preload()
         witness.prepare()
-        orphans.note_parent()
 
     for signal, receiver in (
         (signals.worker_init, before_fork),
