@@ -35,6 +35,7 @@ class Settings:
         advertise_host: the name or address by which the fleet reaches this machine when it serves
             a folder; ``PIFLEET_ADVERTISE_HOST``, default the address it talks to Redis from.
         worker_name: ``PIFLEET_WORKER_NAME``, default the host's name.
+        notify_socket: where systemd hears of a worker; ``NOTIFY_SOCKET``, which systemd sets.
         deaf_after_s: seconds after which a worker that gets none of the work that waits exits, to
             be started again; ``PIFLEET_DEAF_AFTER_S``.
         trusted_keys: a public key, or a folder of them; a worker then refuses every model that
@@ -48,6 +49,7 @@ class Settings:
     advertise_host: str | None = None
     worker_name: str | None = None
     deaf_after_s: float = 60.0
+    notify_socket: str | None = None
     trusted_keys: Path | None = None
 
     @classmethod
@@ -74,6 +76,7 @@ class Settings:
             state_dir=Path(env.get("PIFLEET_STATE_DIR") or state),
             advertise_host=env.get("PIFLEET_ADVERTISE_HOST") or None,
             worker_name=env.get("PIFLEET_WORKER_NAME") or None,
+            notify_socket=env.get("NOTIFY_SOCKET") or None,
             deaf_after_s=parse_seconds(
                 "PIFLEET_DEAF_AFTER_S", env.get("PIFLEET_DEAF_AFTER_S") or "60"
             ),

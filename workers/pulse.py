@@ -20,6 +20,7 @@ from contract.settings import Settings
 from contract.wire import HEARTBEAT_EVERY_S, TASK_READ_CHUNK, queue_key
 from workers.heartbeat import Identity, beat, observe, sign_off
 from workers.naming import worker_of
+from workers.systemd import ALIVE, READY, is_getting_on, notify
 from workers.tally import Tally
 from workers.watchdog import Deafness
 
@@ -40,6 +41,7 @@ class Pulse(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no t
         task = worker.app.tasks[TASK_READ_CHUNK]
         self.thread = PulseThread(worker, task.settings, task.tally)
         self.thread.start()
+        notify(task.settings.notify_socket, READY)
         signals.worker_shutdown.connect(self._goodbye, weak=False, dispatch_uid=__name__)
 
     def stop(self, worker: Any) -> None:
@@ -77,7 +79,7 @@ class PulseThread(threading.Thread):
     def run(self) -> None:
         """Beat, look, wait."""
         while not self._stopped.wait(self._beat_once()):
-            pass
+            self._feed_watchdog()
 
     def stop(self) -> None:
         """End the thread and say goodbye."""
@@ -127,6 +129,11 @@ class PulseThread(threading.Thread):
         """End the process once all is read: a main loop that is stuck cannot."""
         if time.monotonic() - since > STUCK_AFTER_S and not requests_in_hand():
             os._exit(DEAF_EXIT_CODE)
+
+    def _feed_watchdog(self) -> None:
+        in_hand, now = len(requests_in_hand()), time.monotonic()
+        if is_getting_on(in_hand=in_hand, moved_at=self._tally.moved_at, now=now):
+            notify(self._settings.notify_socket, ALIVE)
 
     def _note_redis(self, *, is_away: bool, error: Exception | None = None) -> None:
         if is_away and not self._is_away:

@@ -19,6 +19,12 @@ class Tally:
         self.images = 0
         self.failed = 0
         self.received_at = clock()
+        self.done_at = clock()
+
+    @property
+    def moved_at(self) -> float:
+        """When a chunk last came in or was done."""
+        return max(self.received_at, self.done_at)
 
     def note_received(self) -> None:
         """Note that a chunk came in."""
@@ -28,6 +34,7 @@ class Tally:
         """Note that a chunk was read."""
         self.images += images
         self.failed += failed
+        self.done_at = self._clock()
         self._recent.append((self._clock(), images))
 
     def images_per_s(self) -> float:
