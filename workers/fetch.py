@@ -24,7 +24,7 @@ from workers.backoff import full_jitter, retry_after_s
 from workers.policy import ForbiddenAddress, check_host, connector
 from workers.rate import Gate
 
-PROJECT_URL = "https://pypi.org/project/pifleet/"
+PURPOSE = "fetches images that its operator may read"
 BUSY = frozenset({408, 425, 429})
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PLAIN_URL = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*")  # what RFC 3986 allows as it is
@@ -177,9 +177,9 @@ def open_session(allow: tuple[Network, ...], limits: FetchLimits) -> aiohttp.Cli
 def user_agent() -> str:
     """Say honestly who fetches."""
     try:
-        return f"pifleet/{version('pifleet')} (+{PROJECT_URL})"
+        return f"pifleet/{version('pifleet')} ({PURPOSE})"
     except PackageNotFoundError:  # run from a checkout that is not installed
-        return f"pifleet (+{PROJECT_URL})"
+        return f"pifleet ({PURPOSE})"
 
 
 async def _read_capped(response: aiohttp.ClientResponse, cap: int) -> bytes:

@@ -1,4 +1,4 @@
-"""Helper programs of the harness: each says its address on its first line, and ends with us."""
+"""The programs that the harness runs beside itself: each says its address on its first line, and ends with us."""
 
 from __future__ import annotations
 
