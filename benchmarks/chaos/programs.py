@@ -1,4 +1,4 @@
-"""The programs that the harness runs beside itself: each says its address on its first line, and ends with us."""
+"""What the harness runs beside itself; each says its address on its first line, ends with us."""
 
 from __future__ import annotations
 
