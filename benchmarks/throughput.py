@@ -57,6 +57,7 @@ class Plan:
         model: a shipped model's name or a path.
         workers: ``pifleet worker`` processes.
         concurrency: chunks that each of them reads at once.
+        chunk: the most images a chunk.
     """
 
     images: int = 40_000
@@ -65,6 +66,7 @@ class Plan:
     model: str = "captcha"
     workers: int = 1
     concurrency: int = 3
+    chunk: int = 128
 
 
 @dataclass(slots=True)
@@ -106,7 +108,8 @@ def run_fleet(bench: Bench, *, images: int | None = None) -> float:
     output = bench.csv_path("fleet")
     source = output.with_suffix(".txt")
     source.write_text("\n".join(urls))
-    summary = submit(Submission(str(source), output, bench.plan.model), bench.env)
+    options = ("--chunk", str(bench.plan.chunk))
+    summary = submit(Submission(str(source), output, bench.plan.model, options), bench.env)
     if summary.read != len(urls):
         raise click.ClickException(f"the fleet read {summary.read} of {len(urls)} images")
     return summary.images / summary.seconds
@@ -220,6 +223,7 @@ def _processor() -> str:
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--concurrency", type=click.IntRange(1), default=3, show_default=True)
+@click.option("--chunk", type=click.IntRange(1, 1024), default=128, show_default=True)
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures there.")
 def main(json_path: Path | None, **plan: object) -> None:
     """Measure the fleet beside one task an image and beside a script by hand."""
