@@ -13,10 +13,10 @@ from PIL import Image
 from contract.alphabet import CAPTCHA_SYMBOLS
 from contract.errors import SettingsError
 from tests.captcha_replay import TEXTS, draw_by_library, numbers_for
-from training.captcha_drawer import Size, draw_captcha, draw_with
-from training.captcha_glyphs import glyph
-from training.captcha_presets import PRESETS, find_preset
-from training.uniforms import Uniforms
+from training.captcha.drawer import Size, draw_captcha, draw_with
+from training.captcha.glyphs import glyph
+from training.captcha.presets import PRESETS, find_preset
+from training.captcha.uniforms import Uniforms
 
 DATA = Path(__file__).parent / "data"
 

@@ -14,7 +14,7 @@ from contract.card import InputSpec, read_card, read_golden
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from contract.images import open_image, to_tensor
 from contract.runtime import Recogniser, verify_golden
-from training.captcha_samples import draw_sample
+from training.captcha.samples import draw_sample
 from training.config import (
     DataConfig,
     NetworkConfig,

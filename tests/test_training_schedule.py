@@ -11,12 +11,12 @@ import pytest
 from contract.errors import SettingsError, UserError
 from training.average import WeightAverage
 from training.batches import Batches, to_pixels
-from training.captcha_samples import CaptchaSet
+from training.captcha.samples import CaptchaSet
+from training.captcha.targets import frame_targets
 from training.config import ScheduleConfig, TrainConfig, dump_config, load_config
 from training.draw_set import draw_packed
 from training.packed_set import open_packed
 from training.schedule import frame_share, learning_rate, progress
-from training.targets import frame_targets
 
 SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "captcha.yaml"
 

@@ -14,8 +14,8 @@ from PIL import Image
 from contract.card import InputSpec
 from contract.errors import FleetError, OutputError, UserError
 from training import cli
-from training.captcha_drawer import Size
-from training.captcha_samples import CaptchaSet, draw_sample
+from training.captcha.drawer import Size
+from training.captcha.samples import CaptchaSet, draw_sample
 from training.draw_set import draw_files, draw_packed
 from training.generate import GenerateOptions, generate_captcha, parse_size
 from training.labelled_images import labelled_images

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from training.captcha.targets import frame_targets
 from training.packed_set import PackedSet
-from training.targets import frame_targets
 
 WHITE = 255.0
 

@@ -57,7 +57,7 @@ def generate_captcha(
     Example: pifleet generate captcha -n 192000 -o pictures --seed 1 --preset 0.3
     """
     from training import generate as drawing
-    from training.captcha_samples import CaptchaSet
+    from training.captcha.samples import CaptchaSet
 
     captcha_set = CaptchaSet(
         seed=seed,

@@ -23,9 +23,12 @@ class DataConfig:
         pictures: distinct training pictures; each is seen once an epoch.
         validation_pictures: drawn with another seed, never trained on.
         presets: release of the captcha library to its share.
-        symbols: drawn uniformly.
+        symbols: that texts are made of.
         min_length: symbols a text.
         max_length: symbols a text.
+        symbol_weights: symbol to how often it is trained on, where that is not 1.
+        length_weights: one a length, from ``min_length`` on; empty: uniform. What a run is measured
+            with is always uniform.
         width: of a picture in px.
         height: of a picture in px.
     """
@@ -36,6 +39,8 @@ class DataConfig:
     symbols: str = CAPTCHA_SYMBOLS
     min_length: int = 1
     max_length: int = 6
+    symbol_weights: dict[str, float] = field(default_factory=dict)
+    length_weights: tuple[int, ...] = ()
     width: int = 128
     height: int = 64
 

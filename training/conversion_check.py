@@ -90,7 +90,7 @@ def _load_network(run: Path, config: TrainConfig) -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     weights = load_weights(run)
-    from training.network import build_network
+    from training.captcha.network import build_network
 
     network = build_network(
         config.network,

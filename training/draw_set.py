@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from training.captcha_samples import CaptchaSet, draw_sample
+from training.captcha.samples import CaptchaSet, draw_sample
 from training.labels_file import write_labels
 from training.packed_set import create_packed, describe_packed, open_packed
 

@@ -5,32 +5,41 @@ They differ in their seeds alone, far enough apart that no two experiments of a 
 
 from __future__ import annotations
 
-from training.captcha_drawer import Size
-from training.captcha_samples import CaptchaSet
+from dataclasses import replace
+
+from training.captcha.drawer import Size
+from training.captcha.samples import CaptchaSet
 from training.config import TrainConfig
 
 VALIDATION_SEED_OFFSET = 1_000
 EXPORT_SEED_OFFSET = 2_000
 
 
-def training_set_of(config: TrainConfig, *, seed_offset: int = 0) -> CaptchaSet:
+def training_set_of(config: TrainConfig) -> CaptchaSet:
     """Describe the pictures of an experiment."""
     data = config.data
     return CaptchaSet(
-        seed=config.seed + seed_offset,
+        seed=config.seed,
         presets=data.presets,
         symbols=data.symbols,
         min_length=data.min_length,
         max_length=data.max_length,
         size=Size(data.width, data.height),
+        symbol_weights=data.symbol_weights,
+        length_weights=data.length_weights,
     )
 
 
 def validation_set_of(config: TrainConfig) -> CaptchaSet:
-    """Describe pictures that the experiment measures its epochs with."""
-    return training_set_of(config, seed_offset=VALIDATION_SEED_OFFSET)
+    """Describe pictures that the experiment measures its epochs with: uniform."""
+    return _uniform(training_set_of(config), VALIDATION_SEED_OFFSET)
 
 
 def check_set_of(config: TrainConfig) -> CaptchaSet:
-    """Describe pictures that no epoch has been chosen by: those of an export."""
-    return training_set_of(config, seed_offset=EXPORT_SEED_OFFSET)
+    """Describe pictures that no epoch has been chosen by, those of an export: uniform."""
+    return _uniform(training_set_of(config), EXPORT_SEED_OFFSET)
+
+
+def _uniform(captcha_set: CaptchaSet, seed_offset: int) -> CaptchaSet:
+    seed = captcha_set.seed + seed_offset
+    return replace(captcha_set, seed=seed, symbol_weights={}, length_weights=())

@@ -14,7 +14,7 @@ import numpy as np
 
 from contract.card import ModelCard, append_card
 from contract.errors import OutputError
-from training.captcha_samples import CaptchaSet, draw_sample
+from training.captcha.samples import CaptchaSet, draw_sample
 from training.config import TrainConfig, load_config
 from training.conversion_check import Checked, CheckSet, convert_and_check
 from training.evaluate import evaluate

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 from contract.card import Golden, InputSpec, ModelCard
-from training.captcha_samples import CaptchaSet, draw_sample
+from training.captcha.samples import CaptchaSet, draw_sample
 from training.config import TrainConfig
 from training.conversion_check import Checked
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import OutputError, SettingsError
-from training.captcha_drawer import Size
-from training.captcha_samples import CaptchaSet
+from training.captcha.drawer import Size
+from training.captcha.samples import CaptchaSet
 from training.draw_set import draw_files, draw_packed
 from training.progress_bar import progress_bar
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from pathlib import Path
 
-from training.captcha_samples import CaptchaSet
+from training.captcha.samples import CaptchaSet
 from training.config import TrainConfig
 from training.draw_set import draw_packed
 from training.experiment import training_set_of, validation_set_of

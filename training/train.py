@@ -107,8 +107,8 @@ def _compiled_model(config: TrainConfig) -> Any:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
 
-    from training.ctc_model import compile_for_training
-    from training.network import build_network
+    from training.captcha.ctc_model import compile_for_training
+    from training.captcha.network import build_network
 
     keras.utils.set_random_seed(config.seed)
     keras.mixed_precision.set_global_policy(config.schedule.precision)
@@ -136,7 +136,7 @@ def _start(
 
 
 def _batches(config: TrainConfig, packed: PackedSet) -> Batches:
-    from training.network import PX_PER_FRAME
+    from training.captcha.network import PX_PER_FRAME
 
     return Batches(packed, config.schedule.batch, config.seed, PX_PER_FRAME)
 

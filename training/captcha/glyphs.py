@@ -14,7 +14,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from contract.errors import SettingsError
-from training.captcha_presets import CROPPED_BOX_SCALE, Preset
+from training.captcha.presets import CROPPED_BOX_SCALE, Preset
 
 
 @dataclass(frozen=True, slots=True)

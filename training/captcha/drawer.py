@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from training.captcha_glyphs import Glyph, glyph
-from training.captcha_presets import FONT_SIZES, Preset
-from training.uniforms import Uniforms
+from training.captcha.glyphs import Glyph, glyph
+from training.captcha.presets import FONT_SIZES, Preset
+from training.captcha.uniforms import Uniforms
 
 COLOUR_NUMBERS = 7  # background, opacity, ink
 GLYPH_NUMBERS = 10  # font, 2 offsets, angle, 2 + 4 of the warp

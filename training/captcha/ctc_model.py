@@ -15,7 +15,7 @@ from training.config import ScheduleConfig
 
 
 class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
-    """A network of logits (n, 1, t, k) that learns from ``training.targets.Targets``."""
+    """A network of logits (n, 1, t, k) that learns from ``training.captcha.targets.Targets``."""
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True

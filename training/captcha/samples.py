@@ -12,8 +12,8 @@ import numpy as np
 
 from contract.alphabet import CAPTCHA_SYMBOLS, Alphabet
 from contract.errors import SettingsError
-from training.captcha_drawer import Drawn, Size, draw_captcha
-from training.captcha_presets import find_preset
+from training.captcha.drawer import Drawn, Size, draw_captcha
+from training.captcha.presets import find_preset
 
 MOST_SYMBOLS = 255  # a packed set keeps a class in a byte
 
@@ -25,10 +25,12 @@ class CaptchaSet:
     Attributes:
         seed: 0 or more.
         presets: release to weight; the weights need not sum to 1.
-        symbols: drawn uniformly.
+        symbols: that texts are made of.
         min_length: of a text, in symbols.
-        max_length: of a text; lengths are uniform.
+        max_length: of a text.
         size: of a picture.
+        symbol_weights: symbol to how often it is drawn, where that is not 1.
+        length_weights: one a length, from ``min_length`` on; empty: uniform.
     """
 
     seed: int
@@ -37,6 +39,8 @@ class CaptchaSet:
     min_length: int = 1
     max_length: int = 6
     size: Size = field(default_factory=Size)
+    symbol_weights: dict[str, float] = field(default_factory=dict)
+    length_weights: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, before any process is started."""
@@ -50,10 +54,20 @@ class CaptchaSet:
         if not 1 <= self.min_length <= self.max_length:
             lengths = f"{self.min_length} to {self.max_length}"
             raise SettingsError("lengths", lengths, "1 or more, the lower one first")
+        self._check_weights()
         if self.seed < 0:
             raise SettingsError("seed", self.seed, "0 or more")
         if min(self.size.width, self.size.height) < 5:
             raise SettingsError("size", self.size, "5 px or more each way")
+
+    def _check_weights(self) -> None:
+        unknown = set(self.symbol_weights) - set(self.symbols)
+        if unknown or min(self.symbol_weights.values(), default=1) <= 0:
+            raise SettingsError("symbol_weights", self.symbol_weights, "symbols, weights above 0")
+        lengths = self.max_length - self.min_length + 1
+        weights = self.length_weights
+        if weights and (len(weights) != lengths or min(weights) < 0 or sum(weights) == 0):
+            raise SettingsError("length_weights", weights, f"{lengths} whole numbers, not all 0")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +98,19 @@ def _pick_preset(presets: dict[str, float], rng: np.random.Generator) -> str:
 
 
 def _pick_text(captcha_set: CaptchaSet, rng: np.random.Generator) -> str:
-    length = rng.integers(captcha_set.min_length, captcha_set.max_length + 1)
-    picks = rng.integers(0, len(captcha_set.symbols), size=length)
-    return "".join([captcha_set.symbols[pick] for pick in picks])
+    length = _pick_length(captcha_set, rng)
+    symbols, weights = captcha_set.symbols, captcha_set.symbol_weights
+    if weights:
+        shares = np.array([weights.get(symbol, 1.0) for symbol in symbols])
+        picks = rng.choice(len(symbols), size=length, p=shares / shares.sum())
+    else:
+        picks = rng.integers(0, len(symbols), size=length)
+    return "".join([symbols[pick] for pick in picks])
+
+
+def _pick_length(captcha_set: CaptchaSet, rng: np.random.Generator) -> int:
+    low, high = captcha_set.min_length, captcha_set.max_length
+    weights = captcha_set.length_weights
+    if not weights:
+        return int(rng.integers(low, high + 1))
+    return low + int(rng.choice(len(weights), p=np.array(weights) / sum(weights)))
