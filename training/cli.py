@@ -84,8 +84,11 @@ def train() -> None:
 @click.option("--config", type=FILE, help="YAML of the experiment [default: the shipped model's].")
 @click.option("--out", type=FOLDER, default=Path("runs/captcha"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from where the run in --out stopped.")
+@click.option("--start", type=FOLDER, help="Begin with the weights of this run.")
 @WORKERS
-def train_captcha(config: Path | None, out: Path, resume: bool, workers: int | None) -> None:
+def train_captcha(
+    config: Path | None, out: Path, resume: bool, start: Path | None, workers: int | None
+) -> None:
     """Train a reader of captcha pictures.
 
     Draws its pictures into OUT/data, then learns them; KERAS_BACKEND chooses the backend.
@@ -96,8 +99,10 @@ def train_captcha(config: Path | None, out: Path, resume: bool, workers: int | N
     from training.train import RunOptions
     from training.train import train as run_training
 
-    command = f"pifleet train captcha --config {config}" if config else "pifleet train captcha"
-    options = RunOptions(command, resume, workers or _cores(), _report_epoch)
+    given = f" --config {config}" if config else ""
+    begun = f" --start {start.name}" if start else ""
+    command = f"pifleet train captcha{given}{begun}"
+    options = RunOptions(command, resume, workers or _cores(), _report_epoch, start)
     run_training(load_config(config or SHIPPED_CONFIG), out, options)
     click.echo(f"{out}: trained; next: pifleet export {out} -o captcha.tflite")
 

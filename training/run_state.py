@@ -124,6 +124,18 @@ def load_weights(run: Path) -> Weights:
         raise UserError(message) from error
 
 
+def start_from(run: Path, model: Any) -> None:
+    """Give a model the weights of another run.
+
+    Raises:
+        UserError: the run has none yet, or they are of another network.
+    """
+    try:
+        model.set_weights(load_weights(run))
+    except ValueError as error:
+        raise UserError(f"{run} cannot be started from: {error}") from error
+
+
 def _run_of(state: dict[str, NDArray[Any]], letter: str) -> list[NDArray[Any]]:
     return [state[key] for key in sorted(state) if key[0] == letter and key[1:].isdigit()]
 

@@ -28,6 +28,7 @@ from training.run_state import (
     save_state,
     save_weights,
     saved_position,
+    start_from,
 )
 from training.schedule import LONGEST_STEP_S, frame_share, learning_rate, progress
 
@@ -43,6 +44,7 @@ class RunOptions:
     Attributes:
         command: that repeats it; written down beside the weights.
         is_resumed: go on from the state in the run's folder.
+        start: another run, whose averaged weights this one begins with; None begins at random.
         workers: processes that draw.
         report: called with the figures of each epoch.
     """
@@ -51,6 +53,7 @@ class RunOptions:
     is_resumed: bool
     workers: int
     report: Callable[[Epoch], None]
+    start: Path | None = None
 
 
 def train(config: TrainConfig, run: Path, options: RunOptions) -> Position:
@@ -71,7 +74,7 @@ def train(config: TrainConfig, run: Path, options: RunOptions) -> Position:
     _prepare(config, run, options)
     training_set, validation = data_sets(config, run / "data", workers=options.workers)
     model = _compiled_model(config)
-    position, average = _start(config, run, model, is_resumed=options.is_resumed)
+    position, average = _start(config, run, model, options)
     batches = _batches(config, training_set)
     while not _is_done(config, position, batches):
         position = _run_epoch(config, run, position, model=model, average=average, batches=batches)
@@ -124,10 +127,12 @@ def _compiled_model(config: TrainConfig) -> Any:
 
 
 def _start(
-    config: TrainConfig, run: Path, model: Any, *, is_resumed: bool
+    config: TrainConfig, run: Path, model: Any, options: RunOptions
 ) -> tuple[Position, WeightAverage]:
     momentum = config.schedule.average_momentum
-    if not is_resumed:
+    if not options.is_resumed:
+        if options.start is not None:
+            start_from(options.start, model)
         return Position(), WeightAverage(weights_of(model), momentum=momentum)
     position, weights = load_state(run, model)
     log.info("resumed run=%s step=%d elapsed_s=%.0f", run, position.step, position.elapsed_s)
