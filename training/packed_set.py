@@ -48,6 +48,7 @@ def is_packed(folder: Path) -> bool:
 def create_packed(folder: Path, *, shape: tuple[int, int, int], max_length: int) -> None:
     """Make the empty arrays of a set of ``shape`` (n, h, w)."""
     n = shape[0]
+    (folder / DESCRIPTION_FILE).unlink(missing_ok=True)  # of the set that stood here before
     open_memmap(folder / "images.npy", mode="w+", dtype=np.uint8, shape=shape)
     open_memmap(folder / "labels.npy", mode="w+", dtype=np.uint8, shape=(n, max_length))
     centres = open_memmap(
@@ -85,4 +86,4 @@ def is_described_as(folder: Path, description: dict[str, Any]) -> bool:
         found = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    return bool(found == description)
+    return bool(found == json.loads(json.dumps(description)))  # JSON knows no tuples
