@@ -24,6 +24,7 @@ GOLDEN_FOLDER = "golden/"
 CARD_VERSION = 1
 MAX_FILE_BYTES = 16 * 1024 * 1024  # of one file of the archive, unpacked: a card is a few kB
 MAX_INPUT_PIXELS = 4_000_000  # a nonsensical size must not take a worker's memory
+MIN_TEMPERATURE = 0.01  # what is fitted lies near 1; a nonsensical one must not divide by nothing
 ARCHIVE_FAULTS = (
     zipfile.BadZipFile,
     KeyError,  # no such file in it
@@ -77,6 +78,8 @@ class ModelCard:
         metrics: measured figures; names say on what, values are in [0, 1] unless named otherwise.
         provenance: command line, data, seed, versions, date of training.
         golden: images of known text inside the file.
+        temperature: divides the logits, so that the confidence is how often the text is right; 1
+            on a card without one. Texts do not depend on it.
     """
 
     name: str
@@ -86,6 +89,7 @@ class ModelCard:
     metrics: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
     golden: tuple[Golden, ...] = ()
+    temperature: float = 1.0
 
     @property
     def alphabet(self) -> Alphabet:
@@ -170,7 +174,14 @@ def _card_from(fields: dict[str, Any]) -> ModelCard:
         metrics=dict(fields["metrics"]),
         provenance=dict(fields["provenance"]),
         golden=tuple(Golden(str(g["file"]), str(g["text"])) for g in fields["golden"]),
+        temperature=_temperature_from(fields.get("temperature", 1.0)),
     )
+
+
+def _temperature_from(value: object) -> float:
+    if not isinstance(value, int | float) or not MIN_TEMPERATURE <= value <= 1 / MIN_TEMPERATURE:
+        raise ValueError(f"temperature {value!r}")
+    return float(value)
 
 
 def _input_from(fields: dict[str, Any]) -> InputSpec:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.alphabet import BLANK, Alphabet
+from contract.ctc_probability import text_probability
 
 FloatArray = NDArray[np.float32]
 
@@ -16,7 +17,7 @@ FloatArray = NDArray[np.float32]
 class Reading:
     """What a model read in one image.
 
-    ``confidence`` is the probability of the path that was taken, in [0, 1].
+    ``confidence`` is the model's probability that the whole text is right, in [0, 1].
     """
 
     text: str
@@ -24,7 +25,11 @@ class Reading:
 
 
 def decode_ctc(
-    logits: FloatArray, alphabet: Alphabet, mask: NDArray[np.bool_] | None = None
+    logits: FloatArray,
+    alphabet: Alphabet,
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    temperature: float = 1.0,
 ) -> list[Reading]:
     """Take the best path of each image: the likeliest class a frame, repeats merged, blanks out.
 
@@ -32,24 +37,29 @@ def decode_ctc(
         logits: (n, t, k) float32, unnormalised; k = len(alphabet.symbols) + 1, blank first.
         alphabet: the symbols of classes 1 to k - 1.
         mask: (k,) bool, the classes that may be written; None allows all.
+        temperature: divides the logits for the confidence; the text does not depend on it.
 
     Returns:
-        n readings; the confidence is the product over the frames of the taken class's softmax.
+        n readings; the confidence is the probability of the text over all of its alignments.
 
     Source: Graves et al. 2006, section 3.2 (best path decoding).
     """
-    scores = _masked(logits, mask)
-    best = scores.argmax(axis=2)
-    highest = scores.max(axis=2, keepdims=True)
-    taken = 1.0 / np.exp(scores - highest).sum(axis=2)  # the softmax of the class that is taken
-    return [
-        Reading(_collapse(path, alphabet.symbols), confidence)
-        for path, confidence in zip(best.tolist(), taken.prod(axis=1).tolist(), strict=True)
-    ]
+    best = _masked(logits, mask).argmax(axis=2)
+    frames = softmax(logits, mask, temperature=temperature)
+    readings = []
+    for path, probabilities in zip(best.tolist(), frames, strict=True):
+        classes = _collapse(path)
+        text = "".join([alphabet.symbols[c - 1] for c in classes])
+        readings.append(Reading(text, text_probability(probabilities, classes)))
+    return readings
 
 
 def decode_argmax(
-    logits: FloatArray, alphabet: Alphabet, mask: NDArray[np.bool_] | None = None
+    logits: FloatArray,
+    alphabet: Alphabet,
+    mask: NDArray[np.bool_] | None = None,
+    *,
+    temperature: float = 1.0,
 ) -> list[Reading]:
     """Take the likeliest symbol of each image; there is no blank among the classes.
 
@@ -57,18 +67,23 @@ def decode_argmax(
         logits: (n, 1, k) float32, unnormalised; k = len(alphabet.symbols).
         alphabet: the symbols of classes 0 to k - 1.
         mask: (k + 1,) bool as ``Alphabet.mask`` makes it; None allows all.
+        temperature: divides the logits for the confidence; the text does not depend on it.
     """
-    probabilities = softmax(logits, None if mask is None else mask[1:])[:, 0]
-    best = probabilities.argmax(axis=1)
+    allowed = None if mask is None else mask[1:]
+    best = _masked(logits, allowed)[:, 0].argmax(axis=1)
+    probabilities = softmax(logits, allowed, temperature=temperature)[:, 0]
     return [
         Reading(alphabet.symbols[c], float(p[c])) for c, p in zip(best, probabilities, strict=True)
     ]
 
 
-def softmax(logits: FloatArray, mask: NDArray[np.bool_] | None = None) -> FloatArray:
+def softmax(
+    logits: FloatArray, mask: NDArray[np.bool_] | None = None, *, temperature: float = 1.0
+) -> FloatArray:
     """Normalise over the last axis, with the classes outside the mask at probability 0."""
     scores = _masked(logits, mask)
-    exponentials = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    below = (scores - scores.max(axis=-1, keepdims=True)) / np.float32(temperature)
+    exponentials = np.exp(below)
     normalised: FloatArray = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return normalised
 
@@ -77,12 +92,12 @@ def _masked(logits: FloatArray, mask: NDArray[np.bool_] | None) -> FloatArray:
     return logits if mask is None else np.where(mask, logits, np.float32(-np.inf))
 
 
-def _collapse(path: list[int], symbols: str) -> str:
+def _collapse(path: list[int]) -> list[int]:
     """Merge repeats and drop blanks; a plain loop is quicker than numpy on thirty frames."""
-    kept: list[str] = []
+    kept: list[int] = []
     previous = BLANK
     for taken in path:
         if taken not in (previous, BLANK):
-            kept.append(symbols[taken - 1])
+            kept.append(taken)
         previous = taken
-    return "".join(kept)
+    return kept

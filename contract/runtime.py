@@ -95,7 +95,8 @@ class Recogniser:
         decode = decode_ctc if self.card.decoder == "ctc" else decode_argmax
         readings: list[Reading] = []
         for same_width in _runs_of_one_width([self.logits(image) for image in images]):
-            readings += decode(np.stack(same_width), self._alphabet, mask)
+            logits = np.stack(same_width)
+            readings += decode(logits, self._alphabet, mask, temperature=self.card.temperature)
         return readings
 
     def logits(self, image: NDArray[np.uint8]) -> FloatArray:
