@@ -1,7 +1,8 @@
 """Replay given random numbers through the captcha library, of whatever release is installed.
 
-``python tests/captcha_replay.py tests/data`` writes what that release draws; it ran once in an
+``python tests/captcha_replay.py tests/data FONT`` writes what that release draws; it ran once in an
 environment of each old release. It needs the captcha package and Python 3.9, and nothing else.
+FONT is matplotlib's DejaVuSans-Oblique.ttf, whose glyphs reach out to the left of their origins.
 """
 
 from __future__ import annotations
@@ -16,13 +17,14 @@ from typing import Any
 from PIL import Image
 
 TEXTS = ("A", "Zz-", "e:X/\\", "#%g[]{")
+ITALIC_TEXT, ITALIC_NUMBERS = "Wj/y", 7
 NUMBERS = 400  # more than the longest text takes
 
 
-def numbers_for(index: int) -> list[float]:
+def numbers_for(index: int, count: int = NUMBERS) -> list[float]:
     """Give the numbers of one picture: multiples of 2**-32 in [0, 1)."""
     rng = random.Random(index)
-    return [rng.getrandbits(32) * 2.0**-32 for _ in range(NUMBERS)]
+    return [rng.getrandbits(32) * 2.0**-32 for _ in range(count)]
 
 
 class Replay:
@@ -58,13 +60,16 @@ class Replay:
         return int(next(self._numbers) * 2**bits)
 
 
-def draw_by_library(library: ModuleType, text: str, numbers: list[float]) -> Image.Image:
-    """Let the library draw a 128x64 picture from given numbers."""
+def draw_by_library(
+    library: ModuleType, text: str, numbers: list[float], **options: Any
+) -> Image.Image:
+    """Let the library draw a picture from given numbers: 128x64, unless ``options`` say else."""
     name = "secrets" if hasattr(library, "secrets") else "random"
     own = getattr(library, name)
     setattr(library, name, Replay(numbers))
     try:
-        picture: Image.Image = library.ImageCaptcha(width=128, height=64).generate_image(text)
+        drawer = library.ImageCaptcha(**{"width": 128, "height": 64, **options})
+        picture: Image.Image = drawer.generate_image(text)
     finally:
         setattr(library, name, own)
     return picture
@@ -74,10 +79,13 @@ def main() -> None:
     """Write the pictures of the installed release."""
     import captcha.image
 
-    release = captcha.__version__
+    release, folder = captcha.__version__, Path(sys.argv[1])
     for index, text in enumerate(TEXTS):
         picture = draw_by_library(captcha.image, text, numbers_for(index))
-        picture.save(Path(sys.argv[1]) / f"captcha-{release}-{index}.png", optimize=True)
+        picture.save(folder / f"captcha-{release}-{index}.png", optimize=True)
+    numbers = numbers_for(ITALIC_NUMBERS)
+    picture = draw_by_library(captcha.image, ITALIC_TEXT, numbers, fonts=[sys.argv[2]])
+    picture.save(folder / f"captcha-{release}-italic.png", optimize=True)
 
 
 if __name__ == "__main__":

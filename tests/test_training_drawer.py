@@ -14,7 +14,7 @@ from contract.alphabet import CAPTCHA_SYMBOLS
 from contract.errors import SettingsError
 from tests.captcha_replay import TEXTS, draw_by_library, numbers_for
 from training.captcha.drawer import Size, draw_captcha, draw_with
-from training.captcha.glyphs import glyph
+from training.captcha.glyphs import Face, glyph
 from training.captcha.presets import PRESETS, find_preset
 from training.captcha.uniforms import Uniforms
 
@@ -100,8 +100,8 @@ def test_glyph_middles_lie_on_the_glyphs_from_left_to_right() -> None:
 
 
 def test_a_dash_of_release_0_5_0_leaves_nothing_but_its_gap() -> None:
-    assert glyph("-", 50, PRESETS["0.5.0"]).ink is None
-    assert glyph("-", 50, PRESETS["0.7.1"]).ink is not None
+    assert glyph("-", Face(50), PRESETS["0.5.0"].box).ink is None
+    assert glyph("-", Face(50), PRESETS["0.7.1"].box).ink is not None
 
 
 def test_an_unknown_preset_is_refused_with_those_that_there_are() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from training.captcha.samples import CaptchaSet, draw_sample
+from training.captcha.samples import CaptchaSet, describe, draw_sample
 from training.labels_file import write_labels
 from training.packed_set import create_packed, describe_packed, open_packed
 
@@ -48,7 +48,7 @@ def draw_packed(
     task = partial(_draw_packed_chunk, captcha_set, folder)
     for chunk in _spread(task, n, workers):
         progress(chunk.stop - chunk.start)
-    describe_packed(folder, {**asdict(captcha_set), "n": n})
+    describe_packed(folder, describe(captcha_set, n=n))
 
 
 def draw_files(

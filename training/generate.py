@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,16 +29,21 @@ class GenerateOptions:
     workers: int
 
 
-def generate_captcha(captcha_set: CaptchaSet, out: Path, options: GenerateOptions) -> None:
+def generate_captcha(captcha_set: CaptchaSet, out: Path, options: GenerateOptions) -> float:
     """Draw a set into ``out``, a folder that is new or empty.
+
+    Returns:
+        The seconds that it took.
 
     Raises:
         OutputError: the folder holds something, or cannot be made.
     """
     _make_empty(out)
     draw = draw_packed if options.is_packed else draw_files
+    started = time.monotonic()
     with progress_bar("drawing", options.n) as advance:
         draw(captcha_set, out, n=options.n, workers=options.workers, progress=advance)
+    return time.monotonic() - started
 
 
 def parse_size(value: str) -> Size:

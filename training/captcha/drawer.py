@@ -14,12 +14,13 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-from training.captcha.glyphs import Glyph, glyph
-from training.captcha.presets import FONT_SIZES, Preset
+from training.captcha.glyphs import OWN_FACES, Face, Glyph, glyph
+from training.captcha.presets import Preset
 from training.captcha.uniforms import Uniforms
 
 COLOUR_NUMBERS = 7  # background, opacity, ink
-GLYPH_NUMBERS = 10  # font, 2 offsets, angle, 2 + 4 of the warp
+GLYPH_NUMBERS = 10  # face, 2 offsets, angle, 2 + 4 of the warp
+MOST_OFFSET_PX = (4, 6)  # of a glyph in its tile, right and down
 GAP_PROBABILITY = 0.5
 DOTS = 30
 DOT_WIDTH_PX = 3
@@ -61,26 +62,41 @@ class _Tile:
     is_symbol: bool = True
 
 
-def draw_captcha(text: str, rng: np.random.Generator, *, preset: Preset, size: Size) -> Drawn:
+def draw_captcha(
+    text: str,
+    rng: np.random.Generator,
+    *,
+    preset: Preset,
+    size: Size,
+    faces: tuple[Face, ...] = OWN_FACES,
+) -> Drawn:
     """Draw one text.
 
     Args:
-        text: one symbol or more, all of the library's font.
+        text: one symbol or more that every face has.
         rng: where the picture comes from; the same state gives the same picture.
         preset: the release to draw like.
         size: of the picture.
+        faces: one of them is drawn for each glyph.
     """
     per_symbol = 1 + 2 * GLYPH_NUMBERS + 2
     count = COLOUR_NUMBERS + per_symbol * len(text) + 2 * DOTS + CURVE_NUMBERS
-    return draw_with(text, Uniforms.of(rng, count), preset=preset, size=size)
+    return draw_with(text, Uniforms.of(rng, count), preset=preset, size=size, faces=faces)
 
 
-def draw_with(text: str, numbers: Uniforms, *, preset: Preset, size: Size) -> Drawn:
+def draw_with(
+    text: str,
+    numbers: Uniforms,
+    *,
+    preset: Preset,
+    size: Size,
+    faces: tuple[Face, ...] = OWN_FACES,
+) -> Drawn:
     """Draw one text from given random numbers."""
     background = _colour(numbers, 238, 255)
     opacity = numbers.between(220, 255)
     ink = _colour(numbers, 10, 200)
-    tiles = _tiles(text, numbers, preset=preset, ink=(*ink, opacity))
+    tiles = _tiles(text, numbers, faces, preset=preset, ink=(*ink, opacity))
     drawn = _compose(tiles, numbers, preset=preset, size=size, background=background)
     _add_dots(drawn.image, numbers, ink)
     _add_curve(drawn.image, numbers, preset, ink)
@@ -91,15 +107,18 @@ def _colour(numbers: Uniforms, low: int, high: int) -> Ink:
     return (numbers.between(low, high), numbers.between(low, high), numbers.between(low, high))
 
 
-def _tiles(text: str, numbers: Uniforms, *, preset: Preset, ink: Ink) -> list[_Tile]:
+def _tiles(
+    text: str, numbers: Uniforms, faces: tuple[Face, ...], *, preset: Preset, ink: Ink
+) -> list[_Tile]:
     tiles = []
     for symbol in text:
         if numbers.random() > GAP_PROBABILITY:
-            space = glyph(" ", FONT_SIZES[numbers.below(len(FONT_SIZES))], preset)
+            space = glyph(" ", faces[numbers.below(len(faces))], preset.box)
             numbers.skip(GLYPH_NUMBERS - 1)
             tiles.append(_Tile(None, space.width, space.height, is_symbol=False))
-        shape = glyph(symbol, FONT_SIZES[numbers.below(len(FONT_SIZES))], preset)
-        numbers.skip(2)  # the offset, cropped away again
+        face = faces[numbers.below(len(faces))]
+        dx, dy = (numbers.between(0, most) for most in MOST_OFFSET_PX)
+        shape = glyph(symbol, face, preset.box, dx=dx, dy=dy)
         image = _warp(shape, numbers, preset=preset, ink=ink)
         tiles.append(_Tile(image, shape.width, shape.height))
     return tiles

@@ -12,6 +12,8 @@ from typing import Literal
 
 from contract.errors import SettingsError
 
+TileBox = Literal["text", "text_plus_1", "ink_scaled"]
+
 FONT_SIZES = (42, 50, 56)
 CROPPED_BOX_SCALE = 1.7
 # mask = luminance * 1.97, clipped: 0.3 rounds the product, later releases cut it off
@@ -25,8 +27,9 @@ class Preset:
 
     Attributes:
         name: the release that it draws like.
-        box: the size of a glyph's tile. ``text``: from the origin to the ink's right and bottom
-            (0.3, ``textsize``); ``text_plus_1``: one more each (0.6 and later measure from (1, 1));
+        box: the size of a glyph's tile. ``text``: as wide as the text with its ink, as high as from
+            the line's top to the ink's bottom (0.3, ``textsize``); ``text_plus_1``: from the origin
+            to one beyond the ink's right and bottom (0.6 and later measure from (1, 1));
             ``ink_scaled``: 1.7 times the ink's own size, which cuts low glyphs: a ``-`` leaves
             nothing but its gap, a ``:`` loses its lower dot (0.5.0).
         table: luminance of the glyph to opacity of its paste.
@@ -36,7 +39,7 @@ class Preset:
     """
 
     name: str
-    box: Literal["text", "text_plus_1", "ink_scaled"]
+    box: TileBox
     table: tuple[int, ...] = CUT_TABLE
     warp_floor_px: bool = False
     curve_ends_anywhere: bool = False

@@ -6,14 +6,18 @@ set does not depend on how many processes drew it, and its first n pictures not 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
 from contract.alphabet import CAPTCHA_SYMBOLS, Alphabet
 from contract.errors import SettingsError
 from training.captcha.drawer import Drawn, Size, draw_captcha
-from training.captcha.presets import find_preset
+from training.captcha.fonts import Font, check_font
+from training.captcha.glyphs import faces_of
+from training.captcha.presets import FONT_SIZES, find_preset
 
 MOST_SYMBOLS = 255  # a packed set keeps a class in a byte
 
@@ -31,6 +35,8 @@ class CaptchaSet:
         size: of a picture.
         symbol_weights: symbol to how often it is drawn, where that is not 1.
         length_weights: one a length, from ``min_length`` on; empty: uniform.
+        fonts: one of them is drawn for each glyph; empty: the library's own.
+        font_sizes: in px; one of them is drawn for each glyph.
     """
 
     seed: int
@@ -41,6 +47,8 @@ class CaptchaSet:
     size: Size = field(default_factory=Size)
     symbol_weights: dict[str, float] = field(default_factory=dict)
     length_weights: tuple[int, ...] = ()
+    fonts: tuple[Font, ...] = ()
+    font_sizes: tuple[int, ...] = FONT_SIZES
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, before any process is started."""
@@ -59,6 +67,13 @@ class CaptchaSet:
             raise SettingsError("seed", self.seed, "0 or more")
         if min(self.size.width, self.size.height) < 5:
             raise SettingsError("size", self.size, "5 px or more each way")
+        self._check_fonts()
+
+    def _check_fonts(self) -> None:
+        if not self.font_sizes or min(self.font_sizes) < 1:
+            raise SettingsError("font_sizes", self.font_sizes, "sizes of 1 px or more")
+        for font in self.fonts:
+            check_font(font, self.symbols)
 
     def _check_weights(self) -> None:
         unknown = set(self.symbol_weights) - set(self.symbols)
@@ -79,12 +94,24 @@ class Sample:
     drawn: Drawn
 
 
+def describe(captcha_set: CaptchaSet, *, n: int) -> dict[str, Any]:
+    """Say what the first ``n`` pictures of a set follow from: fonts by content, not by place."""
+    told = {**asdict(captcha_set), "n": n}
+    told["fonts"] = [{"name": font.name, "sha256": font.sha256} for font in captcha_set.fonts]
+    for name, usual in (("fonts", []), ("font_sizes", FONT_SIZES)):
+        if told[name] == usual:
+            del told[name]  # as in sets drawn before there was a choice: they are found again
+    return dict(json.loads(json.dumps(told)))
+
+
 def draw_sample(captcha_set: CaptchaSet, index: int) -> Sample:
     """Draw picture ``index`` of a set."""
     rng = np.random.default_rng([captcha_set.seed, index])
     preset = _pick_preset(captcha_set.presets, rng)
     text = _pick_text(captcha_set, rng)
-    drawn = draw_captcha(text, rng, preset=find_preset(preset), size=captcha_set.size)
+    faces = faces_of(captcha_set.fonts, captcha_set.font_sizes)
+    size = captcha_set.size
+    drawn = draw_captcha(text, rng, preset=find_preset(preset), size=size, faces=faces)
     return Sample(text, preset, drawn)
 
 
