@@ -180,7 +180,7 @@ def report(plan: Plan, rates: dict[str, list[float]]) -> dict[str, object]:
         "rounds": {name: [round(value, 1) for value in values] for name, values in rates.items()},
         "fleet_over_plain": round(medians["fleet"] / medians["plain"], 2),
         "fleet_over_by_hand": round(medians["fleet"] / medians["by hand"], 3),
-        "machine": f"{_processor()}, {CORES} cores, Python {platform.python_version()}",
+        "machine": f"{processor_name()}, {CORES} cores, Python {platform.python_version()}",
         "versions": {package: version(package) for package in PACKAGES},
     }
 
@@ -209,7 +209,8 @@ def _ratio(result: dict[str, object], arm: str) -> str:
     return f"{result[f'fleet_over_{arm}']:.2f}"
 
 
-def _processor() -> str:
+def processor_name() -> str:
+    """Name the processor as the system does."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
