@@ -14,28 +14,30 @@ from contract.card import InputSpec, read_card, read_golden
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from contract.images import open_image, to_tensor
 from contract.runtime import Recogniser, verify_golden
-from training.captcha.samples import draw_sample
-from training.config import (
+from training.captcha.config import (
+    CaptchaConfig,
+    CaptchaSchedule,
     DataConfig,
     NetworkConfig,
-    ScheduleConfig,
-    TrainConfig,
-    load_config,
+    TeacherConfig,
 )
+from training.captcha.experiment import CaptchaExperiment
+from training.captcha.pictures import check_set_of
+from training.captcha.samples import draw_sample
+from training.config import load_config
 from training.conversion_check import Checked, refuse_loss
 from training.draw_set import draw_files
 from training.evaluate import evaluate
-from training.experiment import check_set_of
 from training.export import ExportOptions, export, parse_tests
 from training.provenance import continued
 from training.run_state import Position, load_weights
 
-TINY = TrainConfig(
+TINY = CaptchaConfig(
     name="tiny-captcha",
     seed=3,
     data=DataConfig(pictures=512, validation_pictures=32, symbols="A1", min_length=1, max_length=2),
     network=NetworkConfig(channels=(4, 4, 8, 8, 8, 8, 16), context_layers=1),
-    schedule=ScheduleConfig(
+    schedule=CaptchaSchedule(
         epochs=10, batch=32, learning_rate=1e-2, frame_share=0.3, checkpoint_steps=40
     ),
 )
@@ -60,11 +62,14 @@ def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return out.read_bytes()
 
 
-def trained(config: TrainConfig, folder: Path, *, resume: bool) -> Position:
+def trained(
+    config: CaptchaConfig, folder: Path, *, resume: bool, start: Path | None = None
+) -> Position:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from training.train import RunOptions, train
 
-    return train(config, folder, RunOptions("test", resume, 1, report=lambda _: None))
+    options = RunOptions("test", resume, 1, report=lambda _: None, start=start)
+    return train(CaptchaExperiment(config), folder, options)
 
 
 @pytest.mark.model
@@ -76,7 +81,7 @@ def test_a_run_learns_and_leaves_all_that_is_needed_to_repeat_it(run: Path) -> N
     assert curves[-1]["loss"] < curves[0]["loss"] / 4
     assert curves[-1]["exact_match"] > 0.8
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
-    assert load_config(run / "config.yaml") == TINY
+    assert load_config(CaptchaConfig, run / "config.yaml") == TINY
     told = json.loads((run / "provenance.json").read_text())
     assert {"command", "commit", "version_keras", "version_captcha"} <= told.keys()
 
@@ -111,6 +116,40 @@ def test_the_story_of_a_resumed_run_is_told_whole() -> None:
 
 def stop(*_: object) -> None:
     raise KeyboardInterrupt  # at the end of the first epoch, 6 steps after the last checkpoint
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_that_begins_with_anothers_weights_reads_at_once(run: Path, tmp_path: Path) -> None:
+    one_step = replace(TINY.schedule, epochs=1, learning_rate=1e-6, frame_share=0.0)
+    few = replace(TINY, data=replace(TINY.data, pictures=32), schedule=one_step)
+
+    position = trained(few, tmp_path / "on", resume=False, start=run)
+
+    before = json.loads((run / "curves.json").read_text())[-1]["exact_match"]
+    assert position.epochs[-1].exact_match == pytest.approx(before, abs=0.05)
+
+
+def test_a_run_cannot_begin_with_another_networks_weights(run: Path, tmp_path: Path) -> None:
+    other = replace(TINY, network=replace(TINY.network, context_layers=2))
+
+    with pytest.raises(UserError, match="cannot be started from"):
+        trained(other, tmp_path / "other", resume=False, start=run)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_pupil_learns_from_the_scores_of_its_teacher_alone(
+    run: Path, model: bytes, tmp_path: Path
+) -> None:
+    teacher = TeacherConfig(model=str(run / "tiny.tflite"), share=1.0, temperature=1.0)
+    taught = replace(TINY.schedule, frame_share=0.0)
+
+    position = trained(replace(TINY, schedule=taught, teacher=teacher), tmp_path, resume=False)
+
+    assert position.epochs[-1].loss < position.epochs[0].loss / 4
+    told = json.loads((tmp_path / "provenance.json").read_text())
+    assert told["teacher"] == "tiny.tflite"
 
 
 @pytest.mark.model

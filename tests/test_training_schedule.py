@@ -10,13 +10,14 @@ import pytest
 
 from contract.errors import SettingsError, UserError
 from training.average import WeightAverage
-from training.batches import Batches, to_pixels
+from training.captcha.batches import Batches, to_pixels
+from training.captcha.config import CaptchaConfig, CaptchaSchedule
 from training.captcha.samples import CaptchaSet
 from training.captcha.targets import frame_targets
-from training.config import ScheduleConfig, TrainConfig, dump_config, load_config
+from training.config import ScheduleConfig, dump_config, load_config
 from training.draw_set import draw_packed
 from training.packed_set import open_packed
-from training.schedule import frame_share, learning_rate, progress
+from training.schedule import learning_rate, progress
 
 SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "captcha.yaml"
 
@@ -27,11 +28,15 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+def batches_of(folder: Path, schedule: CaptchaSchedule) -> Batches:
+    return Batches(open_packed(folder), schedule, seed=3, px_per_frame=4)
+
+
 def test_the_shipped_settings_come_back_from_their_own_dump(tmp_path: Path) -> None:
-    config = load_config(SHIPPED)
+    config = load_config(CaptchaConfig, SHIPPED)
 
     assert config.data.pictures >= 100_000
-    assert load_config(written(tmp_path, dump_config(config))) == config
+    assert load_config(CaptchaConfig, written(tmp_path, dump_config(config))) == config
 
 
 @pytest.mark.parametrize(
@@ -49,16 +54,18 @@ def test_the_shipped_settings_come_back_from_their_own_dump(tmp_path: Path) -> N
 )
 def test_a_bad_setting_is_named(tmp_path: Path, text: str, named: str) -> None:
     with pytest.raises(SettingsError, match=named):
-        load_config(written(tmp_path, text))
+        load_config(CaptchaConfig, written(tmp_path, text))
 
 
 def test_a_missing_file_of_settings_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.yaml"):
-        load_config(tmp_path / "none.yaml")
+        load_config(CaptchaConfig, tmp_path / "none.yaml")
 
 
 def test_nothing_but_a_name_is_needed(tmp_path: Path) -> None:
-    assert load_config(written(tmp_path, "name: mine")) == replace(TrainConfig(), name="mine")
+    assert load_config(CaptchaConfig, written(tmp_path, "name: mine")) == replace(
+        CaptchaConfig(), name="mine"
+    )
 
 
 def test_the_clock_drives_a_run_that_is_late() -> None:
@@ -83,11 +90,16 @@ def test_the_learning_rate_rises_falls_and_ends_small() -> None:
     assert rates[2] > rates[3] > rates[4] > 0.0
 
 
-def test_the_frame_loss_gives_way_and_stays_away() -> None:
-    schedule = ScheduleConfig(frame_share=0.2)
+def test_the_frame_loss_gives_way_and_stays_away(tmp_path: Path) -> None:
+    draw_packed(CaptchaSet(seed=1), tmp_path, n=2, workers=1, progress=lambda _: None)
+    batches = batches_of(tmp_path, CaptchaSchedule(batch=2, frame_share=0.2))
+    first = batches.order(0)[0]
 
-    assert [frame_share(schedule, d) for d in (0.0, 0.1, 0.2, 0.9)] == [1.0, 0.5, 0.0, 0.0]
-    assert frame_share(ScheduleConfig(frame_share=0.0), 0.0) == 0.0
+    shares = [batches.take(first, done=d)[1]["frame_share"][0] for d in (0.0, 0.1, 0.2, 0.9)]
+
+    assert shares == [1.0, 0.5, 0.0, 0.0]
+    never = batches_of(tmp_path, CaptchaSchedule(batch=2, frame_share=0.0))
+    assert never.take(first, done=0.0)[1]["frame_share"][0] == 0.0
 
 
 def test_a_symbol_stands_on_the_frame_of_its_middle_and_mutes_its_neighbours() -> None:
@@ -112,7 +124,7 @@ def test_pixels_are_exact_where_a_uint8_tensor_is() -> None:
 
 def test_every_epoch_has_an_order_of_its_own_that_comes_again(tmp_path: Path) -> None:
     draw_packed(CaptchaSet(seed=1), tmp_path, n=20, workers=1, progress=lambda _: None)
-    batches = Batches(open_packed(tmp_path), batch=6, seed=3, px_per_frame=4)
+    batches = batches_of(tmp_path, CaptchaSchedule(batch=6))
 
     first, again, second = batches.order(0), batches.order(0), batches.order(1)
 

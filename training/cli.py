@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from contract.alphabet import CAPTCHA_SYMBOLS
+from contract.errors import UserError
 
 if TYPE_CHECKING:
     from training.run_state import Epoch
+
+
+@dataclass(frozen=True, slots=True)
+class RunFlags:
+    """What the command line of a training says, beside the experiment."""
+
+    resume: bool
+    start: Path | None
+    workers: int | None
+
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
@@ -36,6 +48,8 @@ def generate() -> None:
 @click.option("--min-length", type=int, default=1, show_default=True)
 @click.option("--max-length", type=int, default=6, show_default=True)
 @click.option("--size", default="128x64", show_default=True, help="WIDTHxHEIGHT in pixels.")
+@click.option("--fonts", type=FOLDER, help="Draw with the fonts in this folder.")
+@click.option("--font-size", "font_sizes", type=int, multiple=True, help="Px; may be repeated.")
 @click.option("--packed", is_flag=True, help="Grey pictures in .npy arrays, not PNG files.")
 @WORKERS
 def generate_captcha(
@@ -47,6 +61,8 @@ def generate_captcha(
     min_length: int,
     max_length: int,
     size: str,
+    fonts: Path | None,
+    font_sizes: tuple[int, ...],
     packed: bool,
     workers: int | None,
 ) -> None:
@@ -57,6 +73,8 @@ def generate_captcha(
     Example: pifleet generate captcha -n 192000 -o pictures --seed 1 --preset 0.3
     """
     from training import generate as drawing
+    from training.captcha.fonts import find_fonts
+    from training.captcha.presets import FONT_SIZES
     from training.captcha.samples import CaptchaSet
 
     captcha_set = CaptchaSet(
@@ -66,10 +84,12 @@ def generate_captcha(
         min_length=min_length,
         max_length=max_length,
         size=drawing.parse_size(size),
+        fonts=find_fonts(fonts) if fonts else (),
+        font_sizes=font_sizes or FONT_SIZES,
     )
     options = drawing.GenerateOptions(n, is_packed=packed, workers=workers or _cores())
-    drawing.generate_captcha(captcha_set, out, options)
-    click.echo(f"{out}: {n} pictures")
+    seconds = drawing.generate_captcha(captcha_set, out, options)
+    click.echo(f"{out}: {n} pictures, {n / seconds:.0f} pictures/s")
 
 
 @click.group()
@@ -95,16 +115,7 @@ def train_captcha(
 
     Example: pifleet train captcha --config training/configs/captcha.yaml --out runs/captcha
     """
-    from training.config import load_config
-    from training.train import RunOptions
-    from training.train import train as run_training
-
-    given = f" --config {config}" if config else ""
-    begun = f" --start {start.name}" if start else ""
-    command = f"pifleet train captcha{given}{begun}"
-    options = RunOptions(command, resume, workers or _cores(), _report_epoch, start)
-    run_training(load_config(config or SHIPPED_CONFIG), out, options)
-    click.echo(f"{out}: trained; next: pifleet export {out} -o captcha.tflite")
+    _train("captcha", config or SHIPPED_CONFIG, out, RunFlags(resume, start, workers))
 
 
 @click.command()
@@ -154,10 +165,29 @@ def export(run: Path, out: Path, tests: tuple[str, ...], check_pictures: int) ->
     click.echo(f"{out}: {out.stat().st_size} bytes; next: pifleet models verify {out}")
 
 
+def _train(task: str, config: Path, out: Path, flags: RunFlags) -> None:
+    from training.experiment import load_experiment
+    from training.train import RunOptions
+    from training.train import train as run_training
+
+    begun = f" --start {flags.start.name}" if flags.start else ""
+    command = f"pifleet train {task} --config {config}{begun}"
+    options = RunOptions(
+        command, flags.resume, flags.workers or _cores(), _report_epoch, flags.start
+    )
+    experiment = load_experiment(config)
+    if experiment.config.task != task:
+        found = experiment.config.task
+        raise UserError(f"{config} is of the task {found}: pifleet train {found}")
+    run_training(experiment, out, options)
+    click.echo(f"{out}: trained; next: pifleet export {out} -o {experiment.config.name}.tflite")
+
+
 def _report_epoch(epoch: Epoch) -> None:
     figures = f"loss {epoch.loss:.4f}, exact match {100 * epoch.exact_match:.2f} %"
+    pace = f"reads {epoch.reading_per_s:,.0f} and learns {epoch.learning_per_s:,.0f} pictures/s"
     minutes = epoch.elapsed_s / 60
-    click.echo(f"epoch {epoch.epoch}: {figures}, {minutes:.1f} min", err=True)
+    click.echo(f"epoch {epoch.epoch}: {figures}, {pace}, {minutes:.1f} min", err=True)
 
 
 def _cores() -> int:

@@ -1,63 +1,17 @@
-"""The description of a training run: one YAML file, one frozen dataclass, no unknown keys."""
+"""The description of a training run: one YAML file, frozen dataclasses, no unknown keys."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 
-from contract.alphabet import CAPTCHA_SYMBOLS
 from contract.errors import SettingsError, UserError
 
 Settings = TypeVar("Settings")
-
-
-@dataclass(frozen=True, slots=True)
-class DataConfig:
-    """What is drawn.
-
-    Attributes:
-        pictures: distinct training pictures; each is seen once an epoch.
-        validation_pictures: drawn with another seed, never trained on.
-        presets: release of the captcha library to its share.
-        symbols: that texts are made of.
-        min_length: symbols a text.
-        max_length: symbols a text.
-        symbol_weights: symbol to how often it is trained on, where that is not 1.
-        length_weights: one a length, from ``min_length`` on; empty: uniform. What a run is measured
-            with is always uniform.
-        width: of a picture in px.
-        height: of a picture in px.
-    """
-
-    pictures: int = 160_000
-    validation_pictures: int = 8_000
-    presets: dict[str, float] = field(default_factory=lambda: {"0.7.1": 1.0})
-    symbols: str = CAPTCHA_SYMBOLS
-    min_length: int = 1
-    max_length: int = 6
-    symbol_weights: dict[str, float] = field(default_factory=dict)
-    length_weights: tuple[int, ...] = ()
-    width: int = 128
-    height: int = 64
-
-
-@dataclass(frozen=True, slots=True)
-class NetworkConfig:
-    """The sizes of the network (see ``network.py``).
-
-    Attributes:
-        channels: of the seven stages, from the picture to the frames.
-        context_frames: width of the depthwise kernels over the frames.
-        context_layers: how many of them.
-    """
-
-    channels: tuple[int, ...] = (16, 24, 40, 48, 72, 96, 128)
-    context_frames: int = 7
-    context_layers: int = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +26,6 @@ class ScheduleConfig:
         learning_rate: at its highest.
         learning_rate_warmup: share of the run in which it rises.
         weight_decay: of AdamW, decoupled.
-        frame_share: share of the run in which the cross-entropy of frames at known glyph middles
-            gives way to CTC. It takes away the plateau at which CTC alone starts.
         average_momentum: a step, of the averaged weights that are measured and exported.
         precision: Keras's policy. mixed_bfloat16 is 1.24 times as fast as float32 on a CPU with
             avx512_bf16 (677 against 545 pictures/s, two cores of Zen 5, TensorFlow 2.21).
@@ -86,21 +38,9 @@ class ScheduleConfig:
     learning_rate: float = 2e-3
     learning_rate_warmup: float = 0.02
     weight_decay: float = 0.01
-    frame_share: float = 0.12
     average_momentum: float = 0.999
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     checkpoint_steps: int = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class TrainConfig:
-    """One experiment."""
-
-    name: str = "captcha"
-    seed: int = 1
-    data: DataConfig = DataConfig()
-    network: NetworkConfig = NetworkConfig()
-    schedule: ScheduleConfig = ScheduleConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,25 +71,40 @@ KINDS: dict[type, Kind] = {
 }
 
 
-def load_config(path: Path) -> TrainConfig:
-    """Read a run's description.
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read a run's YAML.
 
     Raises:
         UserError: the file cannot be read, or is no YAML mapping.
-        SettingsError: a key is unknown, or a value of the wrong kind.
     """
     try:
-        mapping = yaml.safe_load(path.read_text("utf-8"))
+        mapping = yaml.safe_load(path.read_text("utf-8")) or {}
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())  # YAML's own message runs over many lines
         raise UserError(f"{path} is no YAML: {reason}") from error
-    return _build(TrainConfig, mapping or {}, where="")
+    if not isinstance(mapping, dict):
+        raise UserError(f"{path} is no mapping of keys to values")
+    return mapping
 
 
-def dump_config(config: TrainConfig) -> str:
-    """Write a run's description as ``load_config`` reads it."""
+def build_config(kind: type[Settings], mapping: dict[str, Any]) -> Settings:
+    """Make a run's description of its mapping.
+
+    Raises:
+        SettingsError: a key is unknown, or a value of the wrong kind.
+    """
+    return _build(kind, mapping, where="")
+
+
+def load_config(kind: type[Settings], path: Path) -> Settings:
+    """Read a run's description from its file; errors as of the two above."""
+    return build_config(kind, read_mapping(path))
+
+
+def dump_config(config: Any) -> str:
+    """Write a run's description as it is read."""
     return yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
 
 

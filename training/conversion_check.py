@@ -19,8 +19,8 @@ from contract.card import InputSpec, ModelCard, append_card
 from contract.decoding import FloatArray, Reading, decode_ctc
 from contract.errors import ModelError
 from contract.runtime import Recogniser, load_interpreter
-from training.batches import to_pixels
-from training.config import TrainConfig
+from training.captcha.batches import to_pixels
+from training.captcha.config import CaptchaConfig
 from training.quantise import Converted, convert
 from training.run_state import load_weights
 
@@ -58,7 +58,7 @@ class Checked:
 
 
 def convert_and_check(
-    run: Path, config: TrainConfig, representative: NDArray[np.uint8], check: CheckSet
+    run: Path, config: CaptchaConfig, representative: NDArray[np.uint8], check: CheckSet
 ) -> Checked:
     """Convert the weights of a run.
 
@@ -68,7 +68,7 @@ def convert_and_check(
     """
     network = _load_network(run, config)
     converted = convert(network, representative)
-    from training.keras_reading import network_logits
+    from training.captcha.keras_reading import network_logits
 
     logits = network_logits(network, check.images)
     difference = _compare_logits(converted, logits, check)
@@ -86,7 +86,7 @@ def convert_and_check(
     return checked
 
 
-def _load_network(run: Path, config: TrainConfig) -> Any:
+def _load_network(run: Path, config: CaptchaConfig) -> Any:
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     weights = load_weights(run)
@@ -118,7 +118,7 @@ def _compare_logits(converted: Converted, logits: FloatArray, check: CheckSet) -
     return worst
 
 
-def _read_int8(model: bytes, config: TrainConfig, check: CheckSet) -> list[Reading]:
+def _read_int8(model: bytes, config: CaptchaConfig, check: CheckSet) -> list[Reading]:
     spec = InputSpec(height=config.data.height, width=config.data.width)
     card = ModelCard(config.name, config.data.symbols, "ctc", spec)
     recogniser = Recogniser(append_card(model, card, {}))

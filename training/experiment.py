@@ -1,45 +1,83 @@
-"""The data sets of an experiment: to train on, to validate with, to check an export with.
-
-They differ in their seeds alone, far enough apart that no two experiments of a series share one.
-"""
+"""What the training loop and the export need of a task; captcha and EMNIST each give their own."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Protocol
 
-from training.captcha.drawer import Size
-from training.captcha.samples import CaptchaSet
-from training.config import TrainConfig
+import numpy as np
+from numpy.typing import NDArray
 
-VALIDATION_SEED_OFFSET = 1_000
-EXPORT_SEED_OFFSET = 2_000
+from contract.errors import SettingsError
+from training.config import ScheduleConfig, read_mapping
 
-
-def training_set_of(config: TrainConfig) -> CaptchaSet:
-    """Describe the pictures of an experiment."""
-    data = config.data
-    return CaptchaSet(
-        seed=config.seed,
-        presets=data.presets,
-        symbols=data.symbols,
-        min_length=data.min_length,
-        max_length=data.max_length,
-        size=Size(data.width, data.height),
-        symbol_weights=data.symbol_weights,
-        length_weights=data.length_weights,
-    )
+EXPERIMENTS = {
+    "captcha": "training.captcha.experiment",
+    "emnist": "training.emnist.experiment",
+}
 
 
-def validation_set_of(config: TrainConfig) -> CaptchaSet:
-    """Describe pictures that the experiment measures its epochs with: uniform."""
-    return _uniform(training_set_of(config), VALIDATION_SEED_OFFSET)
+class Config(Protocol):
+    """The part of a task's configuration that every run has."""
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+    @property
+    def task(self) -> str: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+    @property
+    def schedule(self) -> ScheduleConfig: ...  # noqa: D102
 
 
-def check_set_of(config: TrainConfig) -> CaptchaSet:
-    """Describe pictures that no epoch has been chosen by, those of an export: uniform."""
-    return _uniform(training_set_of(config), EXPORT_SEED_OFFSET)
+class Batches(Protocol):
+    """What is learnt from, in batches that are the same for the same seed."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Count the whole batches of an epoch."""
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Shuffle the pictures for an epoch (from 0): (steps, batch) indices."""
+
+    def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, Any]:
+        """Read one batch as (pixels, targets); ``done`` is the share of the run, in [0, 1]."""
 
 
-def _uniform(captcha_set: CaptchaSet, seed_offset: int) -> CaptchaSet:
-    seed = captcha_set.seed + seed_offset
-    return replace(captcha_set, seed=seed, symbol_weights={}, length_weights=())
+class Experiment(Protocol):
+    """One experiment: its data and its network."""
+
+    @property
+    def config(self) -> Config:
+        """The description that repeats it."""
+
+    def described_data(self) -> dict[str, str]:
+        """Say what it learns from, for the model's card."""
+
+    def prepare(self, run: Path, *, workers: int) -> None:
+        """Draw or load what it learns from, before anything else is asked of it."""
+
+    def batches(self) -> Batches:
+        """Give what it learns from."""
+
+    def compiled_model(self) -> Any:
+        """Build its network with loss and optimiser, under the precision that is set."""
+
+    def exact_match(self, model: Any) -> float:
+        """Give the share of the validation pictures that a model reads without an error."""
+
+
+def load_experiment(path: Path) -> Experiment:
+    """Read an experiment's YAML; its ``task`` says whose it is.
+
+    Raises:
+        UserError: the file cannot be read, or is no YAML mapping.
+        SettingsError: the task or a key is unknown, or a value is of the wrong kind.
+    """
+    mapping = read_mapping(path)
+    task = mapping.get("task", "captcha")
+    if task not in EXPERIMENTS:
+        raise SettingsError("task", task, "one of " + ", ".join(EXPERIMENTS))
+    experiment: Experiment = import_module(EXPERIMENTS[task]).experiment_of(mapping)
+    return experiment

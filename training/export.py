@@ -14,11 +14,12 @@ import numpy as np
 
 from contract.card import ModelCard, append_card
 from contract.errors import OutputError
+from training.captcha.config import CaptchaConfig
+from training.captcha.pictures import check_set_of, training_set_of
 from training.captcha.samples import CaptchaSet, draw_sample
-from training.config import TrainConfig, load_config
+from training.config import load_config
 from training.conversion_check import Checked, CheckSet, convert_and_check
 from training.evaluate import evaluate
-from training.experiment import check_set_of, training_set_of
 from training.export_card import GoldenFiles, draw_golden, make_card
 
 log = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
         ModelError: the converted model reads otherwise than the network.
         OutputError: the file cannot be written.
     """
-    config = load_config(run / "config.yaml")
+    config = load_config(CaptchaConfig, run / "config.yaml")
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{out} cannot be written: its folder does not exist")
     check_set = check_set_of(config)
@@ -68,7 +69,7 @@ def _draw(captcha_set: CaptchaSet, n: int) -> CheckSet:
     return CheckSet(images, tuple(sample.text for sample in samples))
 
 
-def _convert(run: Path, config: TrainConfig, check: CheckSet) -> Checked:
+def _convert(run: Path, config: CaptchaConfig, check: CheckSet) -> Checked:
     """Convert in a process of its own: Keras takes one backend a process."""
     representative = _draw(training_set_of(config), CALIBRATION_PICTURES).images
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:

@@ -8,8 +8,8 @@ from io import BytesIO
 from pathlib import Path
 
 from contract.card import Golden, InputSpec, ModelCard
+from training.captcha.config import CaptchaConfig
 from training.captcha.samples import CaptchaSet, draw_sample
-from training.config import TrainConfig
 from training.conversion_check import Checked
 
 GOLDEN_PICTURES = 5
@@ -37,7 +37,7 @@ def draw_golden(check_set: CaptchaSet, indices: tuple[int, ...]) -> GoldenFiles:
     return GoldenFiles(tuple(entries), files)
 
 
-def make_card(run: Path, config: TrainConfig, checked: Checked, golden: GoldenFiles) -> ModelCard:
+def make_card(run: Path, config: CaptchaConfig, checked: Checked, golden: GoldenFiles) -> ModelCard:
     """Say what the model reads, and where it comes from."""
     return ModelCard(
         name=config.name,

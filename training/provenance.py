@@ -7,18 +7,18 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from training.config import TrainConfig
+from training.experiment import Experiment
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "Pillow", "captcha", "pifleet")
 
 
-def provenance(config: TrainConfig, command: str) -> dict[str, str]:
+def provenance(experiment: Experiment, command: str) -> dict[str, str]:
     """Collect what is needed to repeat this run."""
     found = {f"version_{name.lower()}": v for name in PACKAGES if (v := _version(name))}
     return {
         "command": command,
-        "seed": str(config.seed),
-        **_data_of(config),
+        "seed": str(experiment.config.seed),
+        **experiment.described_data(),
         "commit": git_commit(),
         "python": platform.python_version(),
         "machine": f"{platform.machine()} {platform.system()}",
@@ -45,15 +45,6 @@ def git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() or "unknown"
-
-
-def _data_of(config: TrainConfig) -> dict[str, str]:
-    data = config.data
-    mixture = ", ".join(f"{name} {100 * share:g} %" for name, share in data.presets.items())
-    return {
-        "data": f"{data.pictures} pictures drawn like captcha {mixture}",
-        "texts": f"{data.min_length} to {data.max_length} of {len(data.symbols)} symbols, uniform",
-    }
 
 
 def _version(name: str) -> str | None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.batches import to_pixels
+from training.captcha.batches import to_pixels
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,12 +28,16 @@ class Epoch:
         loss: mean over the epoch, of the mixed loss.
         exact_match: of the averaged weights on the validation pictures, in [0, 1].
         elapsed_s: of training since the start of the run.
+        reading_per_s: pictures a second that could be read in.
+        learning_per_s: pictures a second that could be learnt; the lower one of the two binds.
     """
 
     epoch: int
     loss: float
     exact_match: float
     elapsed_s: float
+    reading_per_s: float = 0.0  # unknown: of a run before it was measured
+    learning_per_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""How far a run is, and what follows from it: learning rate and share of the frame loss."""
+"""How far a run is, and the learning rate that follows from it."""
 
 from __future__ import annotations
 
@@ -26,10 +26,3 @@ def learning_rate(schedule: ScheduleConfig, done: float) -> float:
     angle = math.pi * (done - warmup) / (1.0 - warmup)
     cosine = 0.5 * (1.0 + math.cos(angle))
     return schedule.learning_rate * max(cosine, FINAL_LEARNING_RATE)
-
-
-def frame_share(schedule: ScheduleConfig, done: float) -> float:
-    """Give the weight of the frame loss: all at the start, none after its share of the run."""
-    if schedule.frame_share <= 0:
-        return 0.0
-    return max(0.0, 1.0 - done / schedule.frame_share)

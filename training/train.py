@@ -1,25 +1,23 @@
-"""Train a captcha recogniser: draw its pictures, learn them, keep what is needed to repeat it."""
+"""Run an experiment: learn its pictures, measure it, keep what is needed to repeat it."""
 
 from __future__ import annotations
 
 import json
 import logging
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from contract.errors import OutputError, UserError
 from training.average import EVERY_STEPS, WeightAverage, weights_of
-from training.batches import Batches
-from training.config import TrainConfig, dump_config
+from training.config import dump_config
 from training.curves import write_curves
-from training.packed_set import PackedSet
+from training.experiment import Batches, Experiment
+from training.pace import Pace
 from training.progress_bar import progress_bar
 from training.provenance import continued, provenance
-from training.run_data import data_sets
 from training.run_state import (
     STATE_FILE,
     Epoch,
@@ -30,7 +28,7 @@ from training.run_state import (
     saved_position,
     start_from,
 )
-from training.schedule import LONGEST_STEP_S, frame_share, learning_rate, progress
+from training.schedule import LONGEST_STEP_S, learning_rate, progress
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +37,7 @@ LOG_STEPS = 250
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """How a run is done; what it learns stands in its ``TrainConfig``.
+    """How a run is done; what it learns stands in its ``Experiment``.
 
     Attributes:
         command: that repeats it; written down beside the weights.
@@ -56,12 +54,12 @@ class RunOptions:
     start: Path | None = None
 
 
-def train(config: TrainConfig, run: Path, options: RunOptions) -> Position:
+def train(experiment: Experiment, run: Path, options: RunOptions) -> Position:
     """Run an experiment to its end, or on from where it stopped.
 
     Args:
-        config: the experiment.
-        run: its folder; made if need be. The pictures are drawn into ``run/data``.
+        experiment: what is learnt.
+        run: its folder; made if need be.
         options: the rest.
 
     Returns:
@@ -71,19 +69,22 @@ def train(config: TrainConfig, run: Path, options: RunOptions) -> Position:
         UserError: there is nothing to resume from.
         OutputError: the folder holds a run that was not asked to be resumed.
     """
-    _prepare(config, run, options)
-    training_set, validation = data_sets(config, run / "data", workers=options.workers)
-    model = _compiled_model(config)
-    position, average = _start(config, run, model, options)
-    batches = _batches(config, training_set)
-    while not _is_done(config, position, batches):
-        position = _run_epoch(config, run, position, model=model, average=average, batches=batches)
-        position = _close_epoch(run, position, model=model, average=average, validation=validation)
+    _open_run(experiment, run, options)
+    experiment.prepare(run, workers=options.workers)
+    batches = experiment.batches()
+    model = _compiled_model(experiment)
+    position, average = _start(experiment, run, model, options)
+    while not _is_done(experiment, position, batches):
+        pace = Pace(experiment.config.schedule.batch)
+        position = _run_epoch(
+            experiment, run, position, model=model, average=average, batches=batches, pace=pace
+        )
+        position = _close_epoch(experiment, run, position, model=model, average=average, pace=pace)
         options.report(position.epochs[-1])
     return position
 
 
-def _prepare(config: TrainConfig, run: Path, options: RunOptions) -> None:
+def _open_run(experiment: Experiment, run: Path, options: RunOptions) -> None:
     """Make the run's folder, and write down what repeats it."""
     has_state = (run / STATE_FILE).exists()
     if has_state and not options.is_resumed:
@@ -92,8 +93,8 @@ def _prepare(config: TrainConfig, run: Path, options: RunOptions) -> None:
         raise UserError(f"{run} cannot be resumed: it holds no {STATE_FILE}")
     try:
         run.mkdir(parents=True, exist_ok=True)
-        (run / "config.yaml").write_text(dump_config(config), encoding="utf-8")
-        _write_provenance(run, provenance(config, options.command))
+        (run / "config.yaml").write_text(dump_config(experiment.config), encoding="utf-8")
+        _write_provenance(run, provenance(experiment, options.command))
     except OSError as error:
         raise OutputError(f"{run} cannot be written: {error.strerror}") from error
 
@@ -106,30 +107,20 @@ def _write_provenance(run: Path, told: dict[str, str]) -> None:
     path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
 
 
-def _compiled_model(config: TrainConfig) -> Any:
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+def _compiled_model(experiment: Experiment) -> Any:
     import keras
 
-    from training.captcha.ctc_model import compile_for_training
-    from training.captcha.network import build_network
-
-    keras.utils.set_random_seed(config.seed)
-    keras.mixed_precision.set_global_policy(config.schedule.precision)
-    network = build_network(
-        config.network,
-        classes=len(config.data.symbols) + 1,
-        height=config.data.height,
-        width=config.data.width,
-    )
-    model = compile_for_training(network, config.schedule)
+    keras.utils.set_random_seed(experiment.config.seed)
+    keras.mixed_precision.set_global_policy(experiment.config.schedule.precision)
+    model = experiment.compiled_model()
     model.optimizer.build(model.trainable_variables)
     return model
 
 
 def _start(
-    config: TrainConfig, run: Path, model: Any, options: RunOptions
+    experiment: Experiment, run: Path, model: Any, options: RunOptions
 ) -> tuple[Position, WeightAverage]:
-    momentum = config.schedule.average_momentum
+    momentum = experiment.config.schedule.average_momentum
     if not options.is_resumed:
         if options.start is not None:
             start_from(options.start, model)
@@ -140,52 +131,50 @@ def _start(
     return position, WeightAverage(weights, momentum=momentum, updates=updates)
 
 
-def _batches(config: TrainConfig, packed: PackedSet) -> Batches:
-    from training.captcha.network import PX_PER_FRAME
-
-    return Batches(packed, config.schedule.batch, config.seed, PX_PER_FRAME)
+def _is_done(experiment: Experiment, position: Position, batches: Batches) -> bool:
+    return _progress(experiment, position, batches) >= 1.0
 
 
-def _is_done(config: TrainConfig, position: Position, batches: Batches) -> bool:
-    return _progress(config, position, batches) >= 1.0
-
-
-def _progress(config: TrainConfig, position: Position, batches: Batches) -> float:
-    schedule = config.schedule
+def _progress(experiment: Experiment, position: Position, batches: Batches) -> float:
+    schedule = experiment.config.schedule
     total = schedule.epochs * batches.steps_per_epoch
     elapsed = position.elapsed_s
     return progress(schedule, step=position.step, total_steps=total, elapsed_s=elapsed)
 
 
 def _run_epoch(
-    config: TrainConfig,
+    experiment: Experiment,
     run: Path,
     position: Position,
     *,
     model: Any,
     average: WeightAverage,
     batches: Batches,
+    pace: Pace,
 ) -> Position:
     """Run to the end of the epoch under way, or of the budget."""
+    schedule = experiment.config.schedule
     epoch, first = divmod(position.step, batches.steps_per_epoch)
     order = batches.order(epoch)
     with progress_bar(f"epoch {epoch + 1}", len(order), done=first) as advance:
         for indices in order[first:]:
-            done = _progress(config, position, batches)
+            done = _progress(experiment, position, batches)
             if done >= 1.0:
                 break
             started = time.monotonic()
-            model.optimizer.learning_rate = learning_rate(config.schedule, done)
-            batch = batches.take(indices, share=frame_share(config.schedule, done))
-            model.reset_metrics()
-            loss = float(model.train_on_batch(*batch))
+            model.optimizer.learning_rate = learning_rate(schedule, done)
+            with pace.reading():
+                batch = batches.take(indices, done=done)
+            with pace.learning():
+                model.reset_metrics()
+                loss = float(model.train_on_batch(*batch))
             position = _advanced(position, loss, time.monotonic() - started)
             if position.step % EVERY_STEPS == 0:
                 average.update(weights_of(model))
-            if position.step % config.schedule.checkpoint_steps == 0:
+            if position.step % schedule.checkpoint_steps == 0:
                 save_state(run, _with_updates(position, average), model, average.weights)
             if position.step % LOG_STEPS == 0:
-                log.info("step=%d done=%.4f loss=%.4f", position.step, done, loss)
+                log.info("step=%d done=%.4f loss=%.4f %s", position.step, done, loss, pace)
             advance(1)
     return position
 
@@ -205,18 +194,23 @@ def _with_updates(position: Position, average: WeightAverage) -> Position:
 
 
 def _close_epoch(
-    run: Path, position: Position, *, model: Any, average: WeightAverage, validation: PackedSet
+    experiment: Experiment,
+    run: Path,
+    position: Position,
+    *,
+    model: Any,
+    average: WeightAverage,
+    pace: Pace,
 ) -> Position:
     """Measure the averaged weights, and write all that an epoch leaves."""
-    from training.keras_reading import exact_match
-
     own = weights_of(model)
     model.set_weights(average.weights)
-    match = exact_match(model, validation)
+    match = experiment.exact_match(model)
     model.set_weights(own)
     loss = position.loss_sum / max(1, position.loss_steps)
-    epoch = Epoch(len(position.epochs) + 1, loss, match, position.elapsed_s)
-    log.info("epoch=%d loss=%.4f exact_match=%.4f elapsed_s=%.0f", *asdict(epoch).values())
+    number = len(position.epochs) + 1
+    epoch = Epoch(number, loss, match, position.elapsed_s, pace.reading_per_s, pace.learning_per_s)
+    log.info("epoch=%d loss=%.4f exact_match=%.4f %s", number, loss, match, pace)
     position = replace(position, loss_sum=0.0, loss_steps=0, epochs=[*position.epochs, epoch])
     save_weights(run, average.weights)
     save_state(run, _with_updates(position, average), model, average.weights)

@@ -1,4 +1,4 @@
-"""The network with its loss: frame cross-entropy at the start, CTC for the rest.
+"""The network with its loss: frame cross-entropy at the start, then CTC, beside a teacher or not.
 
 ``compute_loss`` is all that is overridden, so that Keras runs its own training step on TensorFlow,
 JAX and PyTorch alike.
@@ -11,11 +11,13 @@ from typing import Any
 import keras
 from keras import ops
 
-from training.config import ScheduleConfig
+from training.captcha.config import CaptchaSchedule, TeacherConfig
 
 
 class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
-    """A network of logits (n, 1, t, k) that learns from ``training.captcha.targets.Targets``."""
+    """A network of logits (n, 1, t, k) that learns from the targets of ``Batches.take``."""
+
+    teacher = TeacherConfig()
 
     def compute_loss(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
@@ -30,12 +32,30 @@ class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
         frames = keras.losses.sparse_categorical_crossentropy(y["frames"], logits, from_logits=True)
         framewise = ops.sum(frames * y["frame_weights"], axis=1)
         share = y["frame_share"]
-        return ops.mean(share * framewise + (1.0 - share) * ctc)
+        loss = share * framewise + (1.0 - share) * ctc
+        if "teacher" in y:
+            told = self.teacher.share
+            loss = (1.0 - told) * loss + told * self._distance_from_teacher(y["teacher"], logits)
+        return ops.mean(loss)
+
+    def _distance_from_teacher(self, scores: Any, logits: Any) -> Any:
+        """Sum the cross-entropy of the softened scores over the frames: (n,).
+
+        The square of the temperature keeps the gradients at the size of the other loss's (Hinton
+        et al. 2015, section 2).
+        """
+        temperature = self.teacher.temperature
+        wanted = ops.softmax(scores / temperature)
+        found = ops.log_softmax(logits / temperature)
+        return -(temperature**2) * ops.sum(wanted * found, axis=(1, 2))
 
 
-def compile_for_training(network: Any, schedule: ScheduleConfig) -> CtcModel:
+def compile_for_training(
+    network: Any, schedule: CaptchaSchedule, teacher: TeacherConfig
+) -> CtcModel:
     """Give a network its loss and optimiser; the learning rate is set step by step."""
     model = CtcModel(network.inputs, network.outputs)
+    model.teacher = teacher
     optimizer = keras.optimizers.AdamW(
         schedule.learning_rate, weight_decay=schedule.weight_decay, global_clipnorm=5.0
     )

@@ -12,7 +12,7 @@ from typing import Any
 import keras
 from keras import layers
 
-from training.config import NetworkConfig
+from training.captcha.config import NetworkConfig
 
 PX_PER_FRAME = 4  # two strides of 2 along the width
 ROWS_BEFORE_FRAMES = 4  # what four halvings leave of 64 px

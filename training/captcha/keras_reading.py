@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from contract.alphabet import Alphabet
 from contract.decoding import FloatArray, decode_ctc
-from training.batches import to_pixels
+from training.captcha.batches import to_pixels
 from training.packed_set import PackedSet
 
 BATCH = 256
