@@ -25,6 +25,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "status": ("producer.cli:status", "Show the fleet."),
     "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
+    "symbols": ("producer.symbols_cli:symbols", "Say which symbols the pictures really hold."),
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
     "access": ("pifleet.access_cli:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
