@@ -8,7 +8,7 @@ import pytest
 from contract.alphabet import Alphabet
 from training.temperature import fit_temperature, log_loss
 
-PICTURES = 4_000
+PICTURES = 1_500
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -22,6 +22,12 @@ def test_the_temperature_at_which_truths_were_drawn_is_found_again(temperature: 
     assert fit_temperature(logits, truths, alphabet, "argmax") == pytest.approx(
         temperature, rel=0.1
     )
+
+
+def test_a_handful_of_errors_moves_nothing() -> None:
+    logits = np.tile(np.array([[[3.0, 0.0]]], np.float32), (100, 1, 1))
+
+    assert fit_temperature(logits, ["A"] * 95 + ["B"] * 5, Alphabet("AB"), "argmax") == 1.0
 
 
 def test_sure_errors_cost_much_and_not_everything() -> None:

@@ -23,6 +23,7 @@ from training.captcha.batches import to_pixels
 from training.captcha.config import CaptchaConfig
 from training.quantise import Converted, convert
 from training.run_state import load_weights
+from training.temperature import fit_temperature
 
 LOGITS_PICTURES = 200
 LOGITS_TOLERANCE = 1e-2  # the same sums in another order; scores are of the order of 10
@@ -48,6 +49,7 @@ class Checked:
         logits_difference: the largest between Keras and float TFLite.
         golden: indices of check pictures that both read right, the surer half of them: rounding
             in another runtime must not turn a golden picture.
+        temperature: at which the flatbuffer's confidence is how often it is right.
     """
 
     int8: bytes
@@ -55,6 +57,7 @@ class Checked:
     exact_match_int8: float
     logits_difference: float
     golden: tuple[int, ...]
+    temperature: float = 1.0
 
 
 def convert_and_check(
@@ -74,13 +77,15 @@ def convert_and_check(
     difference = _compare_logits(converted, logits, check)
     alphabet = Alphabet(config.data.symbols)
     of_float = decode_ctc(logits, alphabet)
-    of_int8 = _read_int8(converted.int8, config, check)
+    logits_int8 = _int8_logits(converted.int8, config, check)
+    of_int8 = decode_ctc(logits_int8, alphabet)
     checked = Checked(
         int8=converted.int8,
         exact_match_float=_exact_match(of_float, check),
         exact_match_int8=_exact_match(of_int8, check),
         logits_difference=difference,
         golden=_golden(of_float, of_int8, check),
+        temperature=fit_temperature(logits_int8, check.texts, alphabet, "ctc"),
     )
     refuse_loss(checked)
     return checked
@@ -118,11 +123,11 @@ def _compare_logits(converted: Converted, logits: FloatArray, check: CheckSet) -
     return worst
 
 
-def _read_int8(model: bytes, config: CaptchaConfig, check: CheckSet) -> list[Reading]:
+def _int8_logits(model: bytes, config: CaptchaConfig, check: CheckSet) -> FloatArray:
     spec = InputSpec(height=config.data.height, width=config.data.width)
     card = ModelCard(config.name, config.data.symbols, "ctc", spec)
     recogniser = Recogniser(append_card(model, card, {}))
-    return recogniser.read([image[:, :, None] for image in check.images], None)
+    return np.stack([recogniser.logits(image[:, :, None]) for image in check.images])
 
 
 def _exact_match(readings: list[Reading], check: CheckSet) -> float:

@@ -50,6 +50,7 @@ def make_card(run: Path, config: CaptchaConfig, checked: Checked, golden: Golden
         },
         provenance=_provenance(run),
         golden=golden.entries,
+        temperature=round(checked.temperature, 3),
     )
 
 
