@@ -14,8 +14,10 @@ from pathlib import Path
 
 from rich.table import Table
 
+from benchmarks.system_a_network.learning import Lesson
 from benchmarks.system_a_network.timing import PARTS, Part, Spread, times_faster
 from benchmarks.throughput import processor_name
+from training.scores import Scores
 
 PACKAGES = ("ai-edge-litert", "tensorflow", "keras", "numpy", "pillow")
 
@@ -51,6 +53,34 @@ def speed_table(timings: Timings, *, against: str) -> Table:
             cells.append(f"{Spread.of(values[part], digits=3).median:.3f}")
             cells.append(_shown(times_faster(timings[against][part], values[part])))
         table.add_row(name, *cells)
+    return table
+
+
+def learning_report(scores: Mapping[str, Scores], lesson: Lesson, test: Path) -> dict[str, object]:
+    """Give how well each network reads after the same pictures, as JSON."""
+    return circumstances() | {
+        "lesson": {**asdict(lesson), "seen": lesson.seen},
+        "test": test.name,
+        "read": {
+            name: {
+                "pictures": one.n,
+                "exact_match": round(one.exact_match, 5),
+                "character_accuracy": round(one.character_accuracy, 5),
+            }
+            for name, one in scores.items()
+        },
+    }
+
+
+def learning_table(scores: Mapping[str, Scores], lesson: Lesson) -> Table:
+    """Lay the same out for a terminal."""
+    table = Table(title=f"After {lesson.seen} pictures, {lesson.pictures} distinct ones")
+    table.add_column("network")
+    table.add_column("exact match, %", justify="right")
+    table.add_column("symbols, %", justify="right")
+    for name, one in scores.items():
+        shares = (one.exact_match, one.character_accuracy)
+        table.add_row(name, *(f"{100 * share:.2f}" for share in shares))
     return table
 
 
