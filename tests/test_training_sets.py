@@ -163,7 +163,7 @@ def test_a_size_is_read_as_width_by_height() -> None:
 def test_the_script_that_uses_the_library_itself_makes_a_readable_set(tmp_path: Path) -> None:
     script = Path(__file__).parent.parent / "training" / "draw_with_library.py"
 
-    subprocess.run([sys.executable, script, "-n", "3", "-o", tmp_path / "t"], check=True)
+    subprocess.run([sys.executable, "-I", script, "-n", "3", "-o", tmp_path / "t"], check=True)
 
     images = list(open_labelled(tmp_path / "t", InputSpec(height=64, width=128)).images)
     assert [image.tensor.shape for image in images] == [(64, 128, 1)] * 3
