@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -23,11 +23,14 @@ class RunFlags:
     resume: bool
     start: Path | None
     workers: int | None
+    changed: dict[str, Any] = field(default_factory=dict)
+    """What the command line puts in place of the configuration's values."""
 
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
-SHIPPED_CONFIG = Path(__file__).parent / "configs" / "captcha.yaml"
+CONFIGS = Path(__file__).parent / "configs"
+SHIPPED_CONFIG = CONFIGS / "captcha.yaml"
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes [default: cores].")
 
 
@@ -118,6 +121,41 @@ def train_captcha(
     _train("captcha", config or SHIPPED_CONFIG, out, RunFlags(resume, start, workers))
 
 
+@train.command("emnist")
+@click.option("--config", type=FILE, help="YAML of the experiment [default: without teachers].")
+@click.option("--data", type=click.Path(path_type=Path), help="EMNIST's training part.")
+@click.option("--teacher", "teachers", multiple=True, help="A model to learn from; repeatable.")
+@click.option("--seed", type=click.IntRange(0), help="In place of the configuration's.")
+@click.option("--out", type=FOLDER, default=Path("runs/emnist"), show_default=True)
+@click.option("--resume", is_flag=True, help="Go on from where the run in --out stopped.")
+@click.option("--start", type=FOLDER, help="Begin with the weights of this run.")
+@WORKERS
+def train_emnist(
+    config: Path | None,
+    data: Path | None,
+    teachers: tuple[str, ...],
+    seed: int | None,
+    out: Path,
+    resume: bool,
+    start: Path | None,
+    workers: int | None,
+) -> None:
+    """Train a reader of handwritten characters.
+
+    DATA is EMNIST as it is published: the train-images-idx3-ubyte.gz file beside its labels, a CSV
+    of Kaggle, an .npz with train_x and train_y, or a folder with a subfolder a character.
+
+    Example: pifleet train emnist --data emnist-balanced-train-images-idx3-ubyte.gz --out runs/1
+    """
+    changed: dict[str, Any] = {} if seed is None else {"seed": seed}
+    if data:
+        changed["data"] = {"file": str(data.absolute())}
+    if teachers:
+        changed["teacher"] = {"models": ", ".join(teachers)}
+    flags = RunFlags(resume, start, workers, changed)
+    _train("emnist", config or CONFIGS / "emnist-teacher.yaml", out, flags)
+
+
 @click.command()
 @click.argument("model")
 @click.argument("data", type=FOLDER)
@@ -170,17 +208,26 @@ def _train(task: str, config: Path, out: Path, flags: RunFlags) -> None:
     from training.train import RunOptions
     from training.train import train as run_training
 
-    begun = f" --start {flags.start.name}" if flags.start else ""
-    command = f"pifleet train {task} --config {config}{begun}"
+    command = f"pifleet train {task} --config {config}{_told(flags)}"
     options = RunOptions(
         command, flags.resume, flags.workers or _cores(), _report_epoch, flags.start
     )
-    experiment = load_experiment(config)
+    experiment = load_experiment(config, flags.changed)
     if experiment.config.task != task:
         found = experiment.config.task
         raise UserError(f"{config} is of the task {found}: pifleet train {found}")
     run_training(experiment, out, options)
     click.echo(f"{out}: trained; next: pifleet export {out} -o {experiment.config.name}.tflite")
+
+
+def _told(flags: RunFlags) -> str:
+    """Repeat the flags that a run depends on, files by their names alone."""
+    changed = flags.changed
+    told = f" --seed {changed['seed']}" if "seed" in changed else ""
+    told += f" --data {Path(changed['data']['file']).name}" if "data" in changed else ""
+    teachers = changed.get("teacher", {"models": ""})["models"].split(", ")
+    told += "".join(f" --teacher {Path(name).name}" for name in teachers if name)
+    return told + (f" --start {flags.start.name}" if flags.start else "")
 
 
 def _report_epoch(epoch: Epoch) -> None:

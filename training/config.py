@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -87,6 +87,16 @@ def read_mapping(path: Path) -> dict[str, Any]:
     if not isinstance(mapping, dict):
         raise UserError(f"{path} is no mapping of keys to values")
     return mapping
+
+
+def merged(mapping: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any]:
+    """Put values in place of those of a run's YAML, inside its sections too."""
+    both = dict(mapping)
+    for key, value in changed.items():
+        section = both.get(key)
+        inside = isinstance(section, dict) and isinstance(value, dict)
+        both[key] = {**section, **value} if inside else value
+    return both
 
 
 def build_config(kind: type[Settings], mapping: dict[str, Any]) -> Settings:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import SettingsError
-from training.config import ScheduleConfig, read_mapping
+from training.config import ScheduleConfig, merged, read_mapping
 
 EXPERIMENTS = {
     "captcha": "training.captcha.experiment",
@@ -41,8 +42,11 @@ class Batches(Protocol):
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Shuffle the pictures for an epoch (from 0): (steps, batch) indices."""
 
-    def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, Any]:
-        """Read one batch as (pixels, targets); ``done`` is the share of the run, in [0, 1]."""
+    def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, ...]:
+        """Read one batch as Keras learns it: (pixels, targets), or with weights as a third.
+
+        ``done`` is the share of the run, in [0, 1].
+        """
 
 
 class Experiment(Protocol):
@@ -68,14 +72,18 @@ class Experiment(Protocol):
         """Give the share of the validation pictures that a model reads without an error."""
 
 
-def load_experiment(path: Path) -> Experiment:
+def load_experiment(path: Path, changed: Mapping[str, Any] | None = None) -> Experiment:
     """Read an experiment's YAML; its ``task`` says whose it is.
+
+    Args:
+        path: the file.
+        changed: what is put in place of its values; one a section is merged into the section.
 
     Raises:
         UserError: the file cannot be read, or is no YAML mapping.
         SettingsError: the task or a key is unknown, or a value is of the wrong kind.
     """
-    mapping = read_mapping(path)
+    mapping = merged(read_mapping(path), changed or {})
     task = mapping.get("task", "captcha")
     if task not in EXPERIMENTS:
         raise SettingsError("task", task, "one of " + ", ".join(EXPERIMENTS))

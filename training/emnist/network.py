@@ -1,0 +1,58 @@
+"""The EMNIST network: a character's picture in, a score for each class out.
+
+Convolutions only, so that every runtime loads it. Pixels enter as v / 255: black is 0, so that the
+zero padding continues the background, and a uint8 tensor with scale 1/255 and zero point 0 holds
+them exactly. The thin first layer is what makes it quick to train: two layers of 32 channels at
+28x28 were half the time of a step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import layers
+from numpy.typing import NDArray
+
+from training.batch_normalisation import BatchNormalisation
+from training.emnist.characters import SIDE
+from training.emnist.config import NetworkConfig
+
+WHITE = 255.0
+LAST_SIDE = 7  # what two halvings leave of 28 px
+
+
+def build_network(config: NetworkConfig, *, classes: int) -> Any:
+    """Build the graph: (n, 28, 28, 1) float32 in [0, 1] to logits (n, 1, 1, classes) float32.
+
+    Source: residual blocks as in He et al. 2016; a depthwise layer over the whole last map, which
+    knows where a stroke lies, in place of its mean, as in MobileFaceNet (Chen et al. 2018).
+    """
+    pixels = keras.Input((SIDE, SIDE, 1), name="pixels")
+    x = _conv(pixels, config.channels[0])
+    for channels, blocks in zip(config.channels[1:], config.blocks, strict=True):
+        x = _conv(x, channels, strides=2)
+        for _ in range(blocks):
+            x = _residual(x, channels)
+    x = layers.DepthwiseConv2D(LAST_SIDE, use_bias=False)(x)
+    x = BatchNormalisation()(x)
+    logits = layers.Conv2D(classes, 1, dtype="float32", name="logits")(x)
+    return keras.Model(pixels, logits, name="emnist")
+
+
+def to_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Turn pictures (n, h, w), white on black, into the network's input (n, h, w, 1) in [0, 1]."""
+    pixels: NDArray[np.float32] = images[..., None].astype(np.float32) / np.float32(WHITE)
+    return pixels
+
+
+def _conv(x: Any, channels: int, *, strides: int = 1) -> Any:
+    x = layers.Conv2D(channels, 3, strides=strides, padding="same", use_bias=False)(x)
+    return layers.ReLU()(BatchNormalisation()(x))
+
+
+def _residual(x: Any, channels: int) -> Any:
+    y = _conv(x, channels)
+    y = layers.Conv2D(channels, 3, padding="same", use_bias=False)(y)
+    return layers.ReLU()(layers.Add()([x, BatchNormalisation()(y)]))
