@@ -27,6 +27,7 @@ from math import exp, inf, lgamma, log, log1p
 from producer.symbols_misreadings import UNMEASURED_SHAPE, Misreadings, true_counts
 
 SURE = 0.99  # odds of 99 to 1; in drawn sets no verdict was wrong, see tests/test_producer_symbols
+LOG_ODDS_SURE = log(SURE / (1 - SURE))
 MOST_ROUNDS = 100
 SETTLED = 1e-6  # no posterior moves more
 WIDE_SHAPE = 1.0  # rarer or more common than the others: exponential, as little as one can say
@@ -50,26 +51,31 @@ class SymbolEstimate:
         readings: how often it was read.
         if_present: the readings to expect if it occurs like the others.
         if_absent: the readings to expect if all are misreadings of others.
-        p_present: posterior probability that the pictures hold it, in [0, 1].
+        log_odds: natural logarithm of the posterior odds of present to absent, from even ones.
     """
 
     symbol: str
     readings: int
     if_present: float
     if_absent: float
-    p_present: float
+    log_odds: float
+
+    @property
+    def p_present(self) -> float:
+        """Posterior probability that the pictures hold it, in [0, 1]."""
+        return _logistic(self.log_odds)
 
     @property
     def verdict(self) -> Verdict:
         """Present, absent, or neither for sure."""
-        if self.p_present >= SURE:
-            return Verdict.PRESENT
-        return Verdict.ABSENT if self.p_present <= 1 - SURE else Verdict.DOUBTFUL
+        if abs(self.log_odds) < LOG_ODDS_SURE:
+            return Verdict.DOUBTFUL
+        return Verdict.PRESENT if self.log_odds > 0 else Verdict.ABSENT
 
     @property
     def confidence(self) -> float:
         """Probability of the likelier of present and absent, in [0.5, 1]."""
-        return max(self.p_present, 1 - self.p_present)
+        return _logistic(abs(self.log_odds))
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +109,13 @@ def estimate_symbols(
         before = p_present
         others = {s: _population(s, counts, before, wide) for s in counts}
         judged = {s: _judge(s, counts[s], others[s], misreadings, true[s]) for s in counts}
-        p_present = {s: _logistic(one.log_odds + extra.get(s, 0.0)) for s, one in judged.items()}
+        log_odds = {s: one.log_odds + extra.get(s, 0.0) for s, one in judged.items()}
+        p_present = {s: _logistic(value) for s, value in log_odds.items()}
         wide = {s: p_present[s] * one.p_wide for s, one in judged.items()}
         if max(abs(p_present[s] - before[s]) for s in counts) < SETTLED:
             break
     return [
-        SymbolEstimate(s, counts[s], one.if_present, one.if_absent, p_present[s])
+        SymbolEstimate(s, counts[s], one.if_present, one.if_absent, log_odds[s])
         for s, one in judged.items()
     ]
 

@@ -27,6 +27,7 @@ PAPER, CARD, LINE = "#f6f5f1", "#ffffff", "#dcd9d0"
 INK, FAINT = "#22252b", "#72757d"
 ACCENTS = {Verdict.DOUBTFUL: "#b7791f", Verdict.ABSENT: "#b23a48", Verdict.PRESENT: "#2f7d4f"}
 MOST_NAME = 34  # characters of a picture's name that fit under it
+LEAST_EXPECTED = 0.1  # misreadings; fewer explain nothing
 MOST_SOURCES = 3  # lookalikes named in a title
 
 
@@ -106,10 +107,8 @@ def _expected_sources(symbol: str, findings: Findings) -> str:
     others = {s: float(n) for s, n in findings.read.counts.items() if s != symbol}
     found = findings.misreadings.sources(symbol, others)
     most = sorted(found.items(), key=lambda item: -item[1])[:MOST_SOURCES]
-    if not most:
-        return ""
-    parts = ", ".join(f"{source} {number:.1f} times" for source, number in most)
-    return f"expected to be misread as {symbol}: {parts}"
+    parts = [f"{source} {n:.1f} times" for source, n in most if n >= LEAST_EXPECTED]
+    return f"expected to be misread as {symbol}: {', '.join(parts)}" if parts else ""
 
 
 def _chosen(contrasts: Sequence[Contrast]) -> list[Contrast]:

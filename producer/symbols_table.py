@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from dataclasses import dataclass
-from math import inf, log10
+from math import log
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.symbols_estimate import SURE, SymbolEstimate, Verdict
+from producer.symbols_estimate import LOG_ODDS_SURE, SymbolEstimate, Verdict
 from producer.symbols_misreadings import Misreadings
 from producer.symbols_texts import ReadTexts
 from producer.words import counted
@@ -82,7 +82,7 @@ def symbols_json(findings: Findings) -> dict[str, Any]:
                 "if_present": round(one.if_present, 2),
                 "if_absent": round(one.if_absent, 2),
                 "p_present": one.p_present,
-                "log10_margin": None if margin(one) == inf else round(margin(one), 2),
+                "log10_margin": round(margin(one), 2),
             }
             for one in findings.estimates
         ],
@@ -91,8 +91,7 @@ def symbols_json(findings: Findings) -> dict[str, Any]:
 
 def margin(one: SymbolEstimate) -> float:
     """Give how far the odds are beyond what a verdict needs, in powers of ten; negative: short."""
-    doubt = min(one.p_present, 1 - one.p_present)
-    return inf if doubt == 0 else log10((1 - doubt) / doubt) - log10(SURE / (1 - SURE))
+    return (abs(one.log_odds) - LOG_ODDS_SURE) / log(10)
 
 
 def percent(share: float) -> str:
@@ -102,7 +101,6 @@ def percent(share: float) -> str:
 
 def _cells(one: SymbolEstimate) -> list[Text]:
     style = STYLES[one.verdict]
-    beyond = min(margin(one), 99.0)  # a float holds no smaller doubt
     return [
         Text(one.symbol, style="bold"),
         Text(one.verdict, style=style),
@@ -110,7 +108,7 @@ def _cells(one: SymbolEstimate) -> list[Text]:
         Text(f"{one.if_present:,.1f}"),
         Text(f"{one.if_absent:,.1f}"),
         Text(percent(one.confidence)),
-        Text(f"{beyond:+.1f}"),
+        Text(f"{margin(one):+.1f}"),
     ]
 
 

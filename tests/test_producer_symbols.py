@@ -123,19 +123,19 @@ def test_negative_binomial_sums_to_one_and_has_its_mean() -> None:
 
 def test_unsure_readings_speak_against_a_symbol_and_never_beyond_the_cap() -> None:
     usual = [0.97] * 100
-    found = log_evidence({"a": [0.55], "b": [0.97], "c": [0.5] * 50, "d": []}, usual)
-    assert found["a"] == pytest.approx(-3.28, abs=0.01)  # odds 1.2 against 32
+    found = log_evidence({"a": [0.8], "b": [0.97], "c": [0.5] * 50, "d": []}, usual)
+    assert found["a"] == pytest.approx(-2.08, abs=0.01)  # odds 4 against 32
     assert found["b"] == pytest.approx(0)
     assert found["c"] == -MOST_LOG_EVIDENCE
     assert found["d"] == 0
 
 
 def test_confidences_of_texts_decide_what_counts_leave_open() -> None:
-    sure = [NamedText("", symbol * 30, 0.99) for symbol in LETTERS]
+    sure = [NamedText("", symbol * 60, 0.99) for symbol in LETTERS]
     unsure = [NamedText("", "x", 0.4) for _ in range(7)]
 
     evidence = evidence_of_texts([*sure, *unsure])
-    counts = even(30, x=7)
+    counts = even(60, x=7)
 
     assert judge(counts)["x"].verdict == Verdict.DOUBTFUL
     assert judge(counts, UNMEASURED, **evidence)["x"].verdict == Verdict.ABSENT

@@ -29,9 +29,7 @@ def texts(tiny_model: Path) -> dict[str, str]:
     """Give texts of all symbols of the tiny model but its last two; one is misread as the last."""
     known = load_model(str(tiny_model)).card.symbols
     rng = np.random.default_rng(4)
-    drawn = {
-        f"{n:03}.png": "".join(rng.choice(list(known[:-2]), size=3)) for n in range(PICTURES)
-    }
+    drawn = {f"{n:03}.png": "".join(rng.choice(list(known[:-2]), size=3)) for n in range(PICTURES)}
     drawn["007.png"] = known[-1] + drawn["007.png"][1:]
     return drawn
 
