@@ -38,7 +38,7 @@ ARCHIVE_FAULTS = (
 )
 
 Decoder = Literal["ctc", "argmax"]
-Fit = Literal["stretch", "keep_aspect"]
+Fit = Literal["stretch", "keep_aspect", "character"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,8 @@ class InputSpec:
     Attributes:
         height: in pixels, fixed.
         width: in pixels; the least one where the aspect is kept.
-        fit: ``stretch`` to exactly this size, or ``keep_aspect`` at this height.
+        fit: ``stretch`` to exactly this size, ``keep_aspect`` at this height, or ``character``: the
+            one character of the picture, light on black, as EMNIST would have it.
         max_width: in pixels, the most a kept aspect may ask for.
     """
 
@@ -186,7 +187,7 @@ def _temperature_from(value: object) -> float:
 
 def _input_from(fields: dict[str, Any]) -> InputSpec:
     if fields["fit"] not in get_args(Fit):
-        raise ValueError(f"fit {fields['fit']!r}")
+        raise ValueError(f"fit {fields['fit']!r}, known are {', '.join(get_args(Fit))}")
     spec = InputSpec(
         height=int(fields["height"]),
         width=int(fields["width"]),

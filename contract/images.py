@@ -13,10 +13,21 @@ from PIL import Image, UnidentifiedImageError
 
 from contract.card import InputSpec
 from contract.errors import ImageError
+from contract.ink import draw_character
 from contract.reasons import Reason
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")  # nothing that runs other programs
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+ORIENTATION = 0x0112  # EXIF's tag
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # of EXIF's orientations, what brings the picture upright
 MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does not
 DECODER_FAULTS = (
     OSError,
@@ -68,11 +79,17 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     Args:
         image: mode ``L``.
         spec: the model's input; ``stretch`` gives exactly its size, ``keep_aspect`` its height
-            and a width of at least ``spec.width``, padded on the right with the image's border.
+            and a width of at least ``spec.width``, padded on the right with the image's border,
+            ``character`` exactly its size with the one character in it, turned as EXIF says.
 
     Returns:
-        (h, w, 1) uint8, 0 black to 255 white.
+        (h, w, 1) uint8, 0 black to 255 white; of a character 0 paper to 255 ink.
+
+    Raises:
+        ImageError: ``blank``, where a character is asked for and there is no ink.
     """
+    if spec.fit == "character":
+        return draw_character(_upright(image), spec.height, spec.width)
     if spec.fit == "stretch":
         return _stretch(image, spec.width, spec.height)
     width = max(1, round(image.width * spec.height / image.height))
@@ -81,6 +98,15 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     if missing <= 0:
         return pixels
     return np.pad(pixels, ((0, 0), (0, missing), (0, 0)), mode="edge")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a photograph as the camera was held; an L that lies is read as something else."""
+    try:
+        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+    except DECODER_FAULTS:  # damaged metadata is no reason to refuse the pixels
+        return image
+    return image if turn is None else image.transpose(turn)
 
 
 def _stretch(image: Image.Image, width: int, height: int) -> NDArray[np.uint8]:

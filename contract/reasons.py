@@ -42,6 +42,8 @@ class Reason(StrEnum):
     """Larger than the pixel cap."""
     ANIMATED = "animated"
     """More than one frame: it is not clear which one to read."""
+    BLANK = "blank"
+    """A model of single characters finds no ink on it."""
     MODEL = "model"
     """The model could not read this image."""
     POISON = "poison"

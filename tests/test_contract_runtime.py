@@ -103,6 +103,13 @@ def test_card_that_cannot_be_used_is_refused(text: str) -> None:
         ModelCard.from_json(text)
 
 
+def test_fit_that_is_not_known_is_refused_by_name() -> None:
+    card = ModelCard("m", "AB", "argmax", InputSpec(28, 28, fit="character"))
+    newer = card.to_json().replace('"character"', '"hologram"')
+    with pytest.raises(ModelError, match="fit 'hologram', known are stretch, keep_aspect, char"):
+        ModelCard.from_json(newer)
+
+
 def test_model_of_other_classes_than_its_card_is_refused(tiny_model: Path) -> None:
     model = load_model(str(tiny_model))
     plain = model.data[: model.data.index(b"PK\x03\x04")]

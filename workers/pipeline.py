@@ -74,6 +74,8 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, symbols: str | N
         return failure_row(index, ImageError(Reason.DAMAGED, repr(error)))
     try:
         read = recogniser.read([to_tensor(image, recogniser.card.input)], symbols)[0]
+    except ImageError as error:  # no ink on it
+        return failure_row(index, error)
     except Exception as error:
         log.exception("model-failed index=%d", index)
         return failure_row(index, ImageError(Reason.MODEL, repr(error)))
