@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from contract.settings import Settings
 
 if TYPE_CHECKING:
+    from contract.card import ModelCard
+    from workers.answer_formats import Format, Shape
     from workers.classify import Answer
 
 EXIT_SOME_FAILED = 1
@@ -59,27 +60,54 @@ def worker(
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
 @click.option("--symbols", help="The only symbols that may be written; default all the model's.")
+@click.option("--capitalise", is_flag=True, help="Write letters in upper case.")
+@click.option(
+    "--code-points/--no-code-points",
+    default=None,
+    help="Name each text's code points, U+0041; default with models of single characters.",
+)
 @click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write name,text there.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object an image.")
+@click.option(
+    "--format",
+    "how",
+    type=click.Choice(["text", "csv", "json"]),
+    default="text",
+    show_default=True,
+    help="Of what is printed; json is one object an image.",
+)
+@click.option("--json", "how", flag_value="json", help="Short for --format json.")
 def classify(
-    paths: tuple[Path, ...], model: str, symbols: str | None, csv_path: Path | None, as_json: bool
+    paths: tuple[Path, ...], model: str, symbols: str | None, csv_path: Path | None, **options: Any
 ) -> None:
     """Read files and folders here, without any queue: name, tab, text.
+
+    With a model of single characters each picture holds one, photographed or drawn, dark on light
+    or light on dark, of any size; its code point follows.
 
     Images that cannot be read have no text, and their reason on stderr; the exit code is 1 then.
 
     \b
     Example:  pifleet classify pictures/ --csv out.csv
+              pifleet classify letters/ --model emnist --capitalise
     """
     from contract.models import load_model
     from workers.classify import classify as read
     from workers.classify import find_images
 
-    data = load_model(model).data
+    found = load_model(model)
     images = find_images(paths)
-    answers = list(_shown(read(images, data, symbols=symbols), total=len(images)))
-    _write(answers, csv_path, as_json=as_json)
+    answers = list(_shown(read(images, found.data, symbols=symbols), total=len(images)))
+    _write(answers, csv_path, options["how"], _shape(options, found.card))
     _end_with_failures(answers)
+
+
+def _shape(options: dict[str, Any], card: ModelCard) -> Shape:
+    from workers.answer_formats import Shape
+
+    code_points = options["code_points"]
+    if code_points is None:
+        code_points = card.decoder == "argmax"
+    return Shape(capitalise=options["capitalise"], code_points=code_points)
 
 
 def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
@@ -89,19 +117,15 @@ def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
         yield from shown
 
 
-def _write(answers: list[Answer], csv_path: Path | None, *, as_json: bool) -> None:
+def _write(answers: list[Answer], csv_path: Path | None, how: Format, shape: Shape) -> None:
     from contract.submission import write_rows
+    from workers.answer_formats import fields, lines
 
     if csv_path is not None:
-        write_rows(csv_path, ([answer.name, answer.row.text or ""] for answer in answers))
-    elif as_json:
-        for answer in answers:
-            row = answer.row
-            fields = {"name": answer.name, "text": row.text, "confidence": round(row.confidence, 4)}
-            click.echo(json.dumps({**fields, "reason": row.reason}, ensure_ascii=False))
-    else:
-        for answer in answers:
-            click.echo(f"{answer.name}\t{answer.row.text or ''}")
+        write_rows(csv_path, (fields(answer, shape) for answer in answers))
+        return
+    for line in lines(answers, how, shape):
+        click.echo(line, nl=False)
 
 
 def _end_with_failures(answers: list[Answer]) -> None:
