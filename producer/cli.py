@@ -52,6 +52,7 @@ def layout_options(command: Command) -> Command:
                 is_flag=True,
                 help="Write a copy, .spreadsheet.csv, in which no cell is a formula.",
             ),
+            click.option("--capitalise", is_flag=True, help="Write letters in upper case."),
             click.option("--json", "as_json", is_flag=True, help="Summary as JSON."),
         )
     ):
@@ -210,6 +211,7 @@ def _layout(options: dict[str, Any]) -> Layout:
         header=options.pop("header"),
         first_line=options.pop("first_line"),
         is_spreadsheet_safe=options.pop("spreadsheet_safe"),
+        capitalise=options.pop("capitalise"),
     )
 
 

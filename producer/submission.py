@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from contract.errors import SettingsError
+from contract.letters import capitalise
 from contract.submission import write_rows
 from producer.ledger import Ledger
 
@@ -34,12 +36,14 @@ class Layout:
         header: whether the first row names the columns.
         first_line: a line before everything else, such as a user name; None for none.
         is_spreadsheet_safe: whether a copy is written beside it that a spreadsheet may open.
+        capitalise: whether letters of the texts are folded to upper case; the ledger keeps them.
     """
 
     columns: tuple[str, ...] = ("name", "text")
     header: bool = False
     first_line: str | None = None
     is_spreadsheet_safe: bool = False
+    capitalise: bool = False
 
 
 def parse_columns(value: str) -> tuple[str, ...]:
@@ -98,12 +102,19 @@ def write_submission(ledger: Ledger, output: Path, layout: Layout) -> None:
     Raises:
         OutputError: one of them cannot be written.
     """
-    chosen = [COLUMNS[column] for column in layout.columns]
     header = layout.columns if layout.header else None
-    write_rows(output, ledger.rows(chosen), first_line=layout.first_line, header=header)
+    write_rows(output, _rows(ledger, layout), first_line=layout.first_line, header=header)
     if layout.is_spreadsheet_safe:
-        safe = ([spreadsheet_safe(cell) for cell in row] for row in ledger.rows(chosen))
+        safe = ([spreadsheet_safe(cell) for cell in row] for row in _rows(ledger, layout))
         first = None if layout.first_line is None else spreadsheet_safe(layout.first_line)
         write_rows(spreadsheet_path(output), safe, first_line=first, header=header)
     failures = ledger.rows(FAILURE_COLUMNS, only_failed=True)
     write_rows(failures_path(output), failures, header=FAILURE_COLUMNS)
+
+
+def _rows(ledger: Ledger, layout: Layout) -> Iterator[list[str]]:
+    rows = ledger.rows([COLUMNS[column] for column in layout.columns])
+    if not layout.capitalise or "text" not in layout.columns:
+        return rows
+    text = layout.columns.index("text")
+    return ([*row[:text], capitalise(row[text]), *row[text + 1 :]] for row in rows)
