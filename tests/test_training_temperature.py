@@ -8,7 +8,7 @@ import pytest
 from contract.alphabet import Alphabet
 from training.temperature import fit_temperature, log_loss
 
-PICTURES = 1_500
+PICTURES = 2_000
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])

@@ -41,7 +41,6 @@ def fit_temperature(
     scaling), with the log loss of the whole text's correctness in place of a class's; the search
     is Kiefer's (1953), by the golden section, over the logarithm.
     """
-
     decode = decode_ctc if decoder == "ctc" else decode_argmax
     texts = [reading.text for reading in decode(logits, alphabet)]
     right = np.array([text == truth for text, truth in zip(texts, truths, strict=True)])
