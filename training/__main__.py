@@ -9,6 +9,7 @@ import click
 
 from contract.errors import FleetError
 from training import cli
+from training.evaluate_command import evaluate
 
 
 @click.group()
@@ -17,7 +18,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
 
 
-for command in (cli.generate, cli.train, cli.evaluate, cli.export):
+for command in (cli.generate, cli.train, evaluate, cli.export):
     main.add_command(command)
 
 if __name__ == "__main__":

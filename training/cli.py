@@ -157,34 +157,6 @@ def train_emnist(
 
 
 @click.command()
-@click.argument("model")
-@click.argument("data", type=FOLDER)
-@click.option("--symbols", help="Allow these symbols only [default: all of the model's].")
-@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
-@click.option("--plot", type=FILE, help="Draw the figures into this PNG.")
-def evaluate(model: str, data: Path, symbols: str | None, as_json: bool, plot: Path | None) -> None:
-    """Measure MODEL on DATA, a folder with labels.tsv or a packed set.
-
-    MODEL is the name of a shipped model, or a .tflite file.
-
-    Example: pifleet evaluate captcha pictures --plot figures.png
-    """
-    from rich.console import Console
-
-    from contract.models import load_model
-    from training import evaluate as evaluation
-    from training import score_report
-
-    scores = evaluation.evaluate(load_model(model).data, data, allowed=symbols)
-    if plot is not None:
-        score_report.write_plot(scores, plot)
-    if as_json:
-        click.echo(score_report.to_json(scores))
-    else:
-        Console().print(score_report.to_table(scores))
-
-
-@click.command()
 @click.argument("run", type=FOLDER)
 @click.option("-o", "--out", type=FILE, required=True, help="The .tflite file to write.")
 @click.option("--test", "tests", multiple=True, metavar="NAME=FOLDER", help="Measure for the card.")

@@ -2,22 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
+from contract.decoding import Reading
 from contract.runtime import Recogniser
-from training.labelled_images import count_labelled, labelled_images
+from training.calibration import Calibration, calibrate
+from training.labelled_images import open_labelled
+from training.lookalikes import FoldedScore, score_lookalikes
 from training.progress_bar import progress_bar
 from training.scores import Scores, score
 
 BLOCK = 100  # images read between two moves of the progress bar
 
 
+@dataclass(frozen=True, slots=True)
+class Mistake:
+    """A picture, (h, w, 1) uint8, that was read wrong."""
+
+    tensor: NDArray[np.uint8]
+    truth: str
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """All that a data set says about a model.
+
+    Attributes:
+        scores: how well it reads.
+        calibration: whether its confidence is what it says.
+        lookalikes: the same with pairs of lookalikes folded together.
+        mistakes: every one, the most confident first.
+    """
+
+    scores: Scores
+    calibration: Calibration
+    lookalikes: tuple[FoldedScore, ...]
+    mistakes: tuple[Mistake, ...]
+
+
 def evaluate(model: bytes, data: Path, *, allowed: str | None = None) -> Scores:
+    """Read all images of a data set, and score the texts; arguments as ``measure``."""
+    return measure(model, data, allowed=allowed).scores
+
+
+def measure(model: bytes, data: Path, *, allowed: str | None = None) -> Evaluation:
     """Read all images of a data set.
 
     Args:
         model: a ``.tflite`` file with its card.
-        data: a packed set, or a folder with ``labels.tsv``.
+        data: anything that ``open_labelled`` takes.
         allowed: the symbols that may be written; None allows all.
 
     Raises:
@@ -25,12 +63,24 @@ def evaluate(model: bytes, data: Path, *, allowed: str | None = None) -> Scores:
         ModelError: the model cannot be used.
     """
     recogniser = Recogniser(model)
+    labelled = open_labelled(data, recogniser.card.input)
     truths: list[str] = []
-    readings: list[str] = []
-    with progress_bar(f"reading {data.name}", count_labelled(data)) as advance:
-        for labelled in labelled_images(data, recogniser.card.input):
-            truths.append(labelled.text)
-            readings.append(recogniser.read([labelled.tensor], allowed)[0].text)
+    readings: list[Reading] = []
+    mistakes: list[Mistake] = []
+    with progress_bar(f"reading {data.name}", labelled.n) as advance:
+        for image in labelled.images:
+            (reading,) = recogniser.read([image.tensor], allowed)
+            truths.append(image.text)
+            readings.append(reading)
+            if reading.text != image.text:
+                mistakes.append(Mistake(image.tensor, image.text, reading))
             if len(truths) % BLOCK == 0:
                 advance(BLOCK)
-    return score(truths, readings)
+    texts = [reading.text for reading in readings]
+    right = [truth == text for truth, text in zip(truths, texts, strict=True)]
+    return Evaluation(
+        scores=score(truths, texts),
+        calibration=calibrate([reading.confidence for reading in readings], right),
+        lookalikes=score_lookalikes(truths, texts),
+        mistakes=tuple(sorted(mistakes, key=lambda mistake: -mistake.reading.confidence)),
+    )

@@ -1,4 +1,4 @@
-"""Images whose text is known, from a folder of files or a packed set, as tensors for a model."""
+"""Images whose text is known, whatever form they come in, as tensors for a model."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from PIL import Image
 from contract.card import InputSpec
 from contract.errors import ImageError, UserError
 from contract.images import open_image, to_tensor
+from training.emnist.characters import Characters
+from training.emnist.files import load_characters
 from training.labels_file import LABELS_FILE, read_labels
-from training.packed_set import DESCRIPTION_FILE, is_packed, open_packed
+from training.packed_set import PackedSet, is_packed, open_packed
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,42 +27,59 @@ class Labelled:
     text: str
 
 
-def count_labelled(data: Path) -> int:
-    """Count the images of a data set.
+@dataclass(frozen=True, slots=True)
+class LabelledSet:
+    """A data set: how many images it holds, and they, one by one."""
 
-    Raises:
-        UserError: the folder holds none.
-    """
-    n = len(open_packed(data)) if is_packed(data) else len(read_labels(data))
-    if n == 0:
-        raise UserError(f"{data} holds no labelled images")
-    return n
+    n: int
+    images: Iterator[Labelled]
 
 
-def labelled_images(data: Path, spec: InputSpec) -> Iterator[Labelled]:
-    """Read a data set image by image.
+def open_labelled(data: Path, spec: InputSpec) -> LabelledSet:
+    """Open a data set of any form.
 
     Args:
-        data: a packed set, or a folder with ``labels.tsv``.
+        data: a packed set, a folder with ``labels.tsv``, or EMNIST in a form it is published in.
         spec: the model's input.
 
     Raises:
-        UserError: the folder is neither, or a file that it names cannot be read.
+        UserError: it is none of these, it is empty, or, later, a file that it names cannot be read.
     """
+    if is_packed(data):
+        packed = open_packed(data)
+        opened = LabelledSet(len(packed), _from_packed(packed, spec))
+    elif _may_be_emnist(data):
+        characters = load_characters(data)
+        opened = LabelledSet(len(characters), _from_characters(characters, spec))
+    else:
+        texts = read_labels(data)
+        opened = LabelledSet(len(texts), _from_files(data, texts, spec))
+    if opened.n == 0:
+        raise UserError(f"{data} holds no labelled images")
+    return opened
+
+
+def _may_be_emnist(data: Path) -> bool:
     if not data.is_dir():
-        raise UserError(f"{data} is no folder: give one with {LABELS_FILE} or {DESCRIPTION_FILE}")
-    return _from_packed(data, spec) if is_packed(data) else _from_files(data, spec)
+        return True  # its loader names what it takes
+    has_folders = any(path.is_dir() for path in data.iterdir())
+    return has_folders and not (data / LABELS_FILE).is_file()
 
 
-def _from_packed(data: Path, spec: InputSpec) -> Iterator[Labelled]:
-    packed = open_packed(data)
+def _from_packed(packed: PackedSet, spec: InputSpec) -> Iterator[Labelled]:
     for index in range(len(packed)):
         image = Image.fromarray(packed.images[index])
         yield Labelled(to_tensor(image, spec), packed.text(index))
 
 
-def _from_files(data: Path, spec: InputSpec) -> Iterator[Labelled]:
-    for name, text in read_labels(data).items():
+def _from_characters(characters: Characters, spec: InputSpec) -> Iterator[Labelled]:
+    for index in range(len(characters)):
+        image = Image.fromarray(characters.images[index])
+        yield Labelled(to_tensor(image, spec), characters.text(index))
+
+
+def _from_files(data: Path, texts: dict[str, str], spec: InputSpec) -> Iterator[Labelled]:
+    for name, text in texts.items():
         try:
             image = open_image((data / name).read_bytes())
         except (OSError, ImageError) as error:

@@ -1,75 +1,102 @@
-"""Scores as a table for people, JSON for machines, and a picture for documents."""
+"""What an evaluation found, as a table for people and as JSON for machines."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from training.scores import Confusion, Scores
+from training.calibration import Calibration
+from training.evaluate import Evaluation
+from training.lookalikes import FoldedScore
+from training.scores import Confusion, LengthScore, Scores
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from rich.console import RenderableType
+    from rich.table import Table
 
 SHOWN_CONFUSIONS = 15
 
 
-def to_json(scores: Scores) -> str:
+def to_json(found: Evaluation) -> str:
     """Write all figures; shares are in [0, 1]."""
-    return json.dumps(asdict(scores), indent=1, ensure_ascii=False)
+    figures = {
+        **asdict(found.scores),
+        "calibration": asdict(found.calibration),
+        "lookalikes": [asdict(row) for row in found.lookalikes],
+    }
+    return json.dumps(figures, indent=1, ensure_ascii=False)
 
 
-def to_table(scores: Scores) -> RenderableType:
+def to_table(found: Evaluation) -> RenderableType:
     """Lay the figures out for a terminal."""
     from rich.console import Group
+
+    tables = [
+        _lengths(found.scores.by_length),
+        _confusions(found.scores.confusions),
+        *([_lookalikes(found.lookalikes)] if found.lookalikes else []),
+        _by_eye(found.calibration),
+    ]
+    return Group(_headline(found.scores, found.calibration), *tables)
+
+
+def _headline(scores: Scores, calibration: Calibration) -> str:
+    parts = [
+        f"{scores.n} images: exact match {percent(scores.exact_match)}",
+        f"character accuracy {percent(scores.character_accuracy)}",
+    ]
+    if scores.balanced_accuracy is not None:
+        parts.append(f"balanced accuracy {percent(scores.balanced_accuracy)}")
+    return ", ".join([*parts, f"calibration error {percent(calibration.ece)}"])
+
+
+def _lengths(rows: tuple[LengthScore, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table("length", "images", "exact match", title="By length")
+    for row in rows:
+        table.add_row(str(row.length), str(row.n), percent(row.exact_match))
+    return table
+
+
+def _confusions(pairs: tuple[Confusion, ...]) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    lengths = Table("length", "images", "exact match", title="By length")
-    for row in scores.by_length:
-        lengths.add_row(str(row.length), str(row.n), _percent(row.exact_match))
-    confusions = Table("truth", "read", "times", "of truth", title="Confusions")
-    for pair in scores.confusions[:SHOWN_CONFUSIONS]:
-        shown = (Text(_shown(pair.truth)), Text(_shown(pair.read)))  # `[` is no markup here
-        confusions.add_row(*shown, str(pair.n), _percent(pair.share))
-    head = f"{scores.n} images: exact match {_percent(scores.exact_match)}, "
-    return Group(
-        head + f"character accuracy {_percent(scores.character_accuracy)}", lengths, confusions
-    )
+    table = Table("truth", "read", "times", "of truth", title="Confusions")
+    for pair in pairs[:SHOWN_CONFUSIONS]:
+        names = (Text(shown(pair.truth)), Text(shown(pair.read)))  # `[` is no markup here
+        table.add_row(*names, str(pair.n), percent(pair.share))
+    return table
 
 
-def write_plot(scores: Scores, path: Path) -> None:
-    """Draw accuracy by length and the most frequent confusions into a PNG."""
-    from matplotlib.figure import Figure  # pyplot would look for a display
+def _lookalikes(rows: tuple[FoldedScore, ...]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
 
-    figure = Figure(figsize=(9, 4), layout="constrained")
-    lengths, confusions = figure.subplots(1, 2)
-    _plot_lengths(lengths, scores)
-    _plot_confusions(confusions, scores.confusions[:SHOWN_CONFUSIONS])
-    figure.suptitle(f"{scores.n} images, exact match {_percent(scores.exact_match)}")
-    figure.savefig(path, dpi=120, format="png")
-
-
-def _plot_lengths(axes: Axes, scores: Scores) -> None:
-    names = [str(row.length) for row in scores.by_length]
-    bars = axes.bar(names, [100 * row.exact_match for row in scores.by_length])
-    axes.bar_label(bars, fmt="%.1f")
-    axes.set(xlabel="length in symbols", ylabel="exact match, %")
+    table = Table("taken for one", "exact match", "without them", "images", title="Lookalikes")
+    for row in rows:
+        without = "" if row.without is None else percent(row.without)
+        table.add_row(Text(row.pair), percent(row.folded), without, str(row.n_without))
+    return table
 
 
-def _plot_confusions(axes: Axes, confusions: tuple[Confusion, ...]) -> None:
-    names = [f"{_shown(c.truth)} as {_shown(c.read)}".replace("$", r"\$") for c in confusions]
-    axes.barh(range(len(names)), [c.n for c in confusions])
-    axes.set_yticks(range(len(names)), names)
-    axes.invert_yaxis()
-    axes.set(xlabel="times")
+def _by_eye(calibration: Calibration) -> Table:
+    from rich.table import Table
+
+    table = Table("least sure", "exact match then", "errors among them", title="Read by eye")
+    for row in calibration.by_eye:
+        seen = f"{100 * row.share:g} %"
+        table.add_row(seen, percent(row.exact_match), percent(row.errors_among))
+    return table
 
 
-def _shown(symbol: str) -> str:
+def shown(symbol: str) -> str:
+    """Give a symbol as people see it: a missing one in words."""
     return symbol or "(nothing)"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Write a share of 1 in percent."""
     return f"{100 * share:.2f} %"

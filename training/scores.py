@@ -49,6 +49,8 @@ class Scores:
         n: images.
         exact_match: share of texts without an error, in [0, 1].
         character_accuracy: 1 - edits / symbols, over all texts together, not below 0.
+        balanced_accuracy: the mean over symbols of the share of each that is read right, so that
+            rare ones count as much; None where a text is not a single symbol.
         by_length: one for each length that occurs, shortest first.
         confusions: most frequent first.
     """
@@ -56,6 +58,7 @@ class Scores:
     n: int
     exact_match: float
     character_accuracy: float
+    balanced_accuracy: float | None
     by_length: tuple[LengthScore, ...]
     confusions: tuple[Confusion, ...]
 
@@ -72,6 +75,7 @@ def score(truths: Sequence[str], readings: Sequence[str]) -> Scores:
         n=len(truths),
         exact_match=sum(right) / len(truths),
         character_accuracy=max(0.0, 1.0 - edits.total() / symbols.total()),
+        balanced_accuracy=_balanced_accuracy(truths, right),
         by_length=_by_length(truths, right),
         confusions=tuple(
             Confusion(truth, read, n, n / symbols[truth] if truth else 0.0)
@@ -110,6 +114,14 @@ def _edit_costs(truth: str, reading: str) -> list[list[int]]:
             row.append(min(above[j] + 1, row[-1] + 1, above[j - 1] + (symbol != read)))
         costs.append(row)
     return costs
+
+
+def _balanced_accuracy(truths: Sequence[str], right: Sequence[bool]) -> float | None:
+    if any(len(truth) != 1 for truth in truths):
+        return None
+    total = Counter(truths)
+    good = Counter(truth for truth, is_right in zip(truths, right, strict=True) if is_right)
+    return sum(good[symbol] / n for symbol, n in total.items()) / len(total)
 
 
 def _by_length(truths: Sequence[str], right: Sequence[bool]) -> tuple[LengthScore, ...]:

@@ -1,0 +1,172 @@
+"""An evaluation in pictures: the scores, the table of confusions, and the worst mistakes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.calibration import Calibration
+from training.evaluate import Evaluation, Mistake
+from training.score_report import SHOWN_CONFUSIONS, percent, shown
+from training.scores import NOTHING, Confusion, LengthScore
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, WARM, PALE = "#2b5d8a", "#c8553d", "#d9dee4"
+SHEET = (8, 5)  # columns, rows of the sheet of mistakes
+STYLE: Any = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": "#8a939c",
+    "text.parse_math": False,  # `$` is a symbol like others
+}
+
+
+def write_scores(found: Evaluation, path: Path) -> None:
+    """Draw lengths, confusions, reliability and what reading by eye is worth, into a PNG."""
+    scores = found.scores
+    title = f"{scores.n:,} images, exact match {percent(scores.exact_match)}"
+    with _styled():
+        figure = _figure(10, 7.5, title)
+        axes = figure.subplots(2, 2)
+        _plot_lengths(axes[0, 0], scores.by_length)
+        _plot_confusions(axes[0, 1], scores.confusions[:SHOWN_CONFUSIONS])
+        _plot_reliability(axes[1, 0], found.calibration)
+        _plot_by_eye(axes[1, 1], found.calibration)
+        figure.savefig(path, dpi=120, format="png")
+
+
+def write_confusions(found: Evaluation, path: Path) -> None:
+    """Draw the table of confusions, symbol by symbol, into a PNG."""
+    confusions = found.scores.confusions
+    names = sorted({symbol for c in confusions for symbol in (c.truth, c.read)} - {NOTHING})
+    names.append(NOTHING)
+    counts = np.zeros((len(names), len(names)))
+    for c in confusions:
+        counts[names.index(c.truth), names.index(c.read)] = c.n
+    side = 2.0 + 0.2 * len(names)  # inches
+    with _styled():
+        figure = _figure(side, side, f"{int(counts.sum()):,} errors; ∅: no symbol")
+        _plot_table(figure.subplots(), counts, [symbol or "∅" for symbol in names])
+        figure.savefig(path, dpi=120, format="png", bbox_inches="tight")
+
+
+def write_mistakes(found: Evaluation, path: Path) -> None:
+    """Draw a sheet of the most confident mistakes, enlarged, into a PNG."""
+    columns, rows = SHEET
+    worst = found.mistakes[: columns * rows]
+    rows = max(1, -(-len(worst) // columns))
+    with _styled():
+        title = f"the {len(worst)} most confident of {len(found.mistakes):,} mistakes"
+        figure = _figure(1.7 * columns, 0.6 + 1.35 * rows, f"{title}: truth, reading, confidence")
+        for axes in figure.subplots(rows, columns, squeeze=False).flat:
+            axes.axis("off")
+        for axes, mistake in zip(figure.axes, worst, strict=False):
+            _plot_mistake(axes, mistake)
+        figure.savefig(path, dpi=120, format="png")
+
+
+def _styled() -> AbstractContextManager[None]:
+    from matplotlib import rc_context
+
+    return rc_context(STYLE)
+
+
+def _figure(width: float, height: float, title: str) -> Figure:
+    from matplotlib.figure import Figure  # pyplot would look for a display
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    figure.suptitle(title, fontsize=12)
+    return figure
+
+
+def _plot_lengths(axes: Axes, rows: Sequence[LengthScore]) -> None:
+    values = [100 * row.exact_match for row in rows]
+    bars = axes.bar([str(row.length) for row in rows], values, color=INK, width=0.7)
+    axes.bar_label(bars, fmt="%.1f", padding=2)
+    floor = max(0.0, min(values) - 0.5 * (100 - min(values)) - 0.5)
+    axes.set(title="By length", xlabel="symbols", ylabel="exact match, %", ylim=(floor, 100.5))
+
+
+def _plot_confusions(axes: Axes, confusions: Sequence[Confusion]) -> None:
+    names = [f"{shown(c.truth)} as {shown(c.read)}" for c in confusions]
+    bars = axes.barh(range(len(names)), [c.n for c in confusions], color=INK, height=0.7)
+    axes.bar_label(bars, padding=2)
+    axes.set_yticks(range(len(names)), names, family="monospace")
+    axes.invert_yaxis()
+    axes.set(title="Most frequent confusions", xlabel="times")
+
+
+def _plot_reliability(axes: Axes, calibration: Calibration) -> None:
+    """Draw the bins on logarithmic axes of doubt and error: nearly all lie within a percent."""
+    least = min(1 / sum(b.n for b in calibration.bins), 1e-3)
+    doubt = [max(least, 1 - b.confidence) for b in calibration.bins]
+    error = [max(least, 1 - b.exact_match) for b in calibration.bins]
+    spread = [
+        1.96 * (e * (1 - e) / b.n) ** 0.5 for e, b in zip(error, calibration.bins, strict=True)
+    ]
+    low = [min(s, 0.999 * (e - least / 2)) for s, e in zip(spread, error, strict=True)]
+    axes.plot((least / 2, 1), (least / 2, 1), color=PALE, linewidth=6, solid_capstyle="butt")
+    axes.errorbar(doubt, error, yerr=(low, spread), fmt="o", color=INK, ecolor=INK, elinewidth=1)
+    axes.set(xscale="log", yscale="log", xlim=(least / 2, 1), ylim=(least / 2, 1))
+    title = (
+        f"Reliability: calibration error {percent(calibration.ece)}, {len(calibration.bins)} bins"
+    )
+    axes.set(title=title, xlabel="doubt (1 - confidence), %", ylabel="read wrong, %")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_formatter(lambda share, _: f"{100 * share:g}")
+
+
+def _plot_by_eye(axes: Axes, calibration: Calibration) -> None:
+    shares = [100 * row.share for row in calibration.by_eye]
+    values = [100 * row.exact_match for row in calibration.by_eye]
+    axes.plot(shares, values, marker="o", color=WARM)
+    for share, value in zip(shares, values, strict=True):
+        axes.annotate(f"{value:.2f}", (share, value), (4, -11), textcoords="offset points")
+    axes.set(
+        title="The least sure, read by eye", xlabel="of the pictures, %", ylabel="exact match, %"
+    )
+    axes.margins(0.12)
+
+
+def _plot_table(axes: Axes, counts: NDArray[np.float64], names: list[str]) -> None:
+    from matplotlib.colors import LogNorm
+
+    ticks = range(len(names))
+    most = max(2.0, float(counts.max()))
+    seen = np.ma.masked_equal(counts, 0)
+    image = axes.imshow(seen, cmap="YlOrRd", norm=LogNorm(1, most))
+    for truth, read in zip(*np.nonzero(counts >= most / 10), strict=True):
+        n = int(counts[truth, read])
+        shade = "white" if n > most / 2 else "black"
+        axes.text(read, truth, str(n), ha="center", va="center", fontsize=6, color=shade)
+    axes.set_xticks(ticks, names, family="monospace", fontsize=8)
+    axes.set_yticks(ticks, names, family="monospace", fontsize=8)
+    axes.set_xticks([tick - 0.5 for tick in ticks], minor=True)
+    axes.set_yticks([tick - 0.5 for tick in ticks], minor=True)
+    axes.grid(which="minor", color=PALE, linewidth=0.4)
+    axes.tick_params(which="both", length=0, labeltop=True)
+    axes.set(xlabel="read", ylabel="truth")
+    bar = axes.figure.colorbar(image, ax=axes, shrink=0.5, pad=0.02, format="%d")
+    bar.outline.set_visible(False)
+    bar.set_label("times")
+    bar.ax.minorticks_off()
+
+
+def _plot_mistake(axes: Axes, mistake: Mistake) -> None:
+    axes.imshow(mistake.tensor[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    texts = f"{mistake.truth} → {mistake.reading.text or '(nothing)'}"
+    confidence = f"{100 * mistake.reading.confidence:.1f} %"
+    axes.set_title(
+        f"{texts}\n{confidence}", family="monospace", fontsize=8, loc="center", color=WARM
+    )
