@@ -7,14 +7,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from contract.card import InputSpec
 from contract.errors import FleetError, ServiceError, SettingsError, UserError
 from contract.models import load_model
 from tests.make_tiny_model import TINY_MODEL
 from training import library_set
+from training.emnist.characters import BALANCED_SYMBOLS
 from training.evaluate_command import evaluate
+from training.labelled_images import open_labelled
 from training.labels_file import read_labels
 from training.library_release import RELEASES, find_release, publish, release_python
 from training.library_set import LibrarySet, drawn_set, set_for
@@ -153,3 +157,22 @@ def test_the_command_measures_a_set_and_draws_what_is_asked_for(tmp_path: Path) 
     assert figures["n"] == 4
     assert 0.0 <= figures["calibration"]["ece"] <= 1.0
     assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in pictures)
+
+
+def test_emnist_is_measured_in_the_form_it_is_published_in(tmp_path: Path) -> None:
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[:, 4:24, 10:14] = 255
+    labels = np.array([1, 0])
+    classes = np.array(list(BALANCED_SYMBOLS))
+    np.savez(tmp_path / "e.npz", validation_x=images, validation_y=labels, classes=classes)
+
+    opened = open_labelled(tmp_path / "e.npz", InputSpec(28, 28, fit="character"))
+
+    read = list(opened.images)
+    assert (opened.n, [image.text for image in read]) == (2, ["1", "0"])
+    assert np.array_equal(read[0].tensor[:, :, 0], images[0])
+
+
+def test_a_folder_of_neither_kind_names_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no labels\.tsv"):
+        open_labelled(tmp_path, InputSpec(28, 28))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -73,15 +73,16 @@ def _from_packed(packed: PackedSet, spec: InputSpec) -> Iterator[Labelled]:
 
 
 def _from_characters(characters: Characters, spec: InputSpec) -> Iterator[Labelled]:
+    drawn = replace(spec, fit="stretch")  # they are what `character` makes of a photograph
     for index in range(len(characters)):
         image = Image.fromarray(characters.images[index])
-        yield Labelled(to_tensor(image, spec), characters.text(index))
+        yield Labelled(to_tensor(image, drawn), characters.text(index))
 
 
 def _from_files(data: Path, texts: dict[str, str], spec: InputSpec) -> Iterator[Labelled]:
     for name, text in texts.items():
         try:
-            image = open_image((data / name).read_bytes())
+            tensor = to_tensor(open_image((data / name).read_bytes()), spec)
         except (OSError, ImageError) as error:
             raise UserError(f"{data / name} cannot be read: {error}") from error
-        yield Labelled(to_tensor(image, spec), text)
+        yield Labelled(tensor, text)

@@ -117,7 +117,9 @@ def _plot_reliability(axes: Axes, calibration: Calibration) -> None:
     ]
     low = [min(s, 0.999 * (e - least / 2)) for s, e in zip(spread, error, strict=True)]
     axes.plot((least / 2, 1), (least / 2, 1), color=PALE, linewidth=6, solid_capstyle="butt")
-    axes.errorbar(doubt, error, yerr=(low, spread), fmt="o", color=INK, ecolor=INK, elinewidth=1)
+    axes.errorbar(doubt, error, yerr=(low, spread), fmt="none", ecolor=INK, elinewidth=1)
+    fill = [INK if b.exact_match < 1 else "white" for b in calibration.bins]  # hollow: no error
+    axes.scatter(doubt, error, s=30, c=fill, edgecolors=INK, zorder=3, clip_on=False)
     axes.set(xscale="log", yscale="log", xlim=(least / 2, 1), ylim=(least / 2, 1))
     title = (
         f"Reliability: calibration error {percent(calibration.ece)}, {len(calibration.bins)} bins"
