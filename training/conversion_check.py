@@ -14,28 +14,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.alphabet import Alphabet
-from contract.card import InputSpec, ModelCard, append_card
-from contract.decoding import FloatArray, Reading, decode_ctc
+from contract.card import ModelCard, append_card
+from contract.decoding import FloatArray, Reading, decode_argmax, decode_ctc
 from contract.errors import ModelError
 from contract.runtime import Recogniser, load_interpreter
-from training.captcha.batches import to_pixels
-from training.captcha.config import CaptchaConfig
-from training.quantise import Converted, convert
+from training.experiment import CheckSet, load_experiment
+from training.quantise import Converted, ToPixels, convert
 from training.run_state import load_weights
 from training.temperature import fit_temperature
 
+BATCH = 256  # pictures that Keras reads at a time
 LOGITS_PICTURES = 200
 LOGITS_TOLERANCE = 1e-2  # the same sums in another order; scores are of the order of 10
 MOST_LOST = 0.003  # of exact match, that int8 may cost
-
-
-@dataclass(frozen=True, slots=True)
-class CheckSet:
-    """Pictures (n, h, w) uint8 that were never trained on, and their texts."""
-
-    images: NDArray[np.uint8]
-    texts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,54 +51,51 @@ class Checked:
     temperature: float = 1.0
 
 
-def convert_and_check(
-    run: Path, config: CaptchaConfig, representative: NDArray[np.uint8], check: CheckSet
-) -> Checked:
+def convert_and_check(run: Path, representative: NDArray[np.uint8], check: CheckSet) -> Checked:
     """Convert the weights of a run.
 
     Raises:
         UserError: the run has no weights.
         ModelError: float TFLite or int8 reads otherwise than Keras does.
     """
-    network = _load_network(run, config)
-    converted = convert(network, representative)
-    from training.captcha.keras_reading import network_logits
-
-    logits = network_logits(network, check.images)
-    difference = _compare_logits(converted, logits, check)
-    alphabet = Alphabet(config.data.symbols)
-    of_float = decode_ctc(logits, alphabet)
-    logits_int8 = _int8_logits(converted.int8, config, check)
-    of_int8 = decode_ctc(logits_int8, alphabet)
+    os.environ["KERAS_BACKEND"] = "tensorflow"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    experiment = load_experiment(run / "config.yaml")
+    card, to_pixels = experiment.blank_card(), experiment.to_pixels
+    network = experiment.network()
+    network.set_weights(load_weights(run))
+    converted = convert(network, representative, to_pixels)
+    logits = _keras_logits(network, to_pixels, check)
+    logits_int8 = _int8_logits(converted.int8, card, check)
+    of_float, of_int8 = _read(logits, card), _read(logits_int8, card)
     checked = Checked(
         int8=converted.int8,
         exact_match_float=_exact_match(of_float, check),
         exact_match_int8=_exact_match(of_int8, check),
-        logits_difference=difference,
+        logits_difference=_compare_logits(converted, to_pixels, logits, check),
         golden=_golden(of_float, of_int8, check),
-        temperature=fit_temperature(logits_int8, check.texts, alphabet, "ctc"),
+        temperature=fit_temperature(logits_int8, check.texts, card.alphabet, card.decoder),
     )
     refuse_loss(checked)
     return checked
 
 
-def _load_network(run: Path, config: CaptchaConfig) -> Any:
-    os.environ["KERAS_BACKEND"] = "tensorflow"
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    weights = load_weights(run)
-    from training.captcha.network import build_network
-
-    network = build_network(
-        config.network,
-        classes=len(config.data.symbols) + 1,
-        height=config.data.height,
-        width=config.data.width,
-    )
-    network.set_weights(weights)
-    return network
+def _keras_logits(network: Any, to_pixels: ToPixels, check: CheckSet) -> FloatArray:
+    parts = [
+        np.asarray(network.predict_on_batch(to_pixels(check.images[i : i + BATCH])))
+        for i in range(0, len(check.images), BATCH)
+    ]
+    return np.concatenate(parts)[:, 0]
 
 
-def _compare_logits(converted: Converted, logits: FloatArray, check: CheckSet) -> float:
+def _read(logits: FloatArray, card: ModelCard) -> list[Reading]:
+    decode = decode_ctc if card.decoder == "ctc" else decode_argmax
+    return decode(logits, card.alphabet)
+
+
+def _compare_logits(
+    converted: Converted, to_pixels: ToPixels, logits: FloatArray, check: CheckSet
+) -> float:
     interpreter = load_interpreter(converted.float32)
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]
@@ -123,9 +111,7 @@ def _compare_logits(converted: Converted, logits: FloatArray, check: CheckSet) -
     return worst
 
 
-def _int8_logits(model: bytes, config: CaptchaConfig, check: CheckSet) -> FloatArray:
-    spec = InputSpec(height=config.data.height, width=config.data.width)
-    card = ModelCard(config.name, config.data.symbols, "ctc", spec)
+def _int8_logits(model: bytes, card: ModelCard, check: CheckSet) -> FloatArray:
     recogniser = Recogniser(append_card(model, card, {}))
     return np.stack([recogniser.logits(image[:, :, None]) for image in check.images])
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
+from contract.card import ModelCard
 from contract.errors import SettingsError
 from training.config import ScheduleConfig, merged, read_mapping
 
@@ -49,6 +52,21 @@ class Batches(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class CheckSet:
+    """Pictures that no epoch learnt from, to see what an export costs.
+
+    Attributes:
+        name: what they are called among the metrics of a card.
+        images: (n, h, w) uint8.
+        texts: one each.
+    """
+
+    name: str
+    images: NDArray[np.uint8]
+    texts: tuple[str, ...]
+
+
 class Experiment(Protocol):
     """One experiment: its data and its network."""
 
@@ -70,6 +88,24 @@ class Experiment(Protocol):
 
     def exact_match(self, model: Any) -> float:
         """Give the share of the validation pictures that a model reads without an error."""
+
+    def blank_card(self) -> ModelCard:
+        """Say what its models read, without figures: name, symbols, decoder, input."""
+
+    def network(self) -> Any:
+        """Build its network alone, as it is converted."""
+
+    def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn grey pictures (n, h, w) into the network's input (n, h, w, 1)."""
+
+    def calibration_images(self, n: int) -> NDArray[np.uint8]:
+        """Give pictures (n, h, w) that it learns from."""
+
+    def check_set(self, n: int) -> CheckSet:
+        """Give ``n`` pictures at most that it never learnt from."""
+
+    def check_picture(self, index: int) -> Image.Image:
+        """Give one picture of the check set as a file would hold it."""
 
 
 def load_experiment(path: Path, changed: Mapping[str, Any] | None = None) -> Experiment:

@@ -11,16 +11,14 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from contract.card import ModelCard, append_card
 from contract.errors import OutputError
-from training.captcha.config import CaptchaConfig
-from training.captcha.pictures import check_set_of, training_set_of
-from training.captcha.samples import CaptchaSet, draw_sample
-from training.config import load_config
-from training.conversion_check import Checked, CheckSet, convert_and_check
+from training.conversion_check import Checked, convert_and_check
 from training.evaluate import evaluate
-from training.export_card import GoldenFiles, draw_golden, make_card
+from training.experiment import CheckSet, load_experiment
+from training.export_card import GoldenFiles, choose_golden, make_card
 
 log = logging.getLogger(__name__)
 
@@ -51,29 +49,22 @@ def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
         ModelError: the converted model reads otherwise than the network.
         OutputError: the file cannot be written.
     """
-    config = load_config(CaptchaConfig, run / "config.yaml")
+    experiment = load_experiment(run / "config.yaml")
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{out} cannot be written: its folder does not exist")
-    check_set = check_set_of(config)
-    checked = _convert(run, config, _draw(check_set, options.check_pictures))
-    golden = draw_golden(check_set, checked.golden)
-    card = make_card(run, config, checked, golden)
+    check = experiment.check_set(options.check_pictures)
+    checked = _convert(run, experiment.calibration_images(CALIBRATION_PICTURES), check)
+    golden = choose_golden(experiment, checked, check)
+    card = make_card(run, experiment.blank_card(), checked, golden, check.name)
     card = _measured(card, checked.int8, golden, options.tests)
     _write(out, append_card(checked.int8, card, golden.files))
     return card
 
 
-def _draw(captcha_set: CaptchaSet, n: int) -> CheckSet:
-    samples = [draw_sample(captcha_set, index) for index in range(n)]
-    images = np.stack([np.asarray(sample.drawn.image.convert("L")) for sample in samples])
-    return CheckSet(images, tuple(sample.text for sample in samples))
-
-
-def _convert(run: Path, config: CaptchaConfig, check: CheckSet) -> Checked:
+def _convert(run: Path, representative: NDArray[np.uint8], check: CheckSet) -> Checked:
     """Convert in a process of its own: Keras takes one backend a process."""
-    representative = _draw(training_set_of(config), CALIBRATION_PICTURES).images
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        checked = pool.submit(convert_and_check, run, config, representative, check).result()
+        checked = pool.submit(convert_and_check, run, representative, check).result()
     log.info(
         "converted run=%s exact_match_float=%.4f exact_match_int8=%.4f logits_difference=%.2g",
         run,

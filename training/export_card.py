@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
-from contract.card import Golden, InputSpec, ModelCard
-from training.captcha.config import CaptchaConfig
-from training.captcha.samples import CaptchaSet, draw_sample
+from contract.card import Golden, ModelCard
 from training.conversion_check import Checked
+from training.experiment import CheckSet, Experiment
 
 GOLDEN_PICTURES = 5
 
@@ -23,30 +22,28 @@ class GoldenFiles:
     files: dict[str, bytes]
 
 
-def draw_golden(check_set: CaptchaSet, indices: tuple[int, ...]) -> GoldenFiles:
-    """Draw check pictures again as files: of several lengths."""
-    samples = [draw_sample(check_set, index) for index in indices]
-    samples.sort(key=lambda sample: -len(sample.text))
-    chosen = samples[:: max(1, len(samples) // GOLDEN_PICTURES)][:GOLDEN_PICTURES]
+def choose_golden(experiment: Experiment, checked: Checked, check: CheckSet) -> GoldenFiles:
+    """Take some of the surest check pictures, of several lengths, as files."""
+    longest_first = sorted(checked.golden, key=lambda index: -len(check.texts[index]))
+    step = max(1, len(longest_first) // GOLDEN_PICTURES)
     entries, files = [], {}
-    for number, sample in enumerate(chosen):
+    for number, index in enumerate(longest_first[::step][:GOLDEN_PICTURES]):
         data = BytesIO()
-        sample.drawn.image.save(data, format="PNG", optimize=True)
-        entries.append(Golden(f"{number}.png", sample.text))
+        experiment.check_picture(index).save(data, format="PNG", optimize=True)
+        entries.append(Golden(f"{number}.png", check.texts[index]))
         files[f"{number}.png"] = data.getvalue()
     return GoldenFiles(tuple(entries), files)
 
 
-def make_card(run: Path, config: CaptchaConfig, checked: Checked, golden: GoldenFiles) -> ModelCard:
-    """Say what the model reads, and where it comes from."""
-    return ModelCard(
-        name=config.name,
-        symbols=config.data.symbols,
-        decoder="ctc",
-        input=InputSpec(height=config.data.height, width=config.data.width),
+def make_card(
+    run: Path, blank: ModelCard, checked: Checked, golden: GoldenFiles, check_name: str
+) -> ModelCard:
+    """Say how well the model reads, and where it comes from."""
+    return replace(
+        blank,
         metrics={
-            "exact_match_own_drawing_float": round(checked.exact_match_float, 5),
-            "exact_match_own_drawing": round(checked.exact_match_int8, 5),
+            f"exact_match_{check_name}_float": round(checked.exact_match_float, 5),
+            f"exact_match_{check_name}": round(checked.exact_match_int8, 5),
         },
         provenance=_provenance(run),
         golden=golden.entries,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.captcha.batches import to_pixels
+ToPixels = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,13 @@ class Converted:
     int8: bytes
 
 
-def convert(network: Any, representative: NDArray[np.uint8]) -> Converted:
+def convert(network: Any, representative: NDArray[np.uint8], to_pixels: ToPixels) -> Converted:
     """Convert a network, for one image at its own width; the runtime can resize both.
 
     Args:
-        network: as ``build_network`` gives it, in float32, on the TensorFlow backend.
+        network: of images (n, h, w, 1), in float32, on the TensorFlow backend.
         representative: (n, h, w) grey pictures of the training distribution.
+        to_pixels: turns them into the network's input.
     """
     import tensorflow as tf
 
@@ -35,7 +36,7 @@ def convert(network: Any, representative: NDArray[np.uint8]) -> Converted:
         plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
         small = tf.lite.TFLiteConverter.from_saved_model(folder)
         small.optimizations = [tf.lite.Optimize.DEFAULT]
-        small.representative_dataset = lambda: _calibration(representative)
+        small.representative_dataset = lambda: _calibration(representative, to_pixels)
         small.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
         small.inference_input_type = tf.uint8
         small.inference_output_type = tf.int8
@@ -54,12 +55,14 @@ def _save(network: Any, folder: str) -> None:
     tf.saved_model.save(module, folder, signatures=module.serve)
 
 
-def _calibration(representative: NDArray[np.uint8]) -> Iterator[list[NDArray[np.float32]]]:
+def _calibration(
+    representative: NDArray[np.uint8], to_pixels: ToPixels
+) -> Iterator[list[NDArray[np.float32]]]:
     """Give the pictures one by one, with a black and a white pixel in the first.
 
-    These fix the input at scale 1/255 and zero point 255, so that a uint8 picture is taken as is.
+    These fix the input's scale at 1/255, so that a uint8 picture is taken as it is.
     """
-    pixels = to_pixels(representative)
-    pixels[0, 0, 0, 0], pixels[0, 0, 1, 0] = -1.0, 0.0
-    for picture in pixels:
+    pictures = representative.copy()
+    pictures[0, 0, :2] = 0, 255
+    for picture in to_pixels(pictures):
         yield [picture[None]]

@@ -6,14 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from contract.card import InputSpec, ModelCard
 from contract.models import load_model
-from training.captcha.batches import Batches
+from training.captcha.batches import Batches, to_pixels
 from training.captcha.config import CaptchaConfig
-from training.captcha.pictures import training_set_of, validation_set_of
-from training.captcha.samples import CaptchaSet, describe
+from training.captcha.pictures import check_set_of, training_set_of, validation_set_of
+from training.captcha.samples import CaptchaSet, describe, draw_sample
 from training.captcha.teacher import Teacher
 from training.config import build_config
 from training.draw_set import draw_packed
+from training.experiment import CheckSet
 from training.packed_set import PackedSet, is_described_as, open_packed
 from training.progress_bar import progress_bar
 
@@ -71,16 +77,20 @@ class CaptchaExperiment:
         """Build its network with loss and optimiser."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         from training.captcha.ctc_model import compile_for_training
+
+        return compile_for_training(self.network(), self.config.schedule, self.config.teacher)
+
+    def network(self) -> Any:
+        """Build its network alone, as it is converted."""
         from training.captcha.network import build_network
 
         data = self.config.data
-        network = build_network(
+        return build_network(
             self.config.network,
             classes=len(data.symbols) + 1,
             height=data.height,
             width=data.width,
         )
-        return compile_for_training(network, self.config.schedule, self.config.teacher)
 
     def exact_match(self, model: Any) -> float:
         """Give the share of the validation pictures that a model reads without an error."""
@@ -88,6 +98,34 @@ class CaptchaExperiment:
 
         assert self._validation is not None, "prepare comes first"
         return exact_match(model, self._validation)
+
+    def blank_card(self) -> ModelCard:
+        """Say what its models read."""
+        data = self.config.data
+        spec = InputSpec(height=data.height, width=data.width)
+        return ModelCard(self.config.name, data.symbols, "ctc", spec)
+
+    def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn grey pictures (n, h, w) into the network's input (n, h, w, 1)."""
+        return to_pixels(images)
+
+    def calibration_images(self, n: int) -> NDArray[np.uint8]:
+        """Draw pictures (n, h, w) of the kind that it learns from."""
+        return _drawn(training_set_of(self.config), n, name="").images
+
+    def check_set(self, n: int) -> CheckSet:
+        """Draw pictures of a seed that no epoch learnt from or was measured with."""
+        return _drawn(check_set_of(self.config), n, name="own_drawing")
+
+    def check_picture(self, index: int) -> Image.Image:
+        """Draw one of them again, in its colours."""
+        return draw_sample(check_set_of(self.config), index).drawn.image
+
+
+def _drawn(captcha_set: CaptchaSet, n: int, *, name: str) -> CheckSet:
+    samples = [draw_sample(captcha_set, index) for index in range(n)]
+    images = np.stack([np.asarray(sample.drawn.image.convert("L")) for sample in samples])
+    return CheckSet(name, images, tuple(sample.text for sample in samples))
 
 
 def _ensure_set(captcha_set: CaptchaSet, folder: Path, *, n: int, workers: int) -> PackedSet:

@@ -36,7 +36,7 @@ class AugmentConfig:
     Attributes:
         rotation: in degrees, either way.
         shear: of x by y, as a tangent.
-        shrink: to this scale; 20/24 is how much smaller MNIST's box is than EMNIST's.
+        shrink: to this scale.
         stretch: of width against height, as a share.
         shift: in px, along each axis.
         elastic: standard deviation in px of the displacements on a grid of 5x5 nodes.
@@ -45,7 +45,7 @@ class AugmentConfig:
 
     rotation: float = 14.0
     shear: float = 0.2
-    shrink: float = 0.8
+    shrink: float = 0.85
     stretch: float = 0.12
     shift: float = 2.0
     elastic: float = 0.9

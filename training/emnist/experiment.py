@@ -6,13 +6,20 @@ import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from contract.card import InputSpec, ModelCard
 from contract.errors import SettingsError
 from training.config import build_config
-from training.emnist.characters import BALANCED_SYMBOLS
+from training.emnist.augment import augment
+from training.emnist.characters import BALANCED_SYMBOLS, SIDE, Characters
+from training.emnist.class_draw import ClassDraw
 from training.emnist.config import EmnistConfig
 from training.emnist.files import load_characters
 from training.emnist.held_out import Parts, hold_out
-from training.experiment import Batches
+from training.experiment import Batches, CheckSet
 from training.progress_bar import progress_bar
 
 PART = "train"  # of an .npz; the other parts are for measuring
@@ -67,7 +74,6 @@ class EmnistExperiment:
     def batches(self) -> Batches:
         """Give what it learns from."""
         from training.emnist import batches
-        from training.emnist.class_draw import ClassDraw
 
         if self._lessons is not None:
             return batches.TaughtBatches(self._lessons, self.config)
@@ -79,13 +85,51 @@ class EmnistExperiment:
         """Build its network with loss and optimiser."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
         from training.emnist.classifier import compile_for_training
+
+        return compile_for_training(self.network(), self.config.schedule)
+
+    def network(self) -> Any:
+        """Build its network alone, as it is converted."""
         from training.emnist.network import build_network
 
-        network = build_network(self.config.network, classes=len(BALANCED_SYMBOLS))
-        return compile_for_training(network, self.config.schedule)
+        return build_network(self.config.network, classes=len(BALANCED_SYMBOLS))
 
     def exact_match(self, model: Any) -> float:
         """Give the share of the held-out pictures that a model reads right."""
         from training.emnist.keras_reading import exact_match
 
         return exact_match(model, self.parts().held_out)
+
+    def blank_card(self) -> ModelCard:
+        """Say what its models read."""
+        spec = InputSpec(height=SIDE, width=SIDE)
+        return ModelCard(self.config.name, BALANCED_SYMBOLS, "argmax", spec)
+
+    def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Turn pictures (n, h, w), white on black, into the network's input (n, h, w, 1)."""
+        from training.emnist.network import to_pixels
+
+        return to_pixels(images)
+
+    def calibration_images(self, n: int) -> NDArray[np.uint8]:
+        """Give pictures (n, h, w) that it learns from, changed as it learns them."""
+        training = self.parts().training
+        rng = np.random.default_rng([self.config.seed, n])
+        draw = ClassDraw(training.labels, balance=self.config.data.balance)
+        return augment(training.images[draw.indices(n, rng)], self.config.augment, rng)
+
+    def check_set(self, n: int) -> CheckSet:
+        """Give the pictures that were held out."""
+        held_out = self._checked()
+        kept = min(n, len(held_out))
+        texts = tuple(held_out.text(index) for index in range(kept))
+        return CheckSet("held_out", held_out.images[:kept], texts)
+
+    def check_picture(self, index: int) -> Image.Image:
+        """Give one of them, white on black."""
+        return Image.fromarray(self._checked().images[index])
+
+    def _checked(self) -> Characters:
+        """Mix the classes of what is held out, so that the first pictures show them all."""
+        held_out = self.parts().held_out
+        return held_out.take(np.random.default_rng(0).permutation(len(held_out)))
