@@ -29,14 +29,14 @@ WORK_PX = 160  # the longer side of the picture that ink is looked for in
 INK = 0.5  # of full ink: where EMNIST's box was measured
 BOX_SHARE = 22 / 28  # of the picture that the box's longer side takes
 IN_PLACE_SHARE = (18 / 28, 26 / 28)  # of an input that is left as it lies
-STRONG_PX = 16  # of what is drawn are at least
-STRONG = 235  # of 255, as in 99 % of 20,000 training pictures
+STRONG_PX = 16  # so many of the 784 pixels of EMNIST's pictures are
+STRONG = 235  # of 255 or more, in 99 % of them
 MOST_GAIN = 2.5  # a stroke that needs more is a shade
 CLOSE_SHARE = 0.4  # of the picture: a character that is smaller is looked at again, closer
-MARGIN_SHARE = 0.5  # of its box, around it, for that look
+MARGIN_SHARE = 0.5  # of its box, at each side of it, for that look
 SHEET_SHARE = 0.2  # of the picture, and
 SHEET_FILL = 0.7  # of its own box: light with dark around: the sheet that is written on
-SHEET_EDGE = 0.04  # of the sheet, where it curls and its edge is seen
+SHEET_EDGE = 0.04  # of its sides: what lies beyond may be the desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +53,15 @@ class Box:
         """The longer side."""
         return max(self.right - self.left, self.bottom - self.top)
 
-    def widened(self, by: float) -> Box:
-        """Give a rectangle with so much more on each side."""
+    def widened(self, share: float) -> Box:
+        """Give a rectangle with so much of the longer side more at each side."""
+        by = share * self.side
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
+
+    def narrowed(self, share: float) -> Box:
+        """Give a rectangle without so much of each side at either of its ends."""
+        x, y = share * (self.right - self.left), share * (self.bottom - self.top)
+        return Box(self.left + x, self.top + y, self.right - x, self.bottom - y)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +111,10 @@ def draw_character(image: Image.Image, height: int, width: int) -> NDArray[np.ui
     found = _look(image)
     if found.is_sheet:
         with suppress(ImageError):  # nothing on it: then it is a bold character after all
-            found = _look(found.cut(found.box.widened(-SHEET_EDGE * found.box.side)))
+            found = _look(found.cut(found.box.narrowed(SHEET_EDGE)))
     if found.scale > 1 and found.box.side < CLOSE_SHARE * max(found.ink.shape):
         with suppress(ImageError):
-            found = _look(found.cut(found.box.widened(MARGIN_SHARE * found.box.side)))
+            found = _look(found.cut(found.box.widened(MARGIN_SHARE)))
     return _draw(found, height, width)
 
 

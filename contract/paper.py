@@ -17,15 +17,15 @@ Floats = NDArray[np.float32]
 GRID_PX = 24  # paper is smooth: a coarse picture shows its shading, in a fraction of the time
 SPREADS = (0.16, 0.1, 0.06, 0.03, 0.025)  # off the paper, where a pixel's say falls to a quarter
 INSIDE_WEIGHT = 0.25  # of a pixel off the border: ink is seldom at the border
-STIFFNESS = np.diag([0.0, 0.5, 0.5, 1, 1, 1]).astype(
-    np.float32
-)  # ink that is cut off bends it less
+# Of the surface, so that ink that is cut off at the border bends it less.
+STIFFNESS = np.diag(np.array([0, 0.5, 0.5, 1, 1, 1], dtype=np.float32))
 SHADE_PX = 40  # of the longer side, for shadows that end too sharply for the surface
 SHADE_STROKE = 13  # of those: what is broader, and reaches the border, is no stroke
 LEAST_CONTRAST = 0.04  # between ink and paper; fainter marks are stains and texture
 NOISE_SIGMAS = 5.0  # over the paper's own grain: one in 3 million pixels is beyond by chance
 SMOOTH_FROM_PX = 96  # EMNIST's blur, in about its resolution; a smaller picture would lose by it
 DARKEST_PAPER = 0.06  # in deeper shade noise would look like ink
+BINS = 64  # of a histogram, for Otsu's threshold
 FULL_PERCENTILE = 90  # of the ink's own pixels: its cores, whatever its edges
 
 
@@ -68,16 +68,17 @@ def lift_ink(grey: Floats) -> Ink:
 
 
 def otsu(values: Floats) -> float:
-    """Give the threshold that parts values into the two most compact classes.
+    """Give the threshold that parts positive values into the two most compact classes.
 
     Source: Otsu 1979, "A threshold selection method from gray-level histograms".
     """
-    counts, edges = np.histogram(values, 64)
-    middles = (edges[:-1] + edges[1:]) / 2
-    below, total = np.cumsum(counts), np.cumsum(counts * middles)
+    step = float(values.max()) / BINS
+    counts = np.bincount(np.minimum(values / step, BINS - 1).astype(np.int64), minlength=BINS)
+    below, total = np.cumsum(counts), np.cumsum(counts * np.arange(BINS))
     above = below[-1] - below
     apart = total / np.maximum(below, 1) - (total[-1] - total) / np.maximum(above, 1)
-    return float(edges[1:][(below * above * apart**2).argmax()])
+    between = below * above * apart**2
+    return step * float(between[:-1].argmax() + 1)
 
 
 def _normalise(ink: Floats) -> Floats:
