@@ -80,6 +80,13 @@ def test_without_a_budget_steps_alone_count() -> None:
     assert progress(ScheduleConfig(), step=1, total_steps=4, elapsed_s=1e9) == 0.25
 
 
+def test_a_run_may_stop_short_of_its_schedule_for_another_to_go_on() -> None:
+    schedule = ScheduleConfig(stop_step=40)
+
+    assert progress(schedule, step=39, total_steps=100, elapsed_s=0.0) == 0.39
+    assert progress(schedule, step=40, total_steps=100, elapsed_s=0.0) == 1.0
+
+
 def test_the_learning_rate_rises_falls_and_ends_small() -> None:
     schedule = ScheduleConfig(learning_rate=1.0, learning_rate_warmup=0.1)
 

@@ -108,9 +108,15 @@ def train() -> None:
 @click.option("--out", type=FOLDER, default=Path("runs/captcha"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from where the run in --out stopped.")
 @click.option("--start", type=FOLDER, help="Begin with the weights of this run.")
+@click.option("--until", type=click.IntRange(1), help="Stop at this step, to be resumed.")
 @WORKERS
 def train_captcha(
-    config: Path | None, out: Path, resume: bool, start: Path | None, workers: int | None
+    config: Path | None,
+    out: Path,
+    resume: bool,
+    start: Path | None,
+    until: int | None,
+    workers: int | None,
 ) -> None:
     """Train a reader of captcha pictures.
 
@@ -118,7 +124,8 @@ def train_captcha(
 
     Example: pifleet train captcha --config training/configs/captcha.yaml --out runs/captcha
     """
-    _train("captcha", config or SHIPPED_CONFIG, out, RunFlags(resume, start, workers))
+    changed = {"schedule": {"stop_step": until}} if until else {}
+    _train("captcha", config or SHIPPED_CONFIG, out, RunFlags(resume, start, workers, changed))
 
 
 @train.command("emnist")
@@ -199,6 +206,7 @@ def _told(flags: RunFlags) -> str:
     told += f" --data {Path(changed['data']['file']).name}" if "data" in changed else ""
     teachers = changed.get("teacher", {"models": ""})["models"].split(", ")
     told += "".join(f" --teacher {Path(name).name}" for name in teachers if name)
+    told += f" --until {changed['schedule']['stop_step']}" if "schedule" in changed else ""
     return told + (f" --start {flags.start.name}" if flags.start else "")
 
 

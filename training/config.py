@@ -30,6 +30,8 @@ class ScheduleConfig:
         precision: Keras's policy. mixed_bfloat16 is 1.24 times as fast as float32 on a CPU with
             avx512_bf16 (677 against 545 pictures/s, two cores of Zen 5, TensorFlow 2.21).
         checkpoint_steps: steps between two states on disk.
+        stop_step: end here, short of the schedule's end, for another configuration to resume from.
+            0: at the schedule's end.
     """
 
     epochs: int = 5
@@ -41,6 +43,7 @@ class ScheduleConfig:
     average_momentum: float = 0.999
     precision: Literal["float32", "mixed_bfloat16"] = "float32"
     checkpoint_steps: int = 1_000
+    stop_step: int = 0
 
 
 @dataclass(frozen=True, slots=True)

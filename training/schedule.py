@@ -12,6 +12,8 @@ FINAL_LEARNING_RATE = 0.005  # of the highest
 
 def progress(schedule: ScheduleConfig, *, step: int, total_steps: int, elapsed_s: float) -> float:
     """Give the share of the run that is done, by steps or by the clock, whichever is ahead."""
+    if schedule.stop_step and step >= schedule.stop_step:
+        return 1.0
     by_steps = step / total_steps
     if schedule.budget_minutes <= 0:
         return min(1.0, by_steps)
