@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from contract.runtime import Recogniser
 TINY_MODEL = Path(__file__).parents[2] / "tests" / "data" / "tiny.tflite"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEPT = InputSpec(height=32, width=160, fit="keep_aspect")
+CHARACTER = InputSpec(height=28, width=28, fit="character")
 
 
 class Reader:
@@ -43,6 +45,8 @@ class Reader:
         kept = to_tensor(image, KEPT)
         assert kept.shape[0] == KEPT.height, kept.shape
         assert KEPT.width <= kept.shape[1] <= KEPT.max_width, kept.shape
+        with suppress(ImageError):  # no ink on it
+            assert to_tensor(image, CHARACTER).shape == (28, 28, 1)
         tensor = to_tensor(image, self._recogniser.card.input)
         assert tensor.dtype == np.uint8
         (reading,) = self._recogniser.read([tensor], None)
