@@ -97,8 +97,9 @@ def merged(mapping: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any
     both = dict(mapping)
     for key, value in changed.items():
         section = both.get(key)
-        inside = isinstance(section, dict) and isinstance(value, dict)
-        both[key] = {**section, **value} if inside else value
+        if isinstance(section, dict) and isinstance(value, dict):
+            value = {**section, **value}
+        both[key] = value
     return both
 
 
