@@ -116,7 +116,7 @@ def test_the_exported_model_reads_as_the_network_did(model: Path) -> None:
     card = read_card(model.read_bytes())
 
     assert card.symbols == BALANCED_SYMBOLS
-    assert (card.decoder, card.input) == ("argmax", InputSpec(height=28, width=28))
+    assert (card.decoder, card.input) == ("argmax", InputSpec(28, 28, fit="character"))
     assert card.metrics["exact_match_held_out"] > 0.9
     lost = card.metrics["exact_match_held_out_float"] - card.metrics["exact_match_held_out"]
     assert lost <= 0.003

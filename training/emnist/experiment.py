@@ -102,7 +102,7 @@ class EmnistExperiment:
 
     def blank_card(self) -> ModelCard:
         """Say what its models read."""
-        spec = InputSpec(height=SIDE, width=SIDE)
+        spec = InputSpec(height=SIDE, width=SIDE, fit="character")
         return ModelCard(self.config.name, BALANCED_SYMBOLS, "argmax", spec)
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
