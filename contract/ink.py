@@ -22,7 +22,7 @@ from PIL import Image, ImageFilter
 
 from contract.components import Mask, find_components
 from contract.errors import ImageError
-from contract.paper import SMOOTH_FROM_PX, Floats, lift_ink
+from contract.paper import FULL_PERCENTILE, SMOOTH_FROM_PX, Floats, lift_ink
 from contract.strokes import character_parts, has_corners, without_lines
 
 WORK_PX = 160  # the longer side of the picture that ink is looked for in
@@ -127,7 +127,8 @@ def _look(image: Image.Image) -> Found:
     kept = character_parts(parts)
     drawn = parts.mask(kept)
     near = Image.fromarray(drawn).convert("L").filter(ImageFilter.BoxBlur(2))
-    only = ink.amount * (np.asarray(near) > 0)
+    full = np.float32(np.percentile(ink.amount[drawn], FULL_PERCENTILE))  # a frame may be darker
+    only = np.minimum(ink.amount * (np.asarray(near) > 0) / full, np.float32(1))
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     box = Box(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
     is_sheet = ink.is_lighter and _is_sheet(
