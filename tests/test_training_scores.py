@@ -144,12 +144,14 @@ def test_json_holds_every_figure() -> None:
 
 @pytest.mark.parametrize("write", [write_scores, write_confusions, write_mistakes])
 @pytest.mark.parametrize(
-    "texts", [["ax", "$_$"], ["ab", "$$$"]], ids=["with mistakes", "without mistakes"]
+    ("truths", "texts"),
+    [(["ab", "$$$"], ["ax", "$_$"]), (["ab", "c"], ["ab", "c"]), (["a", "b"], ["a", "$"])],
+    ids=["with mistakes", "without mistakes", "characters"],
 )
 def test_every_picture_is_a_png(
-    write: Callable[[Evaluation, Path], None], texts: list[str], tmp_path: Path
+    write: Callable[[Evaluation, Path], None], truths: list[str], texts: list[str], tmp_path: Path
 ) -> None:
-    write(found_in(["ab", "$$$"], texts), tmp_path / "figure.png")
+    write(found_in(truths, texts), tmp_path / "figure.png")
 
     with Image.open(tmp_path / "figure.png") as image:
         assert image.format == "PNG"

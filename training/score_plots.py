@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -39,7 +40,10 @@ def write_scores(found: Evaluation, path: Path) -> None:
     with _styled():
         figure = _figure(10, 7.5, title)
         axes = figure.subplots(2, 2)
-        _plot_lengths(axes[0, 0], scores.by_length)
+        if scores.balanced_accuracy is None:
+            _plot_lengths(axes[0, 0], scores.by_length)
+        else:
+            _plot_worst_symbols(axes[0, 0], scores.confusions)
         _plot_confusions(axes[0, 1], scores.confusions[:SHOWN_CONFUSIONS])
         _plot_reliability(axes[1, 0], found.calibration)
         _plot_by_eye(axes[1, 1], found.calibration)
@@ -96,6 +100,18 @@ def _plot_lengths(axes: Axes, rows: Sequence[LengthScore]) -> None:
     axes.bar_label(bars, fmt="%.1f", padding=2)
     floor = max(0.0, min(values) - 0.5 * (100 - min(values)) - 0.5)
     axes.set(title="By length", xlabel="symbols", ylabel="exact match, %", ylim=(floor, 100.5))
+
+
+def _plot_worst_symbols(axes: Axes, confusions: Sequence[Confusion]) -> None:
+    """Draw the share of errors of the symbols read worst: characters have no lengths."""
+    shares: Counter[str] = Counter()
+    for c in confusions:
+        shares[c.truth] += round(1e4 * c.share)  # a Counter sorts; in hundredths of a percent
+    worst = shares.most_common(SHOWN_CONFUSIONS)
+    names = [shown(symbol) for symbol, _ in worst]
+    bars = axes.bar(names, [share / 100 for _, share in worst], color=INK, width=0.7)
+    axes.bar_label(bars, fmt="%.0f", padding=2)
+    axes.set(title="Symbols read worst", xlabel="symbol", ylabel="read wrong, %")
 
 
 def _plot_confusions(axes: Axes, confusions: Sequence[Confusion]) -> None:
