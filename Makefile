@@ -10,7 +10,7 @@ DEMO := .venv-demo/bin
 GOLDEN := .venv-tflite-runtime/bin
 
 .DEFAULT_GOAL := check
-.PHONY: check help demo install lint format types imports test bench chaos constraints clean
+.PHONY: check help demo install lint format types imports test bench chaos models constraints clean
 
 check: lint types imports test  ## all of what CI checks (default)
 
@@ -45,6 +45,10 @@ bench: .make/dev  ## the fleet against one task a picture and against a script b
 
 chaos: .make/dev  ## a job under faults of every kind, and plain Celery under the same
 	$(BIN)/python -m benchmarks.chaos
+
+models: .make/dev  ## the shipped models again, in hours; REHEARSAL=1: two minutes; EMNIST=file
+	$(BIN)/python -m training.make_models $(if $(EMNIST),--emnist $(EMNIST)) \
+	    $(if $(REHEARSAL),--rehearsal --out runs/rehearsal,--out runs/models)
 
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints
