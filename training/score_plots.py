@@ -128,12 +128,11 @@ def _plot_reliability(axes: Axes, calibration: Calibration) -> None:
     least = min(1 / sum(b.n for b in calibration.bins), 1e-3)
     doubt = [max(least, 1 - b.confidence) for b in calibration.bins]
     error = [max(least, 1 - b.exact_match) for b in calibration.bins]
-    spread = [
-        1.96 * (e * (1 - e) / b.n) ** 0.5 for e, b in zip(error, calibration.bins, strict=True)
-    ]
-    low = [min(s, 0.999 * (e - least / 2)) for s, e in zip(spread, error, strict=True)]
+    spans = [_wilson(b.exact_match, b.n) for b in calibration.bins]
+    low = [max(0.0, e - max(least / 2, 1 - span[1])) for e, span in zip(error, spans, strict=True)]
+    high = [max(0.0, 1 - span[0] - e) for e, span in zip(error, spans, strict=True)]
     axes.plot((least / 2, 1), (least / 2, 1), color=PALE, linewidth=6, solid_capstyle="butt")
-    axes.errorbar(doubt, error, yerr=(low, spread), fmt="none", ecolor=INK, elinewidth=1)
+    axes.errorbar(doubt, error, yerr=(low, high), fmt="none", ecolor=INK, elinewidth=1)
     fill = [INK if b.exact_match < 1 else "white" for b in calibration.bins]  # hollow: no error
     axes.scatter(doubt, error, s=30, c=fill, edgecolors=INK, zorder=3, clip_on=False)
     axes.set(xscale="log", yscale="log", xlim=(least / 2, 1), ylim=(least / 2, 1))
@@ -143,6 +142,17 @@ def _plot_reliability(axes: Axes, calibration: Calibration) -> None:
     axes.set(title=title, xlabel="doubt (1 - confidence), %", ylabel="read wrong, %")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda share, _: f"{100 * share:g}")
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    """Give the interval that holds a share with 95 %, of use where none of n went wrong, too.
+
+    Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
+    """
+    z2 = 1.96**2
+    middle, scale = (share + z2 / (2 * n)) / (1 + z2 / n), 1.96 / (1 + z2 / n)
+    half = scale * (share * (1 - share) / n + z2 / (4 * n * n)) ** 0.5
+    return middle - half, middle + half
 
 
 def _plot_by_eye(axes: Axes, calibration: Calibration) -> None:
