@@ -48,35 +48,6 @@ def test_each_preset_gives_the_pixels_that_its_release_drew(release: str, index:
         np.testing.assert_array_equal(pixels(drawn.image), pixels(by_release))
 
 
-def test_own_numbers_are_spread_like_those_of_the_library() -> None:
-    rng = np.random.default_rng(3)
-    library = captcha.image.ImageCaptcha(width=128, height=64)
-    texts = ["".join(rng.choice(list(CAPTCHA_SYMBOLS), size=4)) for _ in range(300)]
-
-    ours = [draw_captcha(t, rng, preset=PRESETS["0.7.1"], size=Size()).image for t in texts]
-    theirs = [library.generate_image(text) for text in texts]
-
-    for measure in (ink_share, ink_width, paper):
-        a = np.array([measure(image) for image in ours])
-        b = np.array([measure(image) for image in theirs])
-        doubt = np.hypot(a.std(), b.std()) / np.sqrt(len(texts))
-        assert abs(a.mean() - b.mean()) < 4.5 * doubt, measure.__name__
-        assert 0.7 < a.std() / b.std() < 1.4, measure.__name__
-
-
-def ink_share(image: Image.Image) -> float:
-    return float((pixels(image.convert("L")) < 220).mean())
-
-
-def ink_width(image: Image.Image) -> float:
-    columns = (pixels(image.convert("L")) < 220).sum(axis=0) > 8
-    return float(columns.sum())
-
-
-def paper(image: Image.Image) -> float:
-    return float(np.median(pixels(image)))
-
-
 def test_same_seed_gives_the_same_picture_and_another_seed_another() -> None:
     first, again, other = (
         draw_captcha("a#", np.random.default_rng(seed), preset=PRESETS["0.3"], size=Size())
