@@ -19,6 +19,7 @@ from tests.captcha_replay import ITALIC_NUMBERS, ITALIC_TEXT, draw_by_library, n
 from training import cli
 from training.captcha.config import CaptchaConfig, DataConfig
 from training.captcha.drawer import Size, draw_with
+from training.captcha.experiment import CaptchaExperiment
 from training.captcha.fonts import check_font, find_fonts
 from training.captcha.glyphs import faces_of
 from training.captcha.pictures import training_set_of
@@ -153,6 +154,15 @@ def test_a_configuration_names_a_folder_of_fonts(folder: Path) -> None:
     assert captcha_set.fonts == find_fonts(folder)
     assert captcha_set.font_sizes == (30,)
     assert training_set_of(CaptchaConfig()).fonts == ()
+
+
+def test_a_run_tells_its_fonts_by_name_and_content(folder: Path) -> None:
+    config = CaptchaConfig(data=DataConfig(fonts=str(folder)))
+
+    told = CaptchaExperiment(config).described_data()["fonts"]
+
+    assert told == ", ".join(f"{font.name} {font.sha256[:12]}" for font in find_fonts(folder))
+    assert "fonts" not in CaptchaExperiment(CaptchaConfig()).described_data()
 
 
 def test_the_command_draws_with_the_fonts_of_a_folder(folder: Path, tmp_path: Path) -> None:

@@ -44,6 +44,9 @@ class CaptchaExperiment:
         weighed = "weighed" if data.symbol_weights or data.length_weights else "uniform"
         texts = f"{data.min_length} to {data.max_length} of {len(data.symbols)} symbols, {weighed}"
         told = {"data": f"{data.pictures} pictures drawn like captcha {mixture}", "texts": texts}
+        fonts = training_set_of(self.config).fonts
+        if fonts:
+            told["fonts"] = ", ".join(f"{font.name} {font.sha256[:12]}" for font in fonts)
         if self.config.teacher.model:
             told["teacher"] = Path(self.config.teacher.model).name
         return told
