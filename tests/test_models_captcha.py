@@ -31,7 +31,8 @@ def test_it_is_small_and_reads_the_49_symbols(model: bytes) -> None:
     assert len(model) < MOST_BYTES
     assert card.symbols == CAPTCHA_SYMBOLS
     assert (card.input.width, card.input.height, card.input.fit) == (128, 64, "stretch")
-    assert "training/configs/captcha.yaml" in card.provenance["command"]
+    assert "training/configs/captcha-3.yaml" in card.provenance["command"]
+    assert "training/configs/captcha.yaml" in card.provenance["begun_with_command"]
 
 
 def test_it_reads_its_own_golden_pictures(model: bytes) -> None:

@@ -128,6 +128,8 @@ def test_a_run_that_begins_with_anothers_weights_reads_at_once(run: Path, tmp_pa
 
     before = json.loads((run / "curves.json").read_text())[-1]["exact_match"]
     assert position.epochs[-1].exact_match == pytest.approx(before, abs=0.05)
+    told = json.loads((tmp_path / "on" / "provenance.json").read_text())
+    assert told["begun_with_data"] == "512 pictures drawn like captcha 0.7.1 100 %"
 
 
 def test_a_run_cannot_begin_with_another_networks_weights(run: Path, tmp_path: Path) -> None:

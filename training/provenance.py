@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 from training.experiment import Experiment
 
@@ -36,6 +38,14 @@ def continued(before: dict[str, str], now: dict[str, str], *, step: int) -> dict
     return told
 
 
+def begun_with(run: Path) -> dict[str, str]:
+    """Tell the story of the run whose weights another one begins with."""
+    before = _read_json(run / "provenance.json")
+    minutes = _read_json(run / "curves.json")[-1]["elapsed_s"] / 60
+    told = {f"begun_with_{key}": before[key] for key in ("command", "seed", "data", "commit")}
+    return {**told, "begun_with_minutes": f"{minutes:.1f}"}
+
+
 def git_commit() -> str:
     """Name the commit of this code, with ``-dirty`` where it was changed; ``unknown`` outside."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
@@ -45,6 +55,10 @@ def git_commit() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
     return done.stdout.strip() or "unknown"
+
+
+def _read_json(path: Path) -> Any:
+    return json.loads(path.read_text("utf-8"))
 
 
 def _version(name: str) -> str | None:

@@ -17,7 +17,7 @@ from training.curves import write_curves
 from training.experiment import Batches, Experiment
 from training.pace import Pace
 from training.progress_bar import progress_bar
-from training.provenance import continued, provenance
+from training.provenance import begun_with, continued, provenance
 from training.run_state import (
     STATE_FILE,
     Epoch,
@@ -94,9 +94,14 @@ def _open_run(experiment: Experiment, run: Path, options: RunOptions) -> None:
     try:
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.yaml").write_text(dump_config(experiment.config), encoding="utf-8")
-        _write_provenance(run, provenance(experiment, options.command))
+        _write_provenance(run, _story(experiment, options))
     except OSError as error:
         raise OutputError(f"{run} cannot be written: {error.strerror}") from error
+
+
+def _story(experiment: Experiment, options: RunOptions) -> dict[str, str]:
+    told = provenance(experiment, options.command)
+    return told if options.start is None else {**told, **begun_with(options.start)}
 
 
 def _write_provenance(run: Path, told: dict[str, str]) -> None:
