@@ -168,14 +168,18 @@ def train_emnist(
 @click.option("-o", "--out", type=FILE, required=True, help="The .tflite file to write.")
 @click.option("--test", "tests", multiple=True, metavar="NAME=FOLDER", help="Measure for the card.")
 @click.option("--check-pictures", type=click.IntRange(1), default=10_000, show_default=True)
-def export(run: Path, out: Path, tests: tuple[str, ...], check_pictures: int) -> None:
+@click.option("--most-lost", default=0.3, show_default=True, help="Points that int8 may cost.")
+def export(
+    run: Path, out: Path, tests: tuple[str, ...], check_pictures: int, most_lost: float
+) -> None:
     """Turn RUN, a folder that `train` wrote, into a model file with its card.
 
     Example: pifleet export runs/captcha -o captcha.tflite --test 0.7.1=test-0.7.1
     """
     from training import export as exporting
 
-    options = exporting.ExportOptions(check_pictures, exporting.parse_tests(tests))
+    given = exporting.parse_tests(tests)
+    options = exporting.ExportOptions(check_pictures, given, most_lost / 100)
     card = exporting.export(run, out, options)
     for name, value in card.metrics.items():
         click.echo(f"{name}\t{value}")

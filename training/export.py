@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from contract.card import ModelCard, append_card
 from contract.errors import OutputError
-from training.conversion_check import Checked, convert_and_check
+from training.conversion_check import MOST_LOST, Checked, convert_and_check, refuse_loss
 from training.evaluate import evaluate
 from training.experiment import CheckSet, load_experiment
 from training.export_card import GoldenFiles, choose_golden, make_card
@@ -32,10 +32,12 @@ class ExportOptions:
     Attributes:
         check_pictures: read in float and in int8, to see what quantising costs.
         tests: name to data set; each is measured with the finished model, for its card.
+        most_lost: of exact match, that int8 may cost, in [0, 1].
     """
 
     check_pictures: int = 10_000
     tests: Mapping[str, Path] = field(default_factory=dict)
+    most_lost: float = MOST_LOST
 
 
 def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
@@ -54,6 +56,7 @@ def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
         raise OutputError(f"{out} cannot be written: its folder does not exist")
     check = experiment.check_set(options.check_pictures)
     checked = _convert(run, experiment.calibration_images(CALIBRATION_PICTURES), check)
+    refuse_loss(checked, options.most_lost)
     golden = choose_golden(experiment, checked, check)
     card = make_card(run, experiment.blank_card(), checked, golden, check.name)
     card = _measured(card, checked.int8, golden, options.tests)

@@ -65,7 +65,7 @@ class Place:
             stop_step=REHEARSAL_STOP_STEP if self.is_rehearsal else STOP_STEP,
         )
         if self.is_rehearsal and command.startswith("export"):
-            filled += " --check-pictures 100"
+            filled += " --check-pictures 100 --most-lost 20"  # one picture is a point
         return shlex.split(filled)
 
 

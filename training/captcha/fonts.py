@@ -10,6 +10,7 @@ from pathlib import Path
 from contract.errors import SettingsError
 
 SUFFIXES = (".otf", ".ttc", ".ttf")
+NAMED = 8  # symbols in a message
 GAP = " "  # the library draws one before every second symbol
 
 
@@ -53,7 +54,8 @@ def check_font(font: Font, symbols: str) -> None:
     """
     missing = [symbol for symbol in symbols + GAP if ord(symbol) not in _code_points(font.file)]
     if missing:
-        listed = ", ".join(map(repr, missing))
+        more = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
+        listed = ", ".join(map(repr, missing[:NAMED])) + more
         raise SettingsError("fonts", font.name, f"fonts with all symbols: it lacks {listed}")
 
 
