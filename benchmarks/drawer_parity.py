@@ -1,8 +1,8 @@
 """The project's drawer beside the captcha library: pictures and readings, release by release.
 
-For each folder of ``training/draw_with_library.py`` the drawer draws the same texts. Every
-measure of the pictures is compared by a two-sample test, and a model that was trained on drawn
-pictures reads both: its exact match is to be the same.
+For each folder of ``training/measuring/draw_with_library.py`` the drawer draws the same texts.
+Every measure of the pictures is compared by a two-sample test, and a model that was trained on
+drawn pictures reads both: its exact match is to be the same.
 
 Example:
     python -m benchmarks.drawer_parity 0.7.1=test-0.7.1 0.3=test-0.3 --json parity.json

@@ -15,13 +15,13 @@ from contract.card import InputSpec
 from contract.errors import FleetError, ServiceError, SettingsError, UserError
 from contract.models import load_model
 from tests.make_tiny_model import TINY_MODEL
-from training import library_set
 from training.emnist.characters import BALANCED_SYMBOLS
-from training.evaluate_command import evaluate
-from training.labelled_images import open_labelled
 from training.labels_file import read_labels
-from training.library_release import RELEASES, find_release, publish, release_python
-from training.library_set import LibrarySet, drawn_set, set_for
+from training.measuring import library_set
+from training.measuring.evaluate_command import evaluate
+from training.measuring.labelled_images import open_labelled
+from training.measuring.library_release import RELEASES, find_release, publish, release_python
+from training.measuring.library_set import LibrarySet, drawn_set, set_for
 
 WANTED = LibrarySet("0.7.0", n=6, seed=4, symbols="AB-", width=64, height=40)
 

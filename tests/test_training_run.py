@@ -27,8 +27,8 @@ from training.captcha.samples import draw_sample
 from training.config import load_config
 from training.conversion_check import Checked, refuse_loss
 from training.draw_set import draw_files
-from training.evaluate import evaluate
 from training.export import ExportOptions, export, parse_tests
+from training.measuring.evaluate import evaluate
 from training.provenance import continued
 from training.run_state import Position, load_weights
 

@@ -15,12 +15,12 @@ from PIL import Image
 from rich.console import Console
 
 from contract.decoding import Reading
-from training.calibration import calibrate
-from training.evaluate import Evaluation, Mistake
-from training.lookalikes import score_lookalikes
-from training.score_plots import write_confusions, write_mistakes, write_scores
-from training.score_report import to_json, to_table
-from training.scores import Confusion, LengthScore, align, score
+from training.measuring.calibration import calibrate
+from training.measuring.evaluate import Evaluation, Mistake
+from training.measuring.lookalikes import score_lookalikes
+from training.measuring.score_plots import write_confusions, write_mistakes, write_scores
+from training.measuring.score_report import to_json, to_table
+from training.measuring.scores import Confusion, LengthScore, align, score
 
 TEXTS = st.text(alphabet="ab#", max_size=6)
 

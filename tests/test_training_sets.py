@@ -21,8 +21,8 @@ from training.captcha.presets import PRESETS
 from training.captcha.samples import CaptchaSet, draw_sample
 from training.draw_set import draw_files, draw_packed
 from training.generate import GenerateOptions, generate_captcha, parse_size
-from training.labelled_images import open_labelled
 from training.labels_file import read_labels, write_labels
+from training.measuring.labelled_images import open_labelled
 from training.packed_set import open_packed
 
 SMALL = CaptchaSet(seed=4, presets={"0.7.1": 0.5, "0.3": 0.5}, size=Size(64, 32))
@@ -161,7 +161,7 @@ def test_a_size_is_read_as_width_by_height() -> None:
 
 
 def test_the_script_that_uses_the_library_itself_makes_a_readable_set(tmp_path: Path) -> None:
-    script = Path(__file__).parent.parent / "training" / "draw_with_library.py"
+    script = Path(__file__).parent.parent / "training" / "measuring" / "draw_with_library.py"
 
     subprocess.run([sys.executable, "-I", script, "-n", "3", "-o", tmp_path / "t"], check=True)
 

@@ -9,7 +9,7 @@ import click
 
 from contract.errors import FleetError
 from training import cli
-from training.evaluate_command import evaluate
+from training.measuring.evaluate_command import evaluate
 
 
 @click.group()

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from contract.card import ModelCard, append_card
 from contract.errors import OutputError
 from training.conversion_check import MOST_LOST, Checked, convert_and_check, refuse_loss
-from training.evaluate import evaluate
 from training.experiment import CheckSet, load_experiment
 from training.export_card import GoldenFiles, choose_golden, make_card
+from training.measuring.evaluate import evaluate
 
 log = logging.getLogger(__name__)
 

@@ -26,8 +26,8 @@ from training.captcha.experiment import CaptchaExperiment
 from training.config import load_config
 from training.experiment import Experiment
 from training.labels_file import read_labels
+from training.measuring.scores import Scores, score
 from training.run_state import STATE_FILE, load_state, load_weights
-from training.scores import Scores, score
 from training.train import RunOptions, train
 
 BATCH = 32  # system A's

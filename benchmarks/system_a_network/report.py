@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.system_a_network.learning import Lesson
 from benchmarks.system_a_network.timing import PARTS, Part, Spread, times_faster
 from benchmarks.throughput import processor_name
-from training.scores import Scores
+from training.measuring.scores import Scores
 
 PACKAGES = ("ai-edge-litert", "tensorflow", "keras", "numpy", "pillow")
 

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.calibration import Calibration
-from training.evaluate import Evaluation, Mistake
-from training.score_report import SHOWN_CONFUSIONS, percent, shown
-from training.scores import NOTHING, Confusion, LengthScore
+from training.measuring.calibration import Calibration
+from training.measuring.evaluate import Evaluation, Mistake
+from training.measuring.score_report import SHOWN_CONFUSIONS, percent, shown
+from training.measuring.scores import NOTHING, Confusion, LengthScore
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,7 +7,7 @@ from ``random``, whatever the number of processes; 0.7.1 draws from the system's
 same seed gives the same texts in other pictures.
 
 Example:
-    python training/draw_with_library.py -n 10000 -o test-0.7.1
+    python training/measuring/draw_with_library.py -n 10000 -o test-0.7.1
 """
 
 from __future__ import annotations

@@ -6,10 +6,10 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from training.calibration import Calibration
-from training.evaluate import Evaluation
-from training.lookalikes import FoldedScore
-from training.scores import Confusion, LengthScore, Scores
+from training.measuring.calibration import Calibration
+from training.measuring.evaluate import Evaluation
+from training.measuring.lookalikes import FoldedScore
+from training.measuring.scores import Confusion, LengthScore, Scores
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

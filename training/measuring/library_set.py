@@ -15,7 +15,7 @@ from pathlib import Path
 
 from contract.card import ModelCard
 from contract.errors import FleetError, OutputError, UserError
-from training.library_release import PARTIAL, find_release, publish, release_python
+from training.measuring.library_release import PARTIAL, find_release, publish, release_python
 from training.progress_bar import progress_bar
 
 SCRIPT = Path(__file__).parent / "draw_with_library.py"

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from contract.decoding import Reading
 from contract.runtime import Recogniser
-from training.calibration import Calibration, calibrate
-from training.labelled_images import open_labelled
-from training.lookalikes import FoldedScore, score_lookalikes
+from training.measuring.calibration import Calibration, calibrate
+from training.measuring.labelled_images import open_labelled
+from training.measuring.lookalikes import FoldedScore, score_lookalikes
+from training.measuring.scores import Scores, score
 from training.progress_bar import progress_bar
-from training.scores import Scores, score
 
 BLOCK = 100  # images read between two moves of the progress bar
 

@@ -51,9 +51,9 @@ def evaluate(
 
     from contract.models import load_model
     from contract.settings import Settings
-    from training import score_plots, score_report
-    from training.evaluate import measure
-    from training.library_set import drawn_set, set_for
+    from training.measuring import score_plots, score_report
+    from training.measuring.evaluate import measure
+    from training.measuring.library_set import drawn_set, set_for
 
     file = load_model(model)
     if library is not None:
