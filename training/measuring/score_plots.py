@@ -97,9 +97,9 @@ def _figure(width: float, height: float, title: str) -> Figure:
 def _plot_lengths(axes: Axes, rows: Sequence[LengthScore]) -> None:
     values = [100 * row.exact_match for row in rows]
     bars = axes.bar([str(row.length) for row in rows], values, color=INK, width=0.7)
-    axes.bar_label(bars, fmt="%.1f", padding=2)
+    axes.bar_label(bars, fmt="%.1f", padding=-14, color="white")
     floor = max(0.0, min(values) - 0.5 * (100 - min(values)) - 0.5)
-    axes.set(title="By length", xlabel="symbols", ylabel="exact match, %", ylim=(floor, 100.5))
+    axes.set(title="By length", xlabel="symbols", ylabel="exact match, %", ylim=(floor, 100))
 
 
 def _plot_worst_symbols(axes: Axes, confusions: Sequence[Confusion]) -> None:
