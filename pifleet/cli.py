@@ -25,13 +25,16 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "status": ("producer.cli:status", "Show the fleet."),
     "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
-    "symbols": ("producer.symbols_cli:symbols", "Say which symbols the pictures really hold."),
+    "symbols": ("producer.symbols.cli:symbols", "Say which symbols the pictures really hold."),
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
     "access": ("pifleet.access_cli:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
     "train": ("training.cli:train", "Train a recogniser."),
-    "evaluate": ("training.measuring.evaluate_command:evaluate", "Measure a model on labelled images."),
+    "evaluate": (
+        "training.measuring.evaluate_command:evaluate",
+        "Measure a model on labelled images.",
+    ),
     "export": ("training.cli:export", "Turn a training run into a .tflite file."),
     "doctor": ("pifleet.doctor:doctor", "Say what is wrong with this machine's set-up."),
 }

@@ -7,15 +7,15 @@ from math import exp, fsum
 import pytest
 
 from contract.alphabet import CAPTCHA_SYMBOLS
-from producer.symbols_certainty import MOST_LOG_EVIDENCE, evidence_of_texts, log_evidence
-from producer.symbols_estimate import (
+from producer.symbols.certainty import MOST_LOG_EVIDENCE, evidence_of_texts, log_evidence
+from producer.symbols.estimate import (
     SymbolEstimate,
     Verdict,
     estimate_symbols,
     log_negative_binomial,
 )
-from producer.symbols_misreadings import Misreadings, true_counts
-from producer.symbols_texts import NamedText
+from producer.symbols.misreadings import Misreadings, true_counts
+from producer.symbols.texts import NamedText
 
 LETTERS = "ABCDEFGHIJKLMNOPQRST"
 UNMEASURED = Misreadings()

@@ -18,7 +18,7 @@ from contract.submission import write_rows
 from producer.job import JobSpec
 from producer.ledger import Ledger
 from producer.sources import SourceImage
-from producer.symbols_cli import symbols
+from producer.symbols.cli import symbols
 from tests.stripes import png
 
 PICTURES = 240

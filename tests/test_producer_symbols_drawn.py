@@ -18,11 +18,11 @@ from contract.alphabet import CAPTCHA_SYMBOLS
 from contract.images import to_tensor
 from contract.models import load_model
 from contract.runtime import Recogniser
-from producer.symbols_certainty import evidence_of_texts
-from producer.symbols_cli import symbols as symbols_command
-from producer.symbols_estimate import SymbolEstimate, Verdict, estimate_symbols
-from producer.symbols_misreadings import Misreadings
-from producer.symbols_texts import NamedText
+from producer.symbols.certainty import evidence_of_texts
+from producer.symbols.cli import symbols as symbols_command
+from producer.symbols.estimate import SymbolEstimate, Verdict, estimate_symbols
+from producer.symbols.misreadings import Misreadings
+from producer.symbols.texts import NamedText
 from training.captcha.samples import CaptchaSet, draw_sample
 from workers.cli import classify
 

@@ -11,9 +11,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.symbols_estimate import LOG_ODDS_SURE, SymbolEstimate, Verdict
-from producer.symbols_misreadings import Misreadings
-from producer.symbols_texts import ReadTexts
+from producer.symbols.estimate import LOG_ODDS_SURE, SymbolEstimate, Verdict
+from producer.symbols.misreadings import Misreadings
+from producer.symbols.texts import ReadTexts
 from producer.words import counted
 
 STYLES = {Verdict.DOUBTFUL: "yellow", Verdict.ABSENT: "red", Verdict.PRESENT: "green"}

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import exp, inf, lgamma, log, log1p
 
-from producer.symbols_misreadings import UNMEASURED_SHAPE, Misreadings, true_counts
+from producer.symbols.misreadings import UNMEASURED_SHAPE, Misreadings, true_counts
 
 SURE = 0.99  # odds of 99 to 1; in drawn sets no verdict was wrong, see tests/test_producer_symbols
 LOG_ODDS_SURE = log(SURE / (1 - SURE))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from producer.symbols_certainty import evidence_of_texts
-from producer.symbols_estimate import SymbolEstimate, Verdict, estimate_symbols
-from producer.symbols_misreadings import Misreadings, load_misreadings
-from producer.symbols_rereading import Rereader
-from producer.symbols_sheet import write_sheet
-from producer.symbols_table import Findings
-from producer.symbols_texts import ReadTexts
+from producer.symbols.certainty import evidence_of_texts
+from producer.symbols.estimate import SymbolEstimate, Verdict, estimate_symbols
+from producer.symbols.misreadings import Misreadings, load_misreadings
+from producer.symbols.rereading import Rereader
+from producer.symbols.sheet import write_sheet
+from producer.symbols.table import Findings
+from producer.symbols.texts import ReadTexts
 
 
 def find_symbols(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from producer.symbols_table import Findings
+    from producer.symbols.table import Findings
 
 
 @click.command()
@@ -40,8 +40,8 @@ def symbols(
     \b
     Example:  pifleet symbols submission.csv --images pictures/ --sheet sheet.png
     """
-    from producer.symbols import find_symbols
-    from producer.symbols_texts import read_texts
+    from producer.symbols.discovery import find_symbols
+    from producer.symbols.texts import read_texts
 
     if sheet is not None and images is None:
         raise click.UsageError("--sheet shows pictures: give their folder with --images")
@@ -55,7 +55,7 @@ def symbols(
 def _print(findings: Findings, *, as_json: bool) -> None:
     from rich.console import Console
 
-    from producer.symbols_table import symbols_flag, symbols_json, symbols_table
+    from producer.symbols.table import symbols_flag, symbols_json, symbols_table
 
     if as_json:
         click.echo(json.dumps(symbols_json(findings), indent=1, ensure_ascii=False))

@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from contract.errors import OutputError
-from producer.symbols_estimate import SymbolEstimate, Verdict
-from producer.symbols_rereading import Contrast, Rereader
-from producer.symbols_table import Findings, percent
+from producer.symbols.estimate import SymbolEstimate, Verdict
+from producer.symbols.rereading import Contrast, Rereader
+from producer.symbols.table import Findings, percent
 from producer.words import counted
 
 SHOWN = 8  # pictures a symbol: the surest half and the least sure half

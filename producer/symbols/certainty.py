@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from math import log
 
-from producer.symbols_texts import NamedText
+from producer.symbols.texts import NamedText
 
 LEAST_DOUBT = 0.01  # no reader's word is taken beyond one in a hundred
 # A symbol may be hard to read, or look other here than in training, and all its readings be unsure
