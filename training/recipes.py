@@ -18,7 +18,9 @@ RECIPES: dict[str, tuple[str, ...]] = {
     ),
     "captcha-small": (
         "train captcha --config {configs}/captcha-small.yaml --out {out}/captcha-small",
-        "export {out}/captcha-small -o {out}/captcha-small.tflite",
+        "train captcha --config {configs}/captcha-small-2.yaml --out {out}/captcha-small-2"
+        " --start {out}/captcha-small",
+        "export {out}/captcha-small-2 -o {out}/captcha-small.tflite",
     ),
     "emnist": (
         *(
