@@ -9,7 +9,7 @@ from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from contract.card import InputSpec
 from contract.errors import ImageError
@@ -18,16 +18,6 @@ from contract.reasons import Reason
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")  # nothing that runs other programs
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
-ORIENTATION = 0x0112  # EXIF's tag
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # of EXIF's orientations, what brings the picture upright
 MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does not
 DECODER_FAULTS = (
     OSError,
@@ -103,10 +93,9 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
 def _upright(image: Image.Image) -> Image.Image:
     """Turn a photograph as the camera was held; an L that lies is read as something else."""
     try:
-        turn = TURNS.get(image.getexif().get(ORIENTATION, 1))
+        return ImageOps.exif_transpose(image)
     except DECODER_FAULTS:  # damaged metadata is no reason to refuse the pixels
         return image
-    return image if turn is None else image.transpose(turn)
 
 
 def _stretch(image: Image.Image, width: int, height: int) -> NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from benchmarks.system_a_network.learning import (
     read_files,
 )
 from contract.errors import UserError
-from training.captcha.pictures import check_set_of
+from training.captcha.data_sets import check_set_of
 from training.captcha.samples import draw_sample
 from training.draw_set import draw_files
 from training.run_state import saved_position

@@ -18,11 +18,11 @@ from contract.errors import SettingsError
 from tests.captcha_replay import ITALIC_NUMBERS, ITALIC_TEXT, draw_by_library, numbers_for
 from training import cli
 from training.captcha.config import CaptchaConfig, DataConfig
+from training.captcha.data_sets import training_set_of
 from training.captcha.drawer import Size, draw_with
 from training.captcha.experiment import CaptchaExperiment
 from training.captcha.fonts import check_font, find_fonts
 from training.captcha.glyphs import faces_of
-from training.captcha.pictures import training_set_of
 from training.captcha.presets import FONT_SIZES, PRESETS
 from training.captcha.samples import CaptchaSet, describe, draw_sample
 from training.captcha.uniforms import Uniforms

@@ -21,8 +21,8 @@ from training.captcha.config import (
     NetworkConfig,
     TeacherConfig,
 )
+from training.captcha.data_sets import check_set_of
 from training.captcha.experiment import CaptchaExperiment
-from training.captcha.pictures import check_set_of
 from training.captcha.samples import draw_sample
 from training.config import load_config
 from training.conversion_check import Checked, refuse_loss

@@ -15,8 +15,8 @@ from benchmarks.system_a_network.network import CLASSES, build_network
 from benchmarks.system_a_network.reading import decode, to_pixels
 from contract.decoding import FloatArray
 from training.captcha.batches import Batches
+from training.captcha.data_sets import training_set_of, validation_set_of
 from training.captcha.experiment import CaptchaExperiment
-from training.captcha.pictures import training_set_of, validation_set_of
 from training.captcha.samples import CaptchaSet, draw_sample
 from training.packed_set import open_packed
 

@@ -14,7 +14,7 @@ from contract.card import InputSpec, ModelCard
 from contract.models import load_model
 from training.captcha.batches import Batches, to_pixels
 from training.captcha.config import CaptchaConfig
-from training.captcha.pictures import check_set_of, training_set_of, validation_set_of
+from training.captcha.data_sets import check_set_of, training_set_of, validation_set_of
 from training.captcha.samples import CaptchaSet, describe, draw_sample
 from training.captcha.teacher import Teacher
 from training.config import build_config

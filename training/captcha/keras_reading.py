@@ -11,17 +11,12 @@ from contract.alphabet import Alphabet
 from contract.decoding import FloatArray, decode_ctc
 from training.captcha.batches import to_pixels
 from training.packed_set import PackedSet
-
-BATCH = 256
+from training.prediction import predict
 
 
 def network_logits(network: Any, images: NDArray[np.uint8]) -> FloatArray:
     """Run a network over grey pictures (n, h, w): logits (n, t, k) float32."""
-    parts = [
-        np.asarray(network.predict_on_batch(to_pixels(images[i : i + BATCH])), dtype=np.float32)
-        for i in range(0, len(images), BATCH)
-    ]
-    return np.concatenate(parts)[:, 0]
+    return predict(network, images, to_pixels)[:, 0]
 
 
 def read_texts(network: Any, images: NDArray[np.uint8], alphabet: Alphabet) -> list[str]:

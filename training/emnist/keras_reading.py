@@ -10,17 +10,12 @@ from numpy.typing import NDArray
 from contract.decoding import FloatArray
 from training.emnist.characters import Characters
 from training.emnist.network import to_pixels
-
-BATCH = 256
+from training.prediction import predict
 
 
 def network_logits(network: Any, images: NDArray[np.uint8]) -> FloatArray:
     """Run a network over pictures (n, 28, 28): logits (n, 1, classes) float32."""
-    parts = [
-        np.asarray(network.predict_on_batch(to_pixels(images[i : i + BATCH])), dtype=np.float32)
-        for i in range(0, len(images), BATCH)
-    ]
-    return np.concatenate(parts).reshape(len(images), 1, -1)
+    return predict(network, images, to_pixels).reshape(len(images), 1, -1)
 
 
 def exact_match(network: Any, characters: Characters) -> float:
