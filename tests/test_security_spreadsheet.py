@@ -7,24 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from contract.messages import ChunkResult, Outcome, Row
-from producer.job import JobSpec
 from producer.ledger import Ledger
-from producer.sources import SourceImage
 from producer.submission import Layout, keep_layout, load_layout, spreadsheet_safe, write_submission
+from tests.read_ledger import read_ledger
 
 READ = {"-1.png": "=1+1", "=a.png": "-7", "b.png": "A+B", "c.png": "@SUM", "d.png": "+4"}
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    with Ledger(tmp_path / "out.ledger") as ledger:
-        spec = JobSpec("j", "source", "0" * 64, "m", None, 3)
-        ledger.seal(spec, [SourceImage(name, f"http://h/{name}") for name in READ], model=b"m")
-        chunk, items = ledger.take(10, session=1)
-        rows = [Row(item.index, text, 1.0) for item, text in zip(items, READ.values(), strict=True)]
-        result = ChunkResult(chunk, "pi1", Outcome.DONE, tuple(rows))
-        ledger.record([result], position="1-1", forgive=set())
+    with read_ledger(tmp_path / "out.ledger", READ) as ledger:
         yield ledger
 
 

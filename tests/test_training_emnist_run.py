@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from contract.card import InputSpec, read_card, read_golden
 from contract.errors import UserError
 from contract.images import open_image
 from contract.runtime import Recogniser, load_interpreter, verify_golden
+from tests.stopped_run import assert_it_ends_as_if_it_had_not_stopped
 from training.cli import train as train_command
 from training.config import dump_config
 from training.emnist.characters import BALANCED_SYMBOLS
@@ -28,7 +30,7 @@ from training.emnist.config import (
 )
 from training.emnist.experiment import EmnistExperiment
 from training.export import ExportOptions, export
-from training.run_state import Position, load_weights
+from training.run_state import Position
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(180)]
 
@@ -94,22 +96,8 @@ def test_a_run_learns_and_says_what_from(run: Path) -> None:
 
 def test_a_run_that_stopped_ends_as_if_it_had_not(config: EmnistConfig, tmp_path: Path) -> None:
     short = replace(config, schedule=replace(config.schedule, epochs=2, checkpoint_steps=15))
-    trained(short, tmp_path / "through", resume=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.train.save_weights", stop)
-        with pytest.raises(KeyboardInterrupt):
-            trained(short, tmp_path / "stopped", resume=False)
 
-    position = trained(short, tmp_path / "stopped", resume=True)
-
-    assert position.step == 40
-    through, resumed = (load_weights(tmp_path / name) for name in ("through", "stopped"))
-    for a, b in zip(through, resumed, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-
-
-def stop(*_: object) -> None:
-    raise KeyboardInterrupt  # at the end of the first epoch, 5 steps after the last checkpoint
+    assert_it_ends_as_if_it_had_not_stopped(partial(trained, short), tmp_path, steps=40)
 
 
 def test_the_exported_model_reads_as_the_network_did(model: Path) -> None:

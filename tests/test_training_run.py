@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from contract.card import InputSpec, read_card, read_golden
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from contract.images import open_image, to_tensor
 from contract.runtime import Recogniser, verify_golden
+from tests.stopped_run import assert_it_ends_as_if_it_had_not_stopped
 from training.captcha.config import (
     CaptchaConfig,
     CaptchaSchedule,
@@ -30,7 +32,7 @@ from training.draw_set import draw_files
 from training.export import ExportOptions, export, parse_tests
 from training.measuring.evaluate import evaluate
 from training.provenance import continued
-from training.run_state import Position, load_weights
+from training.run_state import Position
 
 TINY = CaptchaConfig(
     name="tiny-captcha",
@@ -90,18 +92,8 @@ def test_a_run_learns_and_leaves_all_that_is_needed_to_repeat_it(run: Path) -> N
 @pytest.mark.timeout(120)
 def test_a_run_that_stopped_ends_as_if_it_had_not(tmp_path: Path) -> None:
     short = replace(TINY, schedule=replace(TINY.schedule, epochs=2, checkpoint_steps=10))
-    trained(short, tmp_path / "through", resume=False)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.train.save_weights", stop)
-        with pytest.raises(KeyboardInterrupt):
-            trained(short, tmp_path / "stopped", resume=False)
 
-    position = trained(short, tmp_path / "stopped", resume=True)
-
-    assert position.step == 32
-    through, resumed = (load_weights(tmp_path / name) for name in ("through", "stopped"))
-    for a, b in zip(through, resumed, strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    assert_it_ends_as_if_it_had_not_stopped(partial(trained, short), tmp_path, steps=32)
 
 
 def test_the_story_of_a_resumed_run_is_told_whole() -> None:
@@ -112,10 +104,6 @@ def test_the_story_of_a_resumed_run_is_told_whole() -> None:
 
     assert once == {"command": "a; from step 40: b", "seed": "1", "commit": "x"}
     assert continued(once, second, step=50) == once
-
-
-def stop(*_: object) -> None:
-    raise KeyboardInterrupt  # at the end of the first epoch, 6 steps after the last checkpoint
 
 
 @pytest.mark.model
