@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.models import load_model
-from contract.runtime import load_interpreter
+from recognition.interpreter import load_interpreter
+from recognition.model_file import load_model
 
 if TYPE_CHECKING:
     import aiohttp

@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.picture_measures import Measures, doubts, measure
-from contract.models import load_model
-from contract.runtime import Recogniser
+from recognition.interpreter import Recogniser
+from recognition.model_file import load_model
 from training.captcha.drawer import Size, draw_captcha
 from training.captcha.presets import find_preset
 from training.export import parse_tests

@@ -28,7 +28,7 @@ from pathlib import Path
 
 import click
 
-from contract.alphabet import CAPTCHA_SYMBOLS
+from recognition.charset import CAPTCHA_SYMBOLS
 from training.captcha.drawer import GAP_PROBABILITY, OVERLAP
 from training.captcha.glyphs import Face, glyph
 from training.captcha.presets import FONT_SIZES, PRESETS

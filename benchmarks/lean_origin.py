@@ -18,7 +18,7 @@ from typing import cast
 import click
 
 from contract.errors import ServiceError
-from pifleet.children import end_child, last_line, start_child
+from pifleet.local.children import end_child, last_line, start_child
 
 START_S = 20.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"

@@ -17,10 +17,10 @@ import requests
 from celery import Celery, group
 
 from contract.errors import ServiceError
-from contract.images import open_image, to_tensor
-from contract.models import load_model
-from contract.runtime import Recogniser
-from pifleet.children import end_child, last_line, start_child
+from pifleet.local.children import end_child, last_line, start_child
+from recognition.images import open_image, to_tensor
+from recognition.interpreter import Recogniser
+from recognition.model_file import load_model
 
 START_S = 60.0
 # Read at import, because `celery -A` has no other way to give an application its settings.

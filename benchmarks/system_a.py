@@ -27,12 +27,12 @@ import click
 
 from benchmarks.throughput import pin_to_two_cores
 from contract.errors import FleetError, ServiceError, UserError
-from pifleet.children import Child, end_child, start_child
-from pifleet.origin import OriginOptions, index_item, running_origin
-from pifleet.redis_server import embedded_redis
-from pifleet.submitting import Submission, Summary, submit
-from pifleet.supervisor import FleetOptions, LocalFleet, local_fleet
-from producer.ledger import Ledger
+from pifleet.local.children import Child, end_child, start_child
+from pifleet.local.origin import OriginOptions, index_item, running_origin
+from pifleet.local.redis_server import embedded_redis
+from pifleet.local.submitting import Submission, Summary, submit
+from pifleet.local.supervisor import FleetOptions, LocalFleet, local_fleet
+from producer.job.ledger import Ledger
 from producer.submission import ledger_path
 
 PATIENCE_S = 120.0

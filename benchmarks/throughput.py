@@ -33,11 +33,11 @@ from rich.table import Table
 
 from benchmarks import by_hand, plain_celery
 from benchmarks.lean_origin import lean_origin
-from contract.submission import write_rows
-from pifleet.pictures import draw_all, make_up
-from pifleet.redis_server import embedded_redis
-from pifleet.submitting import Submission, submit
-from pifleet.supervisor import FleetOptions, local_fleet
+from contract.files import write_rows
+from pifleet.local.images import draw_all, make_up
+from pifleet.local.redis_server import embedded_redis
+from pifleet.local.submitting import Submission, submit
+from pifleet.local.supervisor import FleetOptions, local_fleet
 
 CORES = 2
 DISTINCT = 2000  # images drawn; a longer list goes round

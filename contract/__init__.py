@@ -1,1 +1,1 @@
-"""What two machines of a fleet must agree on: names, messages, errors, models and reading."""
+"""The vocabulary that every part shares: errors, reasons, settings, exit codes."""

@@ -15,8 +15,8 @@ from contract.errors import FleetError, TransientError, UserError
 log = logging.getLogger("pifleet")
 
 COMMANDS = {  # in the order in which a newcomer meets them; the summary saves an import for --help
-    "demo": ("pifleet.demo:demo", "See it work here: a Redis, workers, a job and its CSV."),
-    "up": ("pifleet.up:up", "Keep a Redis and workers running here until Ctrl-C."),
+    "demo": ("pifleet.local.demo:demo", "See it work here: a Redis, workers, a job and its CSV."),
+    "up": ("pifleet.local.up:up", "Keep a Redis and workers running here until Ctrl-C."),
     "submit": ("producer.cli:submit", "Run a job to its end, or go on with it."),
     "collect": ("producer.cli:collect", "End a job that was detached or interrupted."),
     "jobs": ("producer.cli:jobs", "List this machine's jobs."),
@@ -27,7 +27,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
     "symbols": ("producer.symbols.cli:symbols", "Say which symbols the pictures really hold."),
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
-    "access": ("pifleet.access_cli:access", "Say who may join the fleet: TLS and passwords."),
+    "access": ("pifleet.access.cli:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
     "train": ("training.cli:train", "Train a recogniser."),
@@ -36,7 +36,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
         "Measure a model on labelled images.",
     ),
     "export": ("training.cli:export", "Turn a training run into a .tflite file."),
-    "doctor": ("pifleet.doctor:doctor", "Say what is wrong with this machine's set-up."),
+    "doctor": ("pifleet.local.doctor:doctor", "Say what is wrong with this machine's set-up."),
 }
 EXTRAS = {  # which extra brings what a command may find missing
     "pifleet": "demo",

@@ -55,9 +55,9 @@ def run_dashboard(options: DashboardOptions) -> None:
         SettingsError: the port is taken.
         ServiceError: the broker cannot be reached.
     """
-    from contract.app import make_app
-    from contract.connect import connect
-    from pifleet.redis_server import check_free
+    from broker.app import make_app
+    from broker.connection import connect
+    from pifleet.local.redis_server import check_free
 
     check_flower()
     check_free(options.bind, options.port, name="--port")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from contract.connect import connect
+from broker.claims import Offers
+from broker.connection import connect
+from broker.results import ResultStream
 from contract.errors import LedgerError
 from contract.reasons import Reason
 from contract.settings import Settings
-from producer.ledger import Ledger
-from producer.lock import is_in_use
-from producer.offers import Offers
-from producer.queue import ResultStream
+from producer.job.ledger import Ledger
+from producer.job.lock import is_in_use
+from producer.job.scheduler import CANCELLED_KEY
 from producer.registry import find_output
-from producer.run import CANCELLED_KEY
 from producer.submission import ledger_path, load_layout, write_submission
 
 

@@ -169,8 +169,8 @@ def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
     \b
     Example: pifleet status --watch
     """
-    from contract.connect import connect, redis_errors
-    from producer.fleet import look
+    from broker.connection import connect, redis_errors
+    from broker.fleet import look
     from producer.status import fleet_json, fleet_table
 
     settings = job_settings(redis_url)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from contract.errors import SettingsError
 from contract.reasons import Reason
 from contract.settings import Settings
-from producer.ledger import Ledger
+from producer.job.ledger import Ledger
 from producer.registry import find_output
 from producer.submission import ledger_path
 from producer.submit import Summary, finish

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import RenderableType
 from rich.table import Table
 
-from contract.card import ModelCard
-from contract.models import ModelFile, load_model, shipped_models
+from recognition.card import ModelCard
+from recognition.model_file import ModelFile, load_model, shipped_models
 
 EXACT = "exact_match_"
 

@@ -40,7 +40,7 @@ def show(model: str) -> None:
     \b
     Example: pifleet models show captcha
     """
-    from contract.models import load_model
+    from recognition.model_file import load_model
 
     found = load_model(model)
     click.echo(json.dumps({"sha256": found.digest, **json.loads(found.card.to_json())}, indent=1))
@@ -55,9 +55,9 @@ def push(model: str, redis_url: str | None) -> None:
     \b
     Example: pifleet models push my.tflite
     """
-    from contract.connect import connect, redis_errors
-    from contract.models import load_model
-    from producer.queue import push_model
+    from broker.connection import connect, redis_errors
+    from broker.results import push_model
+    from recognition.model_file import load_model
 
     found = load_model(model)
     settings = Settings.from_env(os.environ, redis_url=redis_url)
@@ -75,8 +75,8 @@ def verify(model: str, runtime: str | None) -> None:
     \b
     Example: pifleet models verify captcha
     """
-    from contract.models import load_model
-    from contract.runtime import runtime_name, verify_golden
+    from recognition.interpreter import runtime_name, verify_golden
+    from recognition.model_file import load_model
 
     found = load_model(model)
     number = verify_golden(found.data, only=runtime)
@@ -92,7 +92,7 @@ def keygen(file: Path) -> None:
     \b
     Example: pifleet models keygen ~/.config/pifleet/models.key
     """
-    from contract.signing import make_key
+    from recognition.signing import make_key
 
     click.echo(f"private, keep it: {file}", err=True)
     click.echo(make_key(file))
@@ -108,10 +108,10 @@ def sign(model: str, key: Path, output: Path | None) -> None:
     \b
     Example: pifleet models sign my.tflite --key models.key
     """
-    from contract.models import find_model, load_model
-    from contract.signing import sign as sign_digest
-    from contract.signing import signature_path
-    from contract.submission import write_rows
+    from contract.files import write_rows
+    from recognition.model_file import find_model, load_model
+    from recognition.signing import sign as sign_digest
+    from recognition.signing import signature_path
 
     path = output or signature_path(find_model(model))
     write_rows(path, [[sign_digest(load_model(model).digest, key)]])

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
-from producer.run import Progress
+from producer.job.scheduler import Progress
 from producer.words import counted
 
 log = logging.getLogger(__name__)

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import LedgerError, OutputError
-from producer.job import Counts, JobSpec
-from producer.ledger import Ledger
-from producer.lock import is_in_use
+from producer.job.ledger import Ledger
+from producer.job.lock import is_in_use
+from producer.job.spec import Counts, JobSpec
 from producer.submission import ledger_path
 
 

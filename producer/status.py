@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from contract.heartbeat import Heartbeat
-from producer.fleet import Fleet
+from broker.fleet import Fleet
+from broker.heartbeats import Heartbeat
 from producer.words import counted, duration
 
 THROTTLE_FLAGS = {  # Raspberry Pi documentation, vcgencmd get_throttled

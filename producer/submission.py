@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from contract.errors import SettingsError
-from contract.letters import capitalise
-from contract.submission import write_rows
-from producer.ledger import Ledger
+from contract.files import write_rows
+from producer.job.ledger import Ledger
+from recognition.letters import capitalise
 
 COLUMNS = {
     "name": "name",

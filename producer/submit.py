@@ -11,16 +11,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from contract.connect import connect
+from broker.connection import connect
 from contract.errors import FleetError, LedgerError, OutputError, UserError
-from contract.models import ModelFile, load_model
 from contract.settings import Settings
-from producer.job import JobSpec
-from producer.ledger import Ledger
+from producer.job.ledger import Ledger
+from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
+from producer.job.spec import JobSpec
 from producer.progress import shown
 from producer.registry import find_output, remember
-from producer.run import SIGNATURE_KEY, JobRun, RunOptions
-from producer.sources import SourceImage, open_source
+from producer.sources.source import SourceImage, open_source
 from producer.submission import (
     Layout,
     failures_path,
@@ -29,6 +28,7 @@ from producer.submission import (
     load_layout,
     write_submission,
 )
+from recognition.model_file import ModelFile, load_model
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -43,7 +43,7 @@ class Request:
     """What ``pifleet submit`` was asked for.
 
     Attributes:
-        source: as given; see ``producer.sources``.
+        source: as given; see ``producer.sources.source``.
         output: the submission CSV.
         model: a shipped model's name or a path.
         symbols: those allowed; None allows all.
@@ -243,7 +243,7 @@ def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOpti
     if spec.served is None:
         yield RunOptions(settings.redis_url, chunk=chunk)
         return
-    from producer.serve import Address, local_host_towards, serve_folder
+    from producer.sources.folder_server import Address, local_host_towards, serve_folder
 
     wanted = Address(
         host=settings.advertise_host or local_host_towards(settings.redis_url),

@@ -1,1 +1,1 @@
-"""Tests, one flat folder; the package makes ``tests.stripes`` importable."""
+"""Tests, in folders that mirror the packages; the package makes ``tests.support`` importable."""

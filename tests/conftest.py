@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from contract.connect import connect
+from broker.connection import connect
+from broker.fleet import look
+from broker.heartbeats import Heartbeat
 from contract.errors import ServiceError
-from contract.heartbeat import Heartbeat
-from pifleet.children import Child, end_child, start_child
-from pifleet.redis_server import embedded_redis
-from producer.fleet import look
-from tests.faulty_origin import FaultyOrigin, faulty_origin
-from tests.make_tiny_model import TINY_MODEL
+from pifleet.local.children import Child, end_child, start_child
+from pifleet.local.redis_server import embedded_redis
+from tests.support.faulty_origin import FaultyOrigin, faulty_origin
+from tests.support.make_tiny_model import TINY_MODEL
 
 WORKER_START_S = 30.0  # two cores may be shared with a training run
 WORKER_STOP_S = 30.0
@@ -92,7 +92,7 @@ def origin() -> Iterator[FaultyOrigin]:
 
 @pytest.fixture
 def tiny_model() -> Path:
-    """Give the path of a model that reads what ``tests.stripes`` draws."""
+    """Give the path of a model that reads what ``tests.support.stripes`` draws."""
     return TINY_MODEL
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from contract.alphabet import CAPTCHA_SYMBOLS
 from contract.errors import UserError
+from recognition.charset import CAPTCHA_SYMBOLS
 
 if TYPE_CHECKING:
     from training.run_state import Epoch

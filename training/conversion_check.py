@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.card import ModelCard, append_card
-from contract.decoding import FloatArray, Reading, decode_argmax, decode_ctc
 from contract.errors import ModelError
-from contract.runtime import Recogniser, load_interpreter
+from recognition.card import ModelCard, append_card
+from recognition.decoding import FloatArray, Reading, decode_argmax, decode_ctc
+from recognition.interpreter import Recogniser, load_interpreter
 from training.experiment import CheckSet, load_experiment
 from training.quantise import Converted, ToPixels, convert
 from training.run_state import load_weights

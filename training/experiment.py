@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.card import ModelCard
 from contract.errors import SettingsError
+from recognition.card import ModelCard
 from training.config import ScheduleConfig, merged, read_mapping
 
 EXPERIMENTS = {

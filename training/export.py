@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.card import ModelCard, append_card
 from contract.errors import OutputError
+from recognition.card import ModelCard, append_card
 from training.conversion_check import MOST_LOST, Checked, convert_and_check, refuse_loss
 from training.experiment import CheckSet, load_experiment
 from training.export_card import GoldenFiles, choose_golden, make_card

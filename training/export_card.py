@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
-from contract.card import Golden, ModelCard
+from recognition.card import Golden, ModelCard
 from training.conversion_check import Checked
 from training.experiment import CheckSet, Experiment
 

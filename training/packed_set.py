@@ -15,8 +15,8 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from contract.alphabet import Alphabet
 from contract.errors import UserError
+from recognition.charset import Alphabet
 
 DESCRIPTION_FILE = "set.json"
 NO_CENTRE = -1.0

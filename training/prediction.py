@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.decoding import FloatArray
+from recognition.decoding import FloatArray
 
 BATCH = 256
 

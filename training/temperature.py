@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.alphabet import Alphabet
-from contract.card import Decoder
-from contract.decoding import FloatArray, decode_argmax, decode_ctc
+from recognition.card import Decoder
+from recognition.charset import Alphabet
+from recognition.decoding import FloatArray, decode_argmax, decode_ctc
 
 LOWEST, HIGHEST = 0.25, 4.0  # a network that needs more is not worth calibrating
 FEWEST = 20  # errors: from fewer, a temperature is chance

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from contract.letters import capitalise, code_points
-from contract.submission import format_row
+from contract.files import format_row
+from recognition.letters import capitalise, code_points
 from workers.classify import Answer
 
 Format = Literal["text", "csv", "json"]

@@ -6,11 +6,12 @@ from typing import Any
 
 from celery import Celery, signals
 
-from contract.app import make_app
+from broker.app import make_app
 from contract.settings import Settings
-from workers import process, witness
+from workers import process
+from workers.health import in_flight as witness
+from workers.health.pulse import Pulse
 from workers.preload import preload
-from workers.pulse import Pulse
 from workers.tasks import ReadChunk
 
 

@@ -10,16 +10,16 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
+from broker.messages import Row
 from contract.errors import ImageError, SourceError
-from contract.messages import Row
 from contract.reasons import Reason
-from contract.runtime import Recogniser
-from workers.host import usable_cores
+from recognition.interpreter import Recogniser
+from workers.health.host import usable_cores
 from workers.pipeline import failure_row, read_bytes
 
 SUFFIXES = frozenset(
     [".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff"]
-)  # of the formats that contract.images reads
+)  # of the formats that recognition.images reads
 BATCH = 64
 WORTH_PROCESSES = 256  # starting a process costs as much as reading about this many images
 MAX_BYTES = 64 * 1024 * 1024  # the pixel cap decides; this only keeps memory whole

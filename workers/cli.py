@@ -14,7 +14,7 @@ import click
 from contract.settings import Settings
 
 if TYPE_CHECKING:
-    from contract.card import ModelCard
+    from recognition.card import ModelCard
     from workers.answer_formats import Format, Shape
     from workers.classify import Answer
 
@@ -90,7 +90,7 @@ def classify(
     Example:  pifleet classify pictures/ --csv out.csv
               pifleet classify letters/ --model emnist --capitalise
     """
-    from contract.models import load_model
+    from recognition.model_file import load_model
     from workers.classify import classify as read
     from workers.classify import find_images
 
@@ -118,7 +118,7 @@ def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
 
 
 def _write(answers: list[Answer], csv_path: Path | None, how: Format, shape: Shape) -> None:
-    from contract.submission import write_rows
+    from contract.files import write_rows
     from workers.answer_formats import fields, lines
 
     if csv_path is not None:

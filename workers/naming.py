@@ -8,9 +8,9 @@ import socket
 import time
 from typing import TYPE_CHECKING
 
+from broker.keys import HEARTBEAT_EVERY_S, HEARTBEAT_TTL_S, workers_key
 from contract.errors import SettingsError
 from contract.settings import Settings
-from contract.wire import HEARTBEAT_EVERY_S, HEARTBEAT_TTL_S, workers_key
 
 if TYPE_CHECKING:
     from redis import Redis

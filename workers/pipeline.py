@@ -13,13 +13,13 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from broker.messages import Item, Row
 from contract.errors import ImageError
-from contract.images import open_image, to_tensor
-from contract.messages import Item, Row
 from contract.reasons import PASSING, Reason
-from contract.runtime import Recogniser
-from workers import witness
-from workers.window import Window
+from recognition.images import open_image, to_tensor
+from recognition.interpreter import Recogniser
+from workers.fetch.concurrency import Window
+from workers.health import in_flight as witness
 
 log = logging.getLogger(__name__)
 

@@ -7,7 +7,7 @@ import importlib
 import logging
 
 from contract.errors import ServiceError
-from contract.runtime import runtime_name
+from recognition.interpreter import runtime_name
 
 log = logging.getLogger(__name__)
 

@@ -16,18 +16,18 @@ from functools import partial
 
 from redis.exceptions import RedisError
 
-from contract.app import SOFT_LIMIT_S
-from contract.connect import make_client
+from broker.answers import deliver, may_begin
+from broker.app import SOFT_LIMIT_S
+from broker.connection import make_client
+from broker.messages import ChunkResult, ChunkTask, Outcome, Row
+from broker.rates import Limits, make_gate
 from contract.errors import FleetError
-from contract.messages import ChunkResult, ChunkTask, Outcome, Row
-from contract.runtime import Recogniser
 from contract.settings import Settings
-from workers.answers import deliver, may_begin
-from workers.fetch import Fetcher, FetchLimits, open_fetcher
+from recognition.interpreter import Recogniser
+from workers.fetch.concurrency import Window
+from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
+from workers.model_store import ModelStore, NoModel, trusted
 from workers.pipeline import Reading, read_items
-from workers.rate import Limits, make_gate
-from workers.store import ModelStore, NoModel, trusted
-from workers.window import Window
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.request import Request
 from redis.exceptions import RedisError
 
-from contract.connect import make_client
+from broker.answers import add_result
+from broker.connection import make_client
+from broker.messages import ChunkResult, ChunkTask, Outcome
 from contract.errors import FleetError
-from contract.messages import ChunkResult, ChunkTask, Outcome
-from workers import witness
-from workers.answers import add_result
+from workers.health import in_flight as witness
 from workers.naming import worker_of
 
 log = logging.getLogger(__name__)

@@ -10,14 +10,14 @@ from typing import Any
 from celery import signals
 from celery.platforms import EX_OK, SecurityWarning
 
-from contract.connect import connect, masked, redis_errors
-from contract.runtime import runtime_name
+from broker.connection import connect, masked, redis_errors
+from broker.keys import QUEUE
 from contract.settings import Settings
-from contract.wire import QUEUE
+from recognition.interpreter import runtime_name
 from workers.assembly import make_worker_app
-from workers.host import default_processes
+from workers.health.host import default_processes
+from workers.model_store import trusted
 from workers.naming import choose_name, node_name
-from workers.store import trusted
 
 log = logging.getLogger(__name__)
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from celery import Task
 
+from broker.keys import TASK_READ_CHUNK
+from broker.messages import ChunkTask
 from contract.errors import MessageError
-from contract.messages import ChunkTask
 from contract.settings import Settings
-from contract.wire import TASK_READ_CHUNK
 from workers import process
+from workers.health.statistics import Tally
 from workers.naming import worker_of
-from workers.tally import Tally
 
 log = logging.getLogger(__name__)
 

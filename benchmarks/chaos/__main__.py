@@ -18,7 +18,7 @@ from benchmarks.chaos.plain import for_plain, run_plain
 from benchmarks.chaos.plan import Plan
 from benchmarks.chaos.run import run_fleet
 from benchmarks.chaos.score import Score, score_table
-from pifleet.children import sigterm_as_exit
+from pifleet.local.children import sigterm_as_exit
 
 PACKAGES = ("celery", "kombu", "redis")
 MANY = click.IntRange(0)

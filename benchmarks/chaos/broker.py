@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from contract.connect import make_client
+from broker.connection import make_client
 from contract.errors import ServiceError
-from pifleet.children import Child, end_child, last_line, start_child
-from pifleet.redis_server import RedisOptions, find_redis_server, free_port, redis_conf
+from pifleet.local.children import Child, end_child, last_line, start_child
+from pifleet.local.redis_server import RedisOptions, find_redis_server, free_port, redis_conf
 
 if TYPE_CHECKING:
     from redis import Redis

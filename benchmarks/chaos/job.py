@@ -7,11 +7,11 @@ from pathlib import Path
 
 from benchmarks.chaos.stage import Stage, texts
 from contract.errors import ServiceError
-from contract.submission import write_rows
-from pifleet.children import Child, end_child, last_line, start_child
-from pifleet.submitting import EXIT_DONE, EXIT_SOME_FAILED, Submission
+from contract.files import write_rows
+from pifleet.local.children import Child, end_child, last_line, start_child
+from pifleet.local.submitting import EXIT_DONE, EXIT_SOME_FAILED, Submission
 from producer.submission import ledger_path
-from tests.make_tiny_model import TINY_MODEL
+from tests.support.make_tiny_model import TINY_MODEL
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psutil
 
-from pifleet.children import Child, end_child, start_child
+from pifleet.local.children import Child, end_child, start_child
 
 RESTART_S = 1.0
 STOP_S = 40.0

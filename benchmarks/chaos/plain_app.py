@@ -13,10 +13,10 @@ from pathlib import Path
 import requests
 from celery import Celery
 
-from contract.images import open_image, to_tensor
-from contract.models import load_model
-from contract.runtime import Recogniser
-from tests.make_tiny_model import TINY_MODEL
+from recognition.images import open_image, to_tensor
+from recognition.interpreter import Recogniser
+from recognition.model_file import load_model
+from tests.support.make_tiny_model import TINY_MODEL
 
 # Read at import, because `celery -A` has no other way to give an application its settings.
 REDIS_URL = os.environ.get("PIFLEET_REDIS_URL", "redis://")

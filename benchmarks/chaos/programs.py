@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import ServiceError
-from pifleet.children import Child, end_child, last_line, start_child
+from pifleet.local.children import Child, end_child, last_line, start_child
 
 START_S = 30.0
 

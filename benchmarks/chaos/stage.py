@@ -14,7 +14,7 @@ from benchmarks.chaos.injector import Victim
 from benchmarks.chaos.keeper import Command, Kept, end_all
 from benchmarks.chaos.plan import Plan
 from benchmarks.chaos.programs import program
-from tests.stripes import png, some_text
+from tests.support.stripes import png, some_text
 
 DISTINCT = 500  # images drawn; a job asks for them again and again, under names of their own
 LOCAL_NETWORK = "127.0.0.0/8"

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from contract.card import InputSpec
 from contract.errors import ImageError
-from contract.images import MAX_PIXELS, open_image, to_tensor
-from contract.runtime import Recogniser
+from recognition.card import InputSpec
+from recognition.images import MAX_PIXELS, open_image, to_tensor
+from recognition.interpreter import Recogniser
 
 TINY_MODEL = Path(__file__).parents[2] / "tests" / "data" / "tiny.tflite"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

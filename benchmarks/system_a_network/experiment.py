@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.system_a_network.network import CLASSES, build_network
 from benchmarks.system_a_network.reading import decode, to_pixels
-from contract.decoding import FloatArray
+from recognition.decoding import FloatArray
 from training.captcha.batches import Batches
 from training.captcha.data_sets import training_set_of, validation_set_of
 from training.captcha.experiment import CaptchaExperiment

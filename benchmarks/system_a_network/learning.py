@@ -17,10 +17,10 @@ import numpy as np
 
 from benchmarks.system_a_network.experiment import SystemAExperiment, read_colours
 from benchmarks.system_a_network.reading import decode_image
-from contract.alphabet import Alphabet
-from contract.card import InputSpec
 from contract.errors import UserError
-from contract.images import open_image, to_tensor
+from recognition.card import InputSpec
+from recognition.charset import Alphabet
+from recognition.images import open_image, to_tensor
 from training.captcha.config import CaptchaConfig, DataConfig, TeacherConfig
 from training.captcha.experiment import CaptchaExperiment
 from training.config import load_config

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from benchmarks.system_a_network.network import HEADS, HEIGHT_PX, WIDTH_PX
-from contract.alphabet import CAPTCHA_SYMBOLS
-from contract.decoding import FloatArray
-from contract.runtime import load_interpreter
+from recognition.charset import CAPTCHA_SYMBOLS
+from recognition.decoding import FloatArray
+from recognition.interpreter import load_interpreter
 
 PADDING = " "
 SYMBOLS = CAPTCHA_SYMBOLS + PADDING  # class i is SYMBOLS[i]

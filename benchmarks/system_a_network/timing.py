@@ -16,9 +16,9 @@ from typing import Any, Literal
 import numpy as np
 
 from benchmarks.system_a_network.reading import SystemAReader
-from contract.images import open_image, to_tensor
-from contract.models import load_model
-from contract.runtime import Recogniser, load_interpreter
+from recognition.images import open_image, to_tensor
+from recognition.interpreter import Recogniser, load_interpreter
+from recognition.model_file import load_model
 
 Part = Literal["network", "reading"]
 PARTS: tuple[Part, ...] = ("network", "reading")  # the network alone; from PNG bytes to the text

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.decoding import FloatArray, decode_argmax, decode_ctc
 from contract.errors import ImageError, SourceError
-from contract.images import open_image, to_tensor
-from contract.runtime import Recogniser
 from producer.symbols.certainty import log_evidence
 from producer.symbols.texts import NamedText, ReadTexts
+from recognition.decoding import FloatArray, decode_argmax, decode_ctc
+from recognition.images import open_image, to_tensor
+from recognition.interpreter import Recogniser
 
 USUAL_PICTURES = 200  # to know how sure the reader is of symbols that are there
 # More readings of a symbol than these add nothing: what they say together is capped anyway.

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import SourceError
-from contract.models import ModelFile, load_model, parse_model
-from producer.ledger import Ledger
+from producer.job.ledger import Ledger
+from recognition.model_file import ModelFile, load_model, parse_model
 
 SQLITE = b"SQLite format 3\0"  # how a ledger begins
 DEFAULT_COLUMNS = ("name", "text", "confidence")  # of a submission without a header

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from contract.alphabet import CAPTCHA_SYMBOLS
+from recognition.charset import CAPTCHA_SYMBOLS
 from training.config import ScheduleConfig
 
 

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.card import InputSpec, ModelCard
-from contract.models import load_model
+from recognition.card import InputSpec, ModelCard
+from recognition.model_file import load_model
 from training.captcha.batches import Batches, to_pixels
 from training.captcha.config import CaptchaConfig
 from training.captcha.data_sets import check_set_of, training_set_of, validation_set_of

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.alphabet import Alphabet
-from contract.decoding import FloatArray, decode_ctc
+from recognition.charset import Alphabet
+from recognition.decoding import FloatArray, decode_ctc
 from training.captcha.batches import to_pixels
 from training.packed_set import PackedSet
 from training.prediction import predict

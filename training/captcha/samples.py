@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from contract.alphabet import CAPTCHA_SYMBOLS, Alphabet
 from contract.errors import SettingsError
+from recognition.charset import CAPTCHA_SYMBOLS, Alphabet
 from training.captcha.drawer import Drawn, Size, draw_captcha
 from training.captcha.fonts import Font, check_font
 from training.captcha.glyphs import faces_of

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.alphabet import BLANK
+from recognition.charset import BLANK
 
 BLANK_WEIGHT = 0.25  # 9 frames in 10 are blank; at full weight they teach little else at first
 

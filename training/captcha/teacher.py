@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.decoding import FloatArray
-from contract.runtime import Recogniser
+from recognition.decoding import FloatArray
+from recognition.interpreter import Recogniser
 
 
 class Teacher:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.card import InputSpec, ModelCard
 from contract.errors import SettingsError
+from recognition.card import InputSpec, ModelCard
 from training.config import build_config
 from training.emnist.augment import augment
 from training.emnist.characters import BALANCED_SYMBOLS, SIDE, Characters

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.decoding import FloatArray
+from recognition.decoding import FloatArray
 from training.emnist.characters import Characters
 from training.emnist.network import to_pixels
 from training.prediction import predict

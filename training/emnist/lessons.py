@@ -21,9 +21,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from contract.decoding import softmax
-from contract.models import load_model
-from contract.runtime import Recogniser
+from recognition.decoding import softmax
+from recognition.interpreter import Recogniser
+from recognition.model_file import load_model
 from training.emnist.augment import augment
 from training.emnist.characters import Characters
 from training.emnist.class_draw import ClassDraw

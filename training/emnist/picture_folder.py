@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ImageError, UserError
-from contract.images import open_image
+from recognition.images import open_image
 from training.emnist.characters import BY_CLASS_SYMBOLS, SIDE, Characters
 
 CODE = re.compile(r"(?:[Uu]\+)?([0-9A-Fa-f]{2,6})")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.decoding import Reading
-from contract.runtime import Recogniser
+from recognition.decoding import Reading
+from recognition.interpreter import Recogniser
 from training.measuring.calibration import Calibration, calibrate
 from training.measuring.labelled_images import open_labelled
 from training.measuring.lookalikes import FoldedScore, score_lookalikes

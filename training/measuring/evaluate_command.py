@@ -49,8 +49,8 @@ def evaluate(
     """
     from rich.console import Console
 
-    from contract.models import load_model
     from contract.settings import Settings
+    from recognition.model_file import load_model
     from training.measuring import score_plots, score_report
     from training.measuring.evaluate import measure
     from training.measuring.library_set import drawn_set, set_for

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.card import InputSpec
 from contract.errors import ImageError, UserError
-from contract.images import open_image, to_tensor
+from recognition.card import InputSpec
+from recognition.images import open_image, to_tensor
 from training.emnist.characters import Characters
 from training.emnist.files import load_characters
 from training.labels_file import LABELS_FILE, read_labels

@@ -13,8 +13,8 @@ import tempfile
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
-from contract.card import ModelCard
 from contract.errors import FleetError, OutputError, UserError
+from recognition.card import ModelCard
 from training.measuring.library_release import PARTIAL, find_release, publish, release_python
 from training.progress_bar import progress_bar
 

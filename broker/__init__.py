@@ -1,0 +1,1 @@
+"""What passes through Redis: each exchange in one module, with both its ends."""

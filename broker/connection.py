@@ -1,0 +1,103 @@
+"""A redis-py client with every timeout set, and one clear sentence when there is no Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from broker.app import SOCKET_TIMEOUT_S, client_url
+from broker.keys import OLDEST_REDIS
+from broker.sentinel import FORM, is_sentinel, master_client
+from broker.sentinel import parse as parse_sentinel
+from contract.errors import ServiceError, SettingsError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+
+def connect(redis_url: str) -> Redis:
+    """Connect, and check that the server is one that we can use.
+
+    Raises:
+        SettingsError: the URL cannot be parsed.
+        ServiceError: the server is absent, refuses us, or is too old.
+    """
+    from redis.exceptions import RedisError
+
+    client = make_client(redis_url)
+    try:
+        _check_version(client, redis_url)
+    except RedisError as error:
+        raise ServiceError(sentence(redis_url, error)) from error
+    return client
+
+
+def make_client(redis_url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis:
+    """Make a client without connecting: for what starts while Redis may be away.
+
+    Raises:
+        SettingsError: the URL cannot be parsed.
+    """
+    from redis import Redis
+
+    url = client_url(redis_url)
+    options: dict[str, Any] = {
+        "socket_timeout": timeout_s,
+        "socket_connect_timeout": 5.0,
+        "socket_keepalive": None if url.startswith("unix") else True,
+        "health_check_interval": 25,
+        "protocol": 2,  # one form of answer, from any server and any redis-py
+    }
+    try:
+        if is_sentinel(url):
+            return master_client(parse_sentinel(url), **options)
+        return Redis.from_url(url, **options)
+    except (ValueError, TypeError) as error:
+        accepted = f"redis://[user:password@]host:port/db, rediss://…, unix:///path or {FORM}"
+        raise SettingsError("PIFLEET_REDIS_URL", masked(redis_url), accepted) from error
+
+
+@contextmanager
+def redis_errors(redis_url: str) -> Iterator[None]:
+    """Turn redis-py's and kombu's errors into one ``ServiceError`` with one sentence."""
+    from kombu.exceptions import OperationalError
+    from redis.exceptions import RedisError
+
+    try:
+        yield
+    except (RedisError, OperationalError) as error:
+        raise ServiceError(sentence(redis_url, error)) from error
+
+
+def sentence(redis_url: str, error: Exception) -> str:
+    """Say in one line which Redis failed, how, and what to do."""
+    advice = "start one with `pifleet up`, or set PIFLEET_REDIS_URL"
+    found = str(error).partition(" : <")[0]  # Sentinel's error goes on with its own innards
+    said = found.upper()  # redis-py drops the WRONGPASS and keeps the sentence
+    if any(word in said for word in ("AUTH", "PASSWORD", "WRONGPASS", "NOPERM")):
+        advice = "check the user and password in PIFLEET_REDIS_URL"
+    if "CERTIFICATE" in said:
+        advice = "set PIFLEET_REDIS_CA to the fleet's ca.crt, and call the broker by its name in it"
+    return f"Redis at {masked(redis_url)}: {found} ({advice})"
+
+
+def masked(redis_url: str) -> str:
+    """Give the URL without its password."""
+    try:
+        password = urlsplit(redis_url).password
+    except ValueError:
+        return "(a URL that cannot be parsed)"
+    return redis_url.replace(f":{password}@", ":***@") if password else redis_url
+
+
+def _check_version(client: Redis, redis_url: str) -> None:
+    info = client.info("server")
+    version = str(info.get("redis_version", "0"))
+    found = tuple(int(part) for part in version.split(".")[:2])
+    if found < OLDEST_REDIS:
+        oldest = ".".join(str(part) for part in OLDEST_REDIS)
+        raise ServiceError(
+            f"Redis at {masked(redis_url)} is {version}: pifleet needs {oldest} or newer"
+        )

@@ -1,0 +1,102 @@
+"""Politeness that holds for the whole fleet: each request waits for its turn at a shared bucket.
+
+A bucket is one number in Redis, the time at which the next request may go. A process reserves a
+turn by moving it, and sleeps until the turn comes; so the limit holds however many Pis join. It is
+done with WATCH and not with a script, so that a worker's rights need no EVAL; and in a hash, for
+HSET refuses a key of another type, while SET would overwrite the queue. The producer removes it.
+
+Source: the generic cell rate algorithm, ITU-T I.371 annex A, with no burst.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from redis.exceptions import WatchError
+
+from broker.keys import RATE_FIELD, rate_key
+from contract.errors import ImageError
+from contract.reasons import Reason
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+Gate = Callable[[str], Awaitable[None]]  # awaited with a host before each request to it
+
+CONFLICT_S = 0.01  # many processes may want the same bucket at once
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How fast a job may be fetched, by the whole fleet together.
+
+    Attributes:
+        job: its id.
+        rate: requests a second for the job; None for no limit.
+        per_host: requests a second to each host, shared with other jobs; None for no limit.
+    """
+
+    job: str
+    rate: float | None = None
+    per_host: float | None = None
+
+    def buckets(self, host: str) -> list[tuple[str, float]]:
+        """Name the buckets that a request to a host has to pass, with their rates."""
+        named = ((f"job:{self.job}", self.rate), (f"host:{host.lower()}", self.per_host))
+        return [(rate_key(scope), rate) for scope, rate in named if rate is not None]
+
+
+def make_gate(redis: Redis, limits: Limits, *, until: float) -> Gate | None:
+    """Make the gate for one chunk; None where there is no limit.
+
+    Args:
+        redis: asked from a thread, so that the fetches in flight go on.
+        limits: of the job.
+        until: monotonic time by which a turn has to come, in seconds; an image whose turn would
+            come later is sent back with the reason ``rate_limit``, which costs no attempt.
+    """
+    if limits.rate is None and limits.per_host is None:
+        return None
+
+    async def wait(host: str) -> None:
+        for key, rate in limits.buckets(host):
+            within_s = until - time.monotonic()
+            turn_s = await asyncio.to_thread(reserve, redis, key, rate, within_s=within_s)
+            await asyncio.sleep(turn_s)
+
+    return wait
+
+
+def reserve(redis: Redis, key: str, rate: float, *, within_s: float) -> float:
+    """Reserve the next turn at a bucket, and give the seconds until it comes.
+
+    Args:
+        redis: whose clock counts: a Pi's own may be off.
+        key: of the bucket.
+        rate: turns a second.
+        within_s: the longest wait that is accepted.
+
+    Raises:
+        ImageError: rate_limit, where it would come too late; nothing is reserved then.
+    """
+    while True:
+        with redis.pipeline(transaction=True) as pipeline:
+            pipeline.watch(key)  # type: ignore[no-untyped-call]  # redis-py leaves it so
+            seconds, microseconds = pipeline.time()
+            now = seconds + microseconds / 1e6
+            turn = max(now, float(pipeline.hget(key, RATE_FIELD) or 0.0))
+            if turn - now > within_s:
+                raise ImageError(Reason.RATE_LIMIT, f"its turn would come in {turn - now:.0f} s")
+            pipeline.multi()
+            pipeline.hset(key, RATE_FIELD, repr(turn + 1.0 / rate))
+            try:
+                pipeline.execute()
+            except WatchError:
+                time.sleep(random.uniform(0, CONFLICT_S))
+                continue
+            return turn - now

@@ -1,0 +1,68 @@
+"""``pifleet doctor``: says what is wrong with this machine's set-up, and what to do."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import click
+
+from contract.settings import Settings
+from pifleet.local.findings import Finding, Level
+
+COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
+EXIT_USAGE, EXIT_UNREACHABLE = 2, 3
+
+
+def examine(settings: Settings) -> Iterator[Finding]:
+    """Look at everything, the machine first, then the broker."""
+    from pifleet.local import machine_checks as machine
+    from pifleet.local.redis_checks import check_redis
+
+    yield machine.check_python()
+    yield machine.check_cores()
+    yield from machine.check_extras()
+    yield machine.check_flower()
+    yield machine.check_runtime()
+    yield from machine.check_models()
+    yield from machine.check_folders(settings)
+    yield machine.check_open_files()
+    yield from check_redis(settings.redis_url)
+
+
+def exit_code(findings: list[Finding]) -> int:
+    """Tell a machine that is set up wrongly from a broker that is away."""
+    from pifleet.local.redis_checks import SUBJECT
+
+    failed = {finding.subject for finding in findings if finding.level is Level.FAIL}
+    if not failed:
+        return 0
+    return EXIT_UNREACHABLE if failed == {SUBJECT} else EXIT_USAGE
+
+
+@click.command()
+@click.option("--redis-url", help="Broker; default PIFLEET_REDIS_URL.")
+@click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
+def doctor(redis_url: str | None, as_json: bool) -> None:
+    """Look at this machine and its broker, and say what to do about what is wrong.
+
+    Example: pifleet doctor --redis-url redis://:secret@pi1:6379/0
+    """
+    findings = []
+    for finding in examine(Settings.from_env(os.environ, redis_url=redis_url)):
+        findings.append(finding)
+        if not as_json:
+            _write(finding)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
+    sys.exit(exit_code(findings))
+
+
+def _write(finding: Finding) -> None:
+    mark = click.style(f"{finding.level:<5}", fg=COLOURS[finding.level])
+    click.echo(f"{mark} {finding.subject}: {finding.text}")
+    if finding.advice:
+        click.echo(f"      {finding.advice}")

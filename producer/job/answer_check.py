@@ -1,0 +1,88 @@
+"""Whether an answer may be taken: a worker that somebody else controls must spoil no submission.
+
+It can still read its own chunks wrongly, which nobody could tell from a bad model. What it cannot
+do is answer for images that it was not given, write what the model cannot, or end a delivery
+without a row for each of its images, after which nobody would ever read them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from broker.messages import ChunkResult, Outcome, Row
+from contract.errors import MessageError
+from producer.job.ledger import Ledger
+from recognition.card import read_card
+
+log = logging.getLogger(__name__)
+
+Members = Callable[[int], frozenset[int]]
+
+
+class AnswerCheck:
+    """What the answers to one job are held against."""
+
+    def __init__(self, members: Members, allowed: Iterable[str]) -> None:
+        """Hold them against this.
+
+        Args:
+            members: gives the indexes of the images of a delivery; none for an unknown one.
+            allowed: the symbols that may be written.
+        """
+        self._members = members
+        self._allowed = frozenset(allowed)
+
+    def acceptable(self, results: Iterable[ChunkResult]) -> list[ChunkResult]:
+        """Give those that may be taken; the others are logged and dropped.
+
+        The delivery of one that was dropped counts as unanswered, and is sent again.
+        """
+        return [result for result in results if self._is_acceptable(result)]
+
+    def check(self, result: ChunkResult) -> None:
+        """Refuse an answer that cannot be one of ours.
+
+        Raises:
+            MessageError: says what is wrong.
+        """
+        members = self._members(result.chunk)
+        if not members:
+            raise MessageError("nothing of this number was ever sent")
+        if result.outcome is Outcome.DONE:
+            _check_indexes(result.rows, members)
+            for row in result.rows:
+                self._check_text(row)
+        elif result.rows:
+            raise MessageError(f"{len(result.rows)} rows, though it is {result.outcome}")
+        if not members.issuperset(result.suspects or ()):
+            raise MessageError("it suspects images that it was not given")
+
+    def _is_acceptable(self, result: ChunkResult) -> bool:
+        try:
+            self.check(result)
+        except MessageError as error:
+            log.warning("answer refused chunk=%d worker=%s: %s", result.chunk, result.worker, error)
+            return False
+        return True
+
+    def _check_text(self, row: Row) -> None:
+        if row.text is None:
+            return
+        if not self._allowed.issuperset(row.text):
+            raise MessageError(f"image {row.index} is read as {row.text!r:.40}, beyond the symbols")
+        if not 0.0 <= row.confidence <= 1.0:  # false for NaN, too
+            raise MessageError(f"image {row.index} has confidence {row.confidence}")
+
+
+def check_of(ledger: Ledger) -> AnswerCheck:
+    """Give what the answers to a ledger's job are held against."""
+    return AnswerCheck(ledger.members, ledger.spec.symbols or read_card(ledger.model).symbols)
+
+
+def _check_indexes(rows: tuple[Row, ...], members: frozenset[int]) -> None:
+    indexes = [row.index for row in rows]
+    if len(indexes) != len(members) or not members.issuperset(indexes):
+        raise MessageError(f"{len(rows)} rows for {len(members)} images, or for others")
+    if len(set(indexes)) != len(indexes):
+        raise MessageError("an image has two rows")

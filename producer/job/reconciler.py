@@ -1,0 +1,187 @@
+"""Decide which deliveries will never be answered; pure, so that every rule can be tested.
+
+Celery on Redis loses tasks whatever its settings: the message is popped in one step and noted as
+unacknowledged in another. Three facts tell a lost delivery from a slow one:
+
+* The queue is first in, first out. Once a later delivery of this job has left it, an earlier one
+  has left it too; if no live worker holds it and no answer came, it is lost.
+* The same is true once as many chunks of any job were seen to leave the queue as stood in it: other
+  jobs may keep it from ever being empty, and this one may have nothing later to send.
+* If the queue is empty and no live worker holds a delivery, it is lost as well.
+* A worker that holds a delivery and whose heartbeat has gone is dead, and the delivery with it.
+
+An answer goes into the stream before the worker lets go of the delivery, and the stream is read
+after the heartbeats; so "not held, not answered" can only be wrong for as long as a heartbeat is
+old, which ``GRACE_S`` waits out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from statistics import median
+
+from broker.app import HARD_LIMIT_S
+from broker.fleet import Fleet
+from broker.keys import HEARTBEAT_EVERY_S
+
+GRACE_S = 3 * HEARTBEAT_EVERY_S  # a heartbeat may be late, and one may get lost
+STRAGGLER_FACTOR = 4.0  # a chunk four times as slow as the median is read again by idle workers
+STRAGGLER_MIN_S = 10.0  # never sooner: a second reading costs more than a short wait
+DEADLINE_FACTOR = 20.0  # held this much longer than the median: its worker hangs
+DEADLINE_MIN_S = HARD_LIMIT_S + 30.0  # until then the worker itself ends what hangs
+TIMES_KEPT = 200  # recent chunk times, for the median
+
+
+class Cause(StrEnum):
+    """Why a delivery is sent again."""
+
+    WORKER_GONE = "worker_gone"
+    """Its worker's heartbeat has gone while it held it."""
+    VANISHED = "vanished"
+    """Nobody holds it and it is not in the queue."""
+    OVERDUE = "overdue"
+    """Held for far longer than any chunk takes."""
+    STRAGGLER = "straggler"
+    """Slow, while others stand idle."""
+
+
+@dataclass(slots=True)
+class Out:
+    """A delivery that is out, as this producer has seen it.
+
+    Attributes:
+        since: monotonic time at which this producer sent it or first knew of it, seconds.
+        images: how many it holds.
+        holder: the start of a worker that held it when last looked; empty if none did.
+        held_since: monotonic time of the first look at which it was held.
+        missing_since: monotonic time since which it must be somewhere and is nowhere.
+        ahead: of ``Reconciler.taken``, when all that stood before it in the queue has left it.
+    """
+
+    since: float
+    images: int
+    holder: str = ""
+    held_since: float | None = None
+    missing_since: float | None = None
+    ahead: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A delivery to give up, and why."""
+
+    chunk: int
+    cause: Cause
+    holder: str = ""
+
+    @property
+    def is_death(self) -> bool:
+        """Whether its worker died with it in hand."""
+        return self.cause is Cause.WORKER_GONE
+
+
+@dataclass(slots=True)
+class Reconciler:
+    """What is out, what was seen of it, and how long chunks take."""
+
+    job: str
+    hedge: bool = True
+    """Whether idle processes may read a slow chunk again; not while all wait for their turns."""
+    out: dict[int, Out] = field(default_factory=dict)
+    took_s: list[float] = field(default_factory=list)
+    popped: int = 0
+    """The latest delivery that was seen to have left the queue."""
+    taken: int = 0
+    """Chunks of any job that were seen to leave the queue; a look misses those that were quick."""
+    _in_hand: frozenset[str] = frozenset()
+
+    def sent(self, chunk: int, images: int, now: float) -> None:
+        """Note a delivery as out."""
+        self.out[chunk] = Out(since=now, images=images)
+
+    def answered(self, chunk: int, took_s: float) -> None:
+        """Note an answer: the delivery is no longer out."""
+        self.popped = max(self.popped, chunk)
+        self.out.pop(chunk, None)
+        self.took_s = [*self.took_s[-TIMES_KEPT:], took_s]
+
+    def ended(self, chunk: int) -> None:
+        """Forget a delivery that was given up."""
+        self.out.pop(chunk, None)
+
+    def interrupted(self) -> None:
+        """Forget who held what: Redis was away, and with it every heartbeat.
+
+        A worker that has not been heard since is not dead; what it holds is named by its next beat,
+        or is nowhere and sent again after the grace.
+        """
+        for out in self.out.values():
+            out.holder, out.held_since, out.missing_since = "", None, None
+
+    def look(self, fleet: Fleet, now: float) -> list[Verdict]:
+        """Update what is known, and name the deliveries to give up.
+
+        Args:
+            fleet: read before the stream was last read to its end.
+            now: monotonic time, seconds.
+        """
+        in_hand = fleet.in_hand
+        alive = fleet.instances
+        held = {chunk: in_hand.get(f"{self.job}.{chunk}") for chunk in self.out}
+        self.popped = max([self.popped, *(chunk for chunk, holder in held.items() if holder)])
+        self._count_taken(fleet)
+        verdicts = [
+            self._judge(chunk, held[chunk], alive=alive, queue=fleet.waiting, now=now)
+            for chunk in list(self.out)
+        ]
+        lost = [verdict for verdict in verdicts if verdict is not None]
+        return lost or self._straggler(fleet, now)
+
+    def _count_taken(self, fleet: Fleet) -> None:
+        """Count what was taken since the last look, and note what stands before new deliveries."""
+        before, self._in_hand = self._in_hand, frozenset(fleet.in_hand)
+        self.taken += len(self._in_hand - before)
+        for out in self.out.values():
+            if out.ahead is None:  # a chunk that a worker gives back jumps the queue, hence more
+                out.ahead = self.taken + fleet.waiting + 2 * fleet.processes
+
+    def _judge(
+        self, chunk: int, holder: str | None, *, alive: set[str], queue: int, now: float
+    ) -> Verdict | None:
+        out = self.out[chunk]
+        if holder:
+            out.holder, out.missing_since = holder, None
+            out.held_since = now if out.held_since is None else out.held_since
+            return self._overdue(chunk, out, now)
+        if out.holder and not alive:
+            return None  # all at once: Redis lost the beats, or nobody is there to read it anyway
+        if out.holder and out.holder not in alive:
+            return Verdict(chunk, Cause.WORKER_GONE, out.holder)
+        if queue and chunk > self.popped and self.taken <= (out.ahead or 0):
+            out.missing_since = None  # it may well be in the queue
+            return None
+        out.missing_since = now if out.missing_since is None else out.missing_since
+        is_lost = now - max(out.missing_since, out.since) > GRACE_S
+        return Verdict(chunk, Cause.VANISHED) if is_lost else None
+
+    def _overdue(self, chunk: int, out: Out, now: float) -> Verdict | None:
+        limit = max(DEADLINE_MIN_S, DEADLINE_FACTOR * self.typical_s)
+        is_overdue = out.held_since is not None and now - out.held_since > limit
+        return Verdict(chunk, Cause.OVERDUE, out.holder) if is_overdue else None
+
+    def _straggler(self, fleet: Fleet, now: float) -> list[Verdict]:
+        """Name the slowest delivery, if it is far behind and somebody could read it meanwhile."""
+        held = [(out.held_since, chunk) for chunk, out in self.out.items() if out.held_since]
+        if not (held and self.hedge and fleet.is_idle and self.took_s):
+            return []
+        since, chunk = min(held)
+        limit = max(STRAGGLER_MIN_S, STRAGGLER_FACTOR * self.typical_s)
+        if now - since <= limit:
+            return []
+        return [Verdict(chunk, Cause.STRAGGLER, self.out[chunk].holder)]
+
+    @property
+    def typical_s(self) -> float:
+        """The median time that a chunk took, in seconds; 0 before the first."""
+        return median(self.took_s) if self.took_s else 0.0

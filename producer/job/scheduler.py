@@ -1,0 +1,349 @@
+"""Run one job to its end: send, collect, reconcile, and wait out whatever fails.
+
+Each step reads the stream before it sends or judges, so that nothing is sent again that has an
+answer. Redis may go away and come back, empty or not: the ledger is the truth.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from broker.claims import Offers
+from broker.connection import redis_errors
+from broker.fleet import Fleet, look
+from broker.messages import ChunkResult, ChunkTask, Item, Outcome
+from broker.results import READ_AT_ONCE, ChunkSender, ResultStream, forget_limits, push_model
+from contract.errors import ModelError, ServiceError, UserError
+from contract.reasons import Reason
+from producer.job.answer_check import check_of
+from producer.job.ledger import Ledger
+from producer.job.reconciler import Cause, Reconciler
+from producer.job.spec import Change, Counts, JobSpec
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger(__name__)
+
+LOOK_EVERY_S = 1.0  # heartbeats come every two seconds
+WAIT_MS = 250  # for an answer, before looking around again
+WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
+MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
+MIN_CHUNK = 8  # images; below this the queue costs more than the reading
+GUIDE = 3  # the last chunks shrink, so that all processes end together
+MAX_BACKOFF_S = 10.0
+TURNS_S = 30.0  # of work under --rate or --per-host is out at once
+MAX_BAD_MODELS = 10  # in a row, without a chunk that was read
+MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
+
+CANCELLED_KEY = "cancelled"
+SIGNATURE_KEY = "signature"  # of the model, where it has one
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """How a job is run; what it reads is in its ``JobSpec``.
+
+    Attributes:
+        redis_url: the broker.
+        chunk: the most images a task.
+        url_of: turns a ledger's URL into the one that workers fetch.
+        is_served: the producer itself serves the images, so they fail while it is away.
+    """
+
+    redis_url: str
+    chunk: int = 128
+    url_of: Callable[[str], str] = str
+    is_served: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A running job, for whoever shows it."""
+
+    counts: Counts
+    fleet: Fleet
+    repeats: int
+    resent: int
+    problem: str = ""
+
+
+class JobRun:
+    """One run of the producer over one ledger."""
+
+    def __init__(self, ledger: Ledger, client: Redis, options: RunOptions) -> None:
+        self._ledger = ledger
+        self._client = client
+        self._options = options
+        self._spec: JobSpec = ledger.spec
+        self._sender = ChunkSender(options.redis_url)
+        self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
+        self._offers = Offers(client, self._spec.job)
+        self._session = ledger.begin_session()
+        self._check = check_of(ledger)
+        self._reconciler = Reconciler(self._spec.job, hedge=not self._spec.is_limited)
+        self._hosts = ledger.hosts() if self._spec.per_host is not None else set()
+        self._most_out = most_out(self._spec, len(self._hosts))
+        self._counts = ledger.counts()
+        self._fleet = Fleet()
+        self._looked_at = -inf
+        self._repeats = 0
+        self._resent = 0
+        self._bad_models = 0
+        self._silent_looks = 0
+        self._is_cancelled = False
+        self._wait_ms = 0  # the first step sends at once
+        self._older = self._take_over()
+
+    @property
+    def progress(self) -> Progress:
+        """How far the job is."""
+        return Progress(self._counts, self._fleet, self._repeats, self._resent)
+
+    def run(self, report: Callable[[Progress], None]) -> Progress:
+        """Work until every image has its answer.
+
+        Args:
+            report: called after each step.
+
+        Raises:
+            ModelError: no worker can use the model.
+            UserError: workers and producer do not understand each other.
+            OutputError: the ledger cannot be written.
+        """
+        failures = 0
+        while self._counts.open and not self._is_cancelled:
+            try:
+                with redis_errors(self._options.redis_url):
+                    self._step()
+                failures = 0
+            except ServiceError as error:
+                failures += 1
+                self._reconciler.interrupted()
+                self._wait_out(error, failures, report)
+            report(self.progress)
+        self._end()
+        return self.progress
+
+    def send_all(self, report: Callable[[Progress], None]) -> None:
+        """Send everything at once and leave; ``collect`` ends the job.
+
+        Raises:
+            ServiceError: Redis went away; what was not sent waits in the ledger.
+        """
+        with redis_errors(self._options.redis_url):
+            self._ensure_open()
+            while self._send_one(self._options.chunk):
+                report(self.progress)
+
+    def close(self) -> None:
+        """Close the connections to the queue."""
+        self._sender.close()
+
+    # -- one step -----------------------------------------------------------------------------
+
+    def _step(self) -> None:
+        is_look_due = time.monotonic() - self._looked_at >= LOOK_EVERY_S
+        if is_look_due:
+            self._is_cancelled = self._ledger.get(CANCELLED_KEY) is not None
+            if self._is_cancelled:
+                return
+            self._ensure_open()
+            self._fleet = look(self._client)
+            self._looked_at = time.monotonic()
+        self._collect()
+        if is_look_due:
+            self._stream.trim()
+            self._reconcile()
+        self._fill_window()
+        self._wait_ms = WAIT_MS  # nothing more can be sent before something comes back
+
+    def _ensure_open(self) -> None:
+        """Make the stream and the model be there; where Redis was wiped, send all again."""
+        if not self._stream.open():
+            self._offers.keep()
+            return
+        self._push_model()
+        self._ledger.put("position", self._stream.position)
+        for chunk in list(self._reconciler.out):
+            self._give_up(chunk, "wiped")
+
+    def _collect(self) -> None:
+        """Read the stream to its end."""
+        wait_ms = self._wait_ms
+        while True:
+            answers, position = self._stream.read(wait_ms=wait_ms)
+            results = self._check.acceptable(answers)
+            done = [result for result in results if result.outcome is Outcome.DONE]
+            forgiven = self._older if self._options.is_served else set()
+            if position != self._stream.position:
+                self._apply(self._ledger.record(done, position=position, forgive=forgiven))
+                self._stream.position = position  # only now: the rows are in the ledger
+            for result in results:
+                self._note(result)
+            if len(answers) < READ_AT_ONCE:
+                return
+            wait_ms = 0
+
+    def _note(self, result: ChunkResult) -> None:
+        self._silent_looks = 0
+        if result.outcome is Outcome.DONE:
+            self._reconciler.answered(result.chunk, result.took_s)
+            self._bad_models = 0
+            return
+        log.warning(
+            "chunk failed job=%s chunk=%d worker=%s outcome=%s detail=%s",
+            *(self._spec.job, result.chunk, result.worker, result.outcome, result.detail),
+        )
+        if result.outcome in (Outcome.NO_MODEL, Outcome.BAD_MODEL):
+            self._push_model()  # a worker refuses one whose signature is not there yet, too
+        if result.outcome is Outcome.BAD_MODEL:
+            self._count_bad_model(result)
+        is_death = result.outcome is Outcome.CRASHED
+        self._give_up(result.chunk, result.outcome, is_death=is_death, suspects=result.suspects)
+
+    def _count_bad_model(self, result: ChunkResult) -> None:
+        self._bad_models += 1
+        if self._bad_models > MAX_BAD_MODELS:
+            raise ModelError(
+                f"workers refuse model {self._spec.model_name}: {result.detail} (worker"
+                f" {result.worker}); the job waits in {self._ledger.path}"
+            )
+
+    def _count_silence(self) -> None:
+        """Count a look at chunks that were taken and lost: a worker may understand none of them."""
+        self._silent_looks += 1
+        if self._silent_looks > MAX_SILENT_LOOKS:
+            raise UserError(
+                "workers take chunks and answer none that this program understands: run the same"
+                f" version everywhere, or see a worker's log; the job waits in {self._ledger.path}"
+            )
+
+    def _reconcile(self) -> None:
+        verdicts = self._reconciler.look(self._fleet, time.monotonic())
+        if any(verdict.cause is Cause.VANISHED for verdict in verdicts):
+            self._count_silence()
+        for verdict in verdicts:
+            log.warning(
+                "sent again job=%s chunk=%d cause=%s worker=%s",
+                *(self._spec.job, verdict.chunk, verdict.cause, verdict.holder),
+            )
+            self._give_up(verdict.chunk, verdict.cause, is_death=verdict.is_death)
+            if verdict.cause is Cause.STRAGGLER:
+                self._send_one(self._options.chunk)  # now, while somebody is idle
+
+    def _give_up(
+        self,
+        chunk: int,
+        why: str,
+        *,
+        is_death: bool = False,
+        suspects: Collection[int] | None = None,
+    ) -> None:
+        self._reconciler.ended(chunk)
+        change = self._ledger.give_up(chunk, why, is_death=is_death, suspects=suspects)
+        self._resent += change.again
+        self._apply(change)
+        self._offers.withdraw(chunk)
+
+    def _push_model(self) -> None:
+        signature = self._ledger.get(SIGNATURE_KEY)
+        push_model(self._client, self._spec.model, self._ledger.model, signature)
+
+    # -- sending ------------------------------------------------------------------------------
+
+    def _fill_window(self) -> None:
+        while not self._is_window_full():
+            if not self._send_one(self._chunk_size()):
+                return
+
+    def _send_one(self, size: int) -> bool:
+        chunk, items = self._ledger.take(size, session=self._session)
+        if not items:
+            return False
+        fetched = tuple(Item(item.index, self._options.url_of(item.url)) for item in items)
+        spec = self._spec
+        task = ChunkTask(
+            *(spec.job, chunk, spec.model, spec.symbols, fetched),
+            rate=spec.rate,
+            per_host=spec.per_host,
+            is_offered=True,
+        )
+        try:
+            self._offers.add(chunk)
+            self._sender.send(task)
+        except Exception:
+            self._ledger.give_up(chunk, "not_sent")
+            raise
+        self._reconciler.sent(chunk, len(items), time.monotonic())
+        return True
+
+    def _is_window_full(self) -> bool:
+        window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
+        return len(self._reconciler.out) >= window or self._out >= self._most_out
+
+    def _chunk_size(self) -> int:
+        """Guided self-scheduling: a share of what waits, so that no process ends alone."""
+        processes = max(2, self._fleet.processes)
+        share = math.ceil(max(0, self._counts.open - self._out) / (GUIDE * processes))
+        size = max(min(MIN_CHUNK, self._options.chunk), min(self._options.chunk, share))
+        return max(1, min(size, int(self._most_out / processes))) if self._most_out < inf else size
+
+    @property
+    def _out(self) -> int:
+        """Images that are out."""
+        return sum(delivery.images for delivery in self._reconciler.out.values())
+
+    # -- beginning, end and trouble -----------------------------------------------------------
+
+    def _take_over(self) -> set[int]:
+        """Take over what an earlier run left out; it may still be answered."""
+        left = self._ledger.deliveries_out()
+        for delivery in left:
+            self._reconciler.sent(delivery.chunk, delivery.images, time.monotonic())
+        return {delivery.chunk for delivery in left}
+
+    def _end(self) -> None:
+        """Leave Redis as it was; a job that was cancelled fails what it did not read."""
+        if self._counts.open:
+            failed = self._ledger.fail_open(Reason.CANCELLED)
+            self._apply(Change(failed=failed))
+        try:
+            with redis_errors(self._options.redis_url):
+                self._stream.delete()
+                self._offers.clear()
+                forget_limits(self._client, self._spec.job, self._hosts)
+        except ServiceError as error:
+            log.warning("job=%s left its stream in Redis: %s", self._spec.job, error)
+
+    def _wait_out(
+        self, error: ServiceError, failures: int, report: Callable[[Progress], None]
+    ) -> None:
+        progress = self.progress
+        report(Progress(progress.counts, Fleet(), progress.repeats, progress.resent, str(error)))
+        log.warning("waiting for Redis job=%s: %s", self._spec.job, error)
+        time.sleep(min(MAX_BACKOFF_S, 0.2 * 2.0**failures))
+
+    def _apply(self, change: Change) -> None:
+        self._repeats += change.repeats
+        self._counts = Counts(
+            total=self._counts.total,
+            read=self._counts.read + change.read,
+            failed=self._counts.failed + change.failed,
+            out=self._out,
+        )
+
+
+def most_out(spec: JobSpec, hosts: int) -> float:
+    """Give the most images that may be out at once, so that their turns come in time.
+
+    A job without limits may have any number out.
+    """
+    rates = [spec.rate or inf, spec.per_host * hosts if spec.per_host else inf]
+    return max(1.0, min(rates) * TURNS_S)

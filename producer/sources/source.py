@@ -1,0 +1,149 @@
+"""Where a job's images come from: a URL list, a CSV, a folder, or an index page."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+from urllib.parse import quote, unquote, urlsplit
+
+from contract.errors import SourceError
+
+SERVED = "folder:"  # scheme of an image that the producer itself serves; its port may change
+SUFFIXES = frozenset(  # of recognition.images.FORMATS
+    (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+)
+MAX_NAME = 1024  # characters; longer than any file system's own limit
+
+
+@dataclass(frozen=True, slots=True)
+class SourceImage:
+    """One image of a job: the name it has in the submission, and where it is."""
+
+    name: str
+    url: str
+
+
+def open_source(spec: str, *, index_item: str | None = None) -> Iterable[SourceImage]:
+    """Open a source by what it looks like.
+
+    Args:
+        spec: ``-`` or a text file of URLs, a ``.csv`` with ``url,name``, a folder, or the
+            http(s) address of an index page.
+        index_item: for an index page, the address of one image, with ``{name}`` in it.
+
+    Returns:
+        The images, read lazily; reading them raises ``SourceError`` with file and line.
+
+    Raises:
+        SourceError: there is no such source, or the options do not fit it.
+    """
+    is_index = spec.startswith(("http://", "https://"))
+    if index_item is not None and not is_index:
+        raise SourceError(f"--index-item is for an index page, and {spec} is none")
+    if is_index:
+        from producer.sources.index_page import read_index  # aiohttp, only where it is needed
+
+        return read_index(spec, item=index_item)
+    if spec == "-":
+        return _urls(sys.stdin, "standard input")
+    path = Path(spec)
+    if path.is_dir():
+        return _folder(path)
+    if not path.is_file():
+        raise SourceError(f"source {spec}: no such file or folder")
+    return _csv(path) if path.suffix.lower() == ".csv" else _url_file(path)
+
+
+def check_name(name: str, where: str) -> str:
+    """Refuse a name that could not stand in the submission as it is.
+
+    Raises:
+        SourceError: it is empty, too long, or holds a control character.
+    """
+    if not name or len(name) > MAX_NAME or not name.isprintable():
+        raise SourceError(
+            f"{where}: name {name[:80]!r} is empty, over {MAX_NAME} characters or not printable"
+        )
+    return name
+
+
+def check_url(url: str, where: str) -> str:
+    """Refuse what is no absolute http(s) URL.
+
+    Raises:
+        SourceError: names the line.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises on a port that is no number
+        good = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        good = False
+    if not good or not url.isprintable() or " " in url:
+        raise SourceError(f"{where}: {url[:120]!r} is not an absolute http(s) URL")
+    return url
+
+
+def name_from_url(url: str) -> str:
+    """Take the last part of a URL's path as the name; without one, the whole URL."""
+    last = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
+    return last or url
+
+
+def _url_file(path: Path) -> Iterator[SourceImage]:
+    with _opened(path) as file:
+        yield from _urls(file, str(path))
+
+
+def _urls(file: TextIO, origin: str) -> Iterator[SourceImage]:
+    try:
+        for number, line in enumerate(file, start=1):
+            url, where = line.strip(), f"{origin}, line {number}"
+            if url and not url.startswith("#"):
+                check_url(url, where)
+                yield SourceImage(name=check_name(name_from_url(url), where), url=url)
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{origin} is not UTF-8 text: {error}") from error
+
+
+def _csv(path: Path) -> Iterator[SourceImage]:
+    with _opened(path) as file:
+        try:
+            yield from _csv_rows(csv.reader(file, strict=True), path)
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise SourceError(f"{path} is not a CSV file in UTF-8: {error}") from error
+
+
+def _csv_rows(reader: Iterator[list[str]], path: Path) -> Iterator[SourceImage]:
+    header = [column.strip().lower() for column in next(reader, [])]
+    if "url" not in header or "name" not in header:
+        raise SourceError(f"{path}, line 1: the header has to name the columns url and name")
+    url_at, name_at = header.index("url"), header.index("name")
+    for number, row in enumerate(reader, start=2):
+        where = f"{path}, line {number}"
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise SourceError(f"{where}: {len(row)} columns, the header has {len(header)}")
+        url = check_url(row[url_at].strip(), where)
+        yield SourceImage(name=check_name(row[name_at], where), url=url)
+
+
+def _folder(folder: Path) -> Iterator[SourceImage]:
+    for path in sorted(folder.rglob("*")):
+        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+            continue
+        name = path.relative_to(folder).as_posix()
+        if not any(part.startswith(".") for part in name.split("/")):
+            yield SourceImage(name=check_name(name, str(folder)), url=SERVED + quote(name))
+
+
+def _opened(path: Path) -> TextIO:
+    try:
+        return path.open(encoding="utf-8-sig", newline="")
+    except OSError as error:
+        raise SourceError(f"source {path} cannot be read: {error.strerror}") from error

@@ -1,0 +1,200 @@
+"""The card of a model: what it reads, how, how well, and where it comes from.
+
+The card and a few golden images are a zip archive appended to the ``.tflite`` file, the convention
+of TFLite metadata: any TFLite tool still opens the file, and one digest covers both.
+
+Source: https://ai.google.dev/edge/litert/models/metadata (associated files as an appended zip).
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import zipfile
+import zlib
+from dataclasses import asdict, dataclass, field
+from io import BytesIO
+from typing import Any, Literal, get_args
+
+from contract.errors import ModelError
+from recognition.charset import Alphabet
+
+CARD_FILE = "card.json"
+GOLDEN_FOLDER = "golden/"
+CARD_VERSION = 1
+MAX_FILE_BYTES = 16 * 1024 * 1024  # of one file of the archive, unpacked: a card is a few kB
+MAX_INPUT_PIXELS = 4_000_000  # a nonsensical size must not take a worker's memory
+MIN_TEMPERATURE = 0.01  # what is fitted lies near 1; a nonsensical one must not divide by nothing
+ARCHIVE_FAULTS = (
+    zipfile.BadZipFile,
+    KeyError,  # no such file in it
+    zlib.error,
+    NotImplementedError,  # of a version or a compression that zipfile does not know
+    RuntimeError,  # encrypted
+    ValueError,
+    EOFError,
+    OSError,
+    struct.error,
+)
+
+Decoder = Literal["ctc", "argmax"]
+Fit = Literal["stretch", "keep_aspect", "character"]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """The pixels that a model takes: grey, uint8, (n, height, width, 1).
+
+    Attributes:
+        height: in pixels, fixed.
+        width: in pixels; the least one where the aspect is kept.
+        fit: ``stretch`` to exactly this size, ``keep_aspect`` at this height, or ``character``: the
+            one character of the picture, light on black, as EMNIST would have it.
+        max_width: in pixels, the most a kept aspect may ask for.
+    """
+
+    height: int
+    width: int
+    fit: Fit = "stretch"
+    max_width: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Golden:
+    """One image inside the model file, and the text that every runtime must read in it."""
+
+    file: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What a person and a worker need to know of a model.
+
+    Attributes:
+        name: the model's name, ``captcha`` say.
+        symbols: the alphabet, in class order.
+        decoder: how its logits become text.
+        input: the pixels it takes.
+        metrics: measured figures; names say on what, values are in [0, 1] unless named otherwise.
+        provenance: command line, data, seed, versions, date of training.
+        golden: images of known text inside the file.
+        temperature: divides the logits, so that the confidence is how often the text is right; 1
+            on a card without one. Texts do not depend on it.
+    """
+
+    name: str
+    symbols: str
+    decoder: Decoder
+    input: InputSpec
+    metrics: dict[str, float] = field(default_factory=dict)
+    provenance: dict[str, str] = field(default_factory=dict)
+    golden: tuple[Golden, ...] = ()
+    temperature: float = 1.0
+
+    @property
+    def alphabet(self) -> Alphabet:
+        """The symbols as an alphabet."""
+        return Alphabet(self.symbols)
+
+    def to_json(self) -> str:
+        """Write the card as the JSON that stands in the model file."""
+        return json.dumps({"version": CARD_VERSION, **asdict(self)}, indent=1, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> ModelCard:
+        """Read a card; unknown fields are ignored, so that an older worker reads a newer card.
+
+        Raises:
+            ModelError: it is no card, or of a version that we do not know.
+        """
+        try:
+            return _card_from(json.loads(text))
+        except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise ModelError(f"the card inside the model cannot be used: {error!r}") from error
+
+
+def append_card(model: bytes, card: ModelCard, golden_files: dict[str, bytes]) -> bytes:
+    """Append a card and its golden images to a plain ``.tflite`` file.
+
+    Args:
+        model: the flatbuffer, without a card.
+        card: the card; each of its ``golden`` names a key of ``golden_files``.
+        golden_files: file name to bytes.
+    """
+    packed = BytesIO()
+    packed.write(model)
+    with zipfile.ZipFile(packed, "a", zipfile.ZIP_DEFLATED) as archive:
+        _add(archive, CARD_FILE, card.to_json().encode())
+        for golden in card.golden:
+            _add(archive, GOLDEN_FOLDER + golden.file, golden_files[golden.file])
+    return packed.getvalue()
+
+
+def read_card(model: bytes) -> ModelCard:
+    """Read the card of a model file.
+
+    Raises:
+        ModelError: the file carries no card, or one that cannot be used.
+    """
+    return ModelCard.from_json(_read(model, CARD_FILE).decode(errors="replace"))
+
+
+def read_golden(model: bytes, golden: Golden) -> bytes:
+    """Give the bytes of one golden image of a model file."""
+    return _read(model, GOLDEN_FOLDER + golden.file)
+
+
+def _add(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
+    fixed = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))  # same card, same digest
+    archive.writestr(fixed, data, zipfile.ZIP_DEFLATED)
+
+
+def _read(model: bytes, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(BytesIO(model)) as archive, archive.open(name) as file:
+            data = file.read(MAX_FILE_BYTES + 1)
+    except ARCHIVE_FAULTS as error:
+        message = f"the model carries no {name}: make it with `pifleet export`"
+        raise ModelError(message) from error
+    if len(data) > MAX_FILE_BYTES:
+        raise ModelError(f"{name} in the model unpacks to more than {MAX_FILE_BYTES} bytes")
+    return data
+
+
+def _card_from(fields: dict[str, Any]) -> ModelCard:
+    if fields["version"] != CARD_VERSION:
+        raise ValueError(f"version {fields['version']}, known is {CARD_VERSION}")
+    if fields["decoder"] not in get_args(Decoder):
+        raise ValueError(f"decoder {fields['decoder']!r}")
+    return ModelCard(
+        name=str(fields["name"]),
+        symbols=Alphabet(fields["symbols"]).symbols,
+        decoder=fields["decoder"],
+        input=_input_from(fields["input"]),
+        metrics=dict(fields["metrics"]),
+        provenance=dict(fields["provenance"]),
+        golden=tuple(Golden(str(g["file"]), str(g["text"])) for g in fields["golden"]),
+        temperature=_temperature_from(fields.get("temperature", 1.0)),
+    )
+
+
+def _temperature_from(value: object) -> float:
+    if not isinstance(value, int | float) or not MIN_TEMPERATURE <= value <= 1 / MIN_TEMPERATURE:
+        raise ValueError(f"temperature {value!r}")
+    return float(value)
+
+
+def _input_from(fields: dict[str, Any]) -> InputSpec:
+    if fields["fit"] not in get_args(Fit):
+        raise ValueError(f"fit {fields['fit']!r}, known are {', '.join(get_args(Fit))}")
+    spec = InputSpec(
+        height=int(fields["height"]),
+        width=int(fields["width"]),
+        fit=fields["fit"],
+        max_width=int(fields["max_width"]),
+    )
+    sides = (spec.height, spec.width, spec.max_width)
+    if min(sides) < 1 or spec.height * max(sides[1:]) > MAX_INPUT_PIXELS:
+        raise ValueError(f"input of {spec}")
+    return spec

@@ -1,0 +1,154 @@
+"""From a file's bytes to pixels, with a reason for everything that can be wrong with it."""
+
+from __future__ import annotations
+
+import struct
+import warnings
+import zlib
+from io import BytesIO
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from contract.errors import ImageError
+from contract.reasons import Reason
+from recognition.card import InputSpec
+from recognition.character.foreground import draw_character
+
+FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")  # nothing that runs other programs
+SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
+MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does not
+DECODER_FAULTS = (
+    OSError,
+    SyntaxError,  # Pillow's word for a broken PNG chunk
+    ValueError,
+    IndexError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    EOFError,
+    NotImplementedError,
+    struct.error,
+    zlib.error,
+    OverflowError,
+    MemoryError,
+    RuntimeError,
+)
+
+
+def open_image(data: bytes) -> Image.Image:
+    """Decode one still image to 8-bit grey.
+
+    Args:
+        data: a whole file in one of ``FORMATS``.
+
+    Returns:
+        An image of mode ``L``; transparency lies on white.
+
+    Raises:
+        ImageError: with one of the reasons empty, not_an_image, truncated, damaged,
+            too_many_pixels or animated.
+    """
+    if not data:
+        raise ImageError(Reason.EMPTY)
+    try:
+        return _decode(data)
+    except UnidentifiedImageError:
+        reason = Reason.DAMAGED if data.startswith(SIGNATURES) else Reason.NOT_AN_IMAGE
+        raise ImageError(reason, f"starts with {data[:12]!r}") from None
+    except Image.DecompressionBombError as error:
+        raise ImageError(Reason.TOO_MANY_PIXELS, str(error)) from error
+    except DECODER_FAULTS as error:
+        raise ImageError(_fault_reason(error), str(error)[:200]) from error
+
+
+def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
+    """Fit a grey image to a model's input.
+
+    Args:
+        image: mode ``L``.
+        spec: the model's input; ``stretch`` gives exactly its size, ``keep_aspect`` its height
+            and a width of at least ``spec.width``, padded on the right with the image's border,
+            ``character`` exactly its size with the one character in it, turned as EXIF says.
+
+    Returns:
+        (h, w, 1) uint8, 0 black to 255 white; of a character 0 paper to 255 ink.
+
+    Raises:
+        ImageError: ``blank``, where a character is asked for and there is no ink.
+    """
+    if spec.fit == "character":
+        return draw_character(_upright(image), spec.height, spec.width)
+    if spec.fit == "stretch":
+        return _stretch(image, spec.width, spec.height)
+    width = max(1, round(image.width * spec.height / image.height))
+    pixels = _stretch(image, min(width, spec.max_width), spec.height)
+    missing = spec.width - pixels.shape[1]
+    if missing <= 0:
+        return pixels
+    return np.pad(pixels, ((0, 0), (0, missing), (0, 0)), mode="edge")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """Turn a photograph as the camera was held; an L that lies is read as something else."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except DECODER_FAULTS:  # damaged metadata is no reason to refuse the pixels
+        return image
+
+
+def _stretch(image: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+    return np.asarray(image, dtype=np.uint8)[:, :, None]
+
+
+def _decode(data: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # odd metadata is no reason to refuse the pixels
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            _check(image)
+            image.load()
+            return _grey(image)
+
+
+def _check(image: Image.Image) -> None:
+    if image.width * image.height > MAX_PIXELS:
+        size = f"{image.width}x{image.height}"
+        raise ImageError(Reason.TOO_MANY_PIXELS, f"{size} is over {MAX_PIXELS} pixels")
+    # Not n_frames: it reads every frame, and 30,000 pages of a TIFF took it 18 s.
+    if getattr(image, "is_animated", False) and image.format != "MPO":
+        raise ImageError(Reason.ANIMATED, "more than one frame")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if image.mode == "L":
+        return image.copy()
+    if image.mode.startswith("I") or image.mode == "F":
+        return _scale_deep(image)
+    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
+        over = image.convert("RGBA")
+        white = Image.new("RGBA", over.size, "white")
+        return Image.alpha_composite(white, over).convert("L")
+    return image.convert("L")
+
+
+def _scale_deep(image: Image.Image) -> Image.Image:
+    """Bring 16-bit and float grey to 8 bits: 16-bit by its range, other by the image's own.
+
+    Few copies, none of 64 bits: with them the largest image took half a gigabyte, on a Pi.
+    """
+    values = np.asarray(image)
+    if image.mode.startswith("I"):
+        return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
+    finite = np.nan_to_num(values)
+    top = max(1.0, float(finite.max()))
+    return Image.fromarray((finite.clip(0, top) * (255.0 / top)).astype(np.uint8))
+
+
+def _fault_reason(error: BaseException) -> Reason:
+    words = str(error).lower()
+    if "truncated" in words or "unexpected end" in words or isinstance(error, EOFError):
+        return Reason.TRUNCATED
+    return Reason.DAMAGED

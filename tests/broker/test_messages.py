@@ -1,0 +1,133 @@
+"""What two machines say to each other survives the wire, and nonsense is refused by name."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.heartbeats import Heartbeat
+from broker.messages import (
+    MAX_CHUNK,
+    MAX_DETAIL,
+    ChunkResult,
+    ChunkTask,
+    Item,
+    Outcome,
+    Row,
+)
+from contract.errors import MessageError
+from contract.reasons import Reason
+
+TASK = ChunkTask("j", 3, "0" * 64, "AB", (Item(0, "http://h/0"), Item(7, "http://h/ä")))
+BEAT = Heartbeat(
+    worker="pi1",
+    pid=1,
+    host="pi1",
+    processes=8,
+    in_hand=("j.1",),
+    images=10,
+    failed=1,
+    images_per_s=12.5,
+    started_at=1e9,
+    temperature_c=None,
+    throttled=0x50000,
+    rss_mb=300.0,
+    version="0.1.0",
+    runtime="litert",
+    models=("0" * 64,),
+)
+TEXTS = st.text(max_size=20)
+DETAILS = TEXTS.filter(str.isprintable)  # of other letters a person gets to see a substitute
+INDICES = st.integers(0, 2**40)
+CONFIDENCES = st.integers(0, 10_000).map(lambda n: n / 10_000)  # as many digits as travel
+ROWS = st.builds(Row, index=INDICES, text=TEXTS, confidence=CONFIDENCES) | st.builds(
+    Row, index=INDICES, text=st.none(), reason=st.sampled_from(Reason), detail=DETAILS
+)
+
+
+def over_the_wire(fields: dict[str, Any]) -> dict[str, Any]:
+    parsed: dict[str, Any] = json.loads(json.dumps(fields))
+    return parsed
+
+
+def test_chunk_survives_the_wire() -> None:
+    assert ChunkTask.from_wire(over_the_wire(TASK.to_wire())) == TASK
+    assert TASK.task_id() == "j.3"
+
+
+@given(st.lists(ROWS, max_size=20), st.sampled_from(Outcome), DETAILS)
+def test_result_survives_the_wire(rows: list[Row], outcome: Outcome, detail: str) -> None:
+    result = ChunkResult(3, "pi1", outcome, tuple(rows), took_s=1.25, detail=detail)
+    assert ChunkResult.from_json(result.to_json()) == result
+
+
+def test_heartbeat_survives_the_wire() -> None:
+    assert Heartbeat.from_json(BEAT.to_json()) == BEAT
+
+
+def test_unknown_field_of_a_newer_version_is_ignored() -> None:
+    assert ChunkTask.from_wire({**TASK.to_wire(), "priority": 5}) == TASK
+    newer = json.dumps({**json.loads(BEAT.to_json()), "fan_rpm": 2000})
+    assert Heartbeat.from_json(newer) == BEAT
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"v": 2}, "version 2, this program knows 1"),
+        ({"v": None}, "'v' is NoneType"),
+        ({"v": True}, "'v' is bool"),
+        ({"job": 5}, "'job' is int, not str"),
+        ({"chunk": "1"}, "'chunk' is str, not int"),
+        ({"symbols": ["A"]}, "'symbols' is list"),
+        ({"items": []}, "chunk of 0 images"),
+        ({"items": [[0, "u"]] * (MAX_CHUNK + 1)}, f"1 to {MAX_CHUNK} are accepted"),
+        ({"items": [["0", "u"]]}, "is not \\[index, url\\]"),
+        ({"items": [[0, "u", 1]]}, "is not \\[index, url\\]"),
+        ({"items": [None]}, "is not \\[index, url\\]"),
+    ],
+    ids=str,
+)
+def test_chunk_with_a_bad_field_is_refused_by_name(changes: dict[str, Any], words: str) -> None:
+    with pytest.raises(MessageError, match=words):
+        ChunkTask.from_wire({**TASK.to_wire(), **changes})
+
+
+@pytest.mark.parametrize("message", [None, "text", 5, [["v", 1]]])
+def test_message_that_is_no_object_is_refused(message: Any) -> None:
+    with pytest.raises(MessageError, match="not an object"):
+        ChunkTask.from_wire(message)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (b"\xff", "no JSON"),
+        (b"", "no JSON"),
+        (b"[]", "is a JSON list"),
+        (b"{}", "'v' is missing"),
+    ],
+)
+def test_result_that_is_no_message_is_refused(text: bytes, words: str) -> None:
+    with pytest.raises(MessageError, match=words):
+        ChunkResult.from_json(text)
+
+
+@pytest.mark.parametrize(
+    "row", [[], [0], [0, "A"], [0, "nonsense", "", None], [0, None, 1.0], "A", [0, "A", "1"]]
+)
+def test_row_that_is_none_is_refused(row: Any) -> None:
+    fields = json.loads(ChunkResult(0, "pi1", Outcome.DONE).to_json())
+    with pytest.raises(MessageError):
+        ChunkResult.from_json(json.dumps({**fields, "rows": [row]}))
+
+
+def test_long_detail_is_cut_so_that_a_message_stays_small() -> None:
+    row = Row(0, None, reason=Reason.DAMAGED, detail="x" * 10_000)
+    result = ChunkResult(0, "pi1", Outcome.DONE, (row,), detail="y" * 10_000)
+    read = ChunkResult.from_json(result.to_json())
+    assert (len(read.rows[0].detail), len(read.detail)) == (MAX_DETAIL, MAX_DETAIL)

@@ -1,0 +1,1 @@
+"""What kills and breaks things, and what becomes of a job then."""

@@ -1,0 +1,191 @@
+"""The ledger: the first terminal row wins, and nothing is forgotten."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from broker.messages import ChunkResult, Outcome, Row
+from contract.errors import LedgerError, OutputError, SourceError
+from contract.reasons import Reason
+from producer.job.ledger import Ledger
+from producer.job.lock import is_in_use
+from producer.job.spec import Change, JobSpec
+from producer.sources.source import SourceImage
+
+SPEC = JobSpec("job1", "urls.txt", "0" * 64, "tiny", None, attempts=2)
+
+
+def make(tmp_path: Path, images: int = 4) -> Ledger:
+    ledger = Ledger(tmp_path / "a.ledger")
+    listed = (SourceImage(f"{i}.png", f"http://h/{i}.png") for i in range(images))
+    ledger.seal(SPEC, listed, model=b"model")
+    ledger.begin_session()
+    return ledger
+
+
+def done(chunk: int, *rows: Row) -> ChunkResult:
+    return ChunkResult(chunk=chunk, worker="pi", outcome=Outcome.DONE, rows=rows)
+
+
+def record(ledger: Ledger, result: ChunkResult, forgive: set[int] | None = None) -> Change:
+    return ledger.record([result], position=f"{result.chunk}-0", forgive=forgive or set())
+
+
+def texts(ledger: Ledger) -> list[list[str]]:
+    return list(ledger.rows(["name", "text", "reason"]))
+
+
+def test_first_terminal_row_wins_over_a_second_delivery(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        chunk, _ = ledger.take(1, session=1)
+        ledger.give_up(chunk, "straggler")
+        second, _ = ledger.take(1, session=1)
+
+        first = record(ledger, done(chunk, Row(0, "first", 0.9)))
+        later = record(ledger, done(second, Row(0, "second", 0.9)))
+
+        assert (first.read, later.read, later.repeats) == (1, 0, 1)
+        assert texts(ledger) == [["0.png", "first", ""]]
+
+
+def test_rows_and_stream_position_survive_a_reopening(tmp_path: Path) -> None:
+    with make(tmp_path) as ledger:
+        chunk, items = ledger.take(2, session=1)
+        record(ledger, done(chunk, *(Row(item.index, "x", 1.0) for item in items)))
+
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        assert ledger.get("position") == f"{chunk}-0"
+        assert ledger.counts().read == 2
+        assert ledger.deliveries_out() == []
+        assert ledger.model == b"model"
+        assert ledger.spec == SPEC
+
+
+def test_delivery_is_noted_before_it_is_sent(tmp_path: Path) -> None:
+    with make(tmp_path) as ledger:
+        ledger.take(3, session=1)
+
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        assert [delivery.images for delivery in ledger.deliveries_out()] == [3]
+        assert ledger.counts().out == 3
+
+
+def test_failure_that_may_pass_waits_and_then_fails_for_good(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        chunk, _ = ledger.take(1, session=1)
+        assert record(ledger, done(chunk, Row(0, None, reason=Reason.TIMEOUT))).again == 1
+        ready_at = ledger.next_ready_at()
+        assert ready_at is not None
+        assert ledger.take(1, session=1) == (0, [])
+
+        ledger._db.execute("UPDATE image SET ready_at = 0")
+        chunk, _ = ledger.take(1, session=1)
+        assert record(ledger, done(chunk, Row(0, None, reason=Reason.TIMEOUT))).failed == 1
+        assert texts(ledger) == [["0.png", "", "timeout"]]
+
+
+def test_failure_that_cannot_pass_is_final_at_once(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        chunk, _ = ledger.take(1, session=1)
+
+        change = record(ledger, done(chunk, Row(0, None, reason=Reason.TRUNCATED, detail="bytes")))
+
+        assert change == Change(failed=1)
+        assert ledger.counts().open == 0
+
+
+def test_forgiven_failure_costs_no_attempt(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        for _ in range(5):  # more than the two attempts of the job
+            ledger._db.execute("UPDATE image SET ready_at = 0")
+            chunk, _items = ledger.take(1, session=1)
+            row = Row(0, None, reason=Reason.CONNECT)
+            assert record(ledger, done(chunk, row), forgive={chunk}).again == 1
+
+
+def test_late_failure_of_an_old_delivery_does_not_end_a_newer_one(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        old, _ = ledger.take(1, session=1)
+        ledger.give_up(old, "straggler")
+        new, _ = ledger.take(1, session=1)
+
+        assert record(ledger, done(old, Row(0, None, reason=Reason.TIMEOUT))).repeats == 1
+        assert record(ledger, done(new, Row(0, "text", 1.0))).read == 1
+
+
+def test_poison_is_isolated_while_its_neighbours_are_read(tmp_path: Path) -> None:
+    poison = 5
+    with make(tmp_path, 64) as ledger:
+        deliveries_of_poison = 0
+        while ledger.counts().open:
+            chunk, items = ledger.take(64, session=1)
+            indexes = [item.index for item in items]
+            if poison in indexes:
+                deliveries_of_poison += 1
+                ledger.give_up(chunk, "crashed", is_death=True)
+            else:
+                record(ledger, done(chunk, *(Row(index, "ok", 1.0) for index in indexes)))
+
+        assert deliveries_of_poison == 4  # in its chunk, in an eighth of one, and twice alone
+        assert ledger.counts().read == 63
+        assert [row for row in texts(ledger) if row[2]] == [["5.png", "", "poison"]]
+
+
+def test_revived_image_has_all_its_attempts_again(tmp_path: Path) -> None:
+    with make(tmp_path, 2) as ledger:
+        chunk, _ = ledger.take(2, session=1)
+        gone = Row(0, None, reason=Reason.HTTP_STATUS)
+        record(ledger, done(chunk, gone, Row(1, None, reason=Reason.EMPTY)))
+
+        assert ledger.revive(Reason.HTTP_STATUS) == 1
+
+        assert [item.index for item in ledger.take(2, session=1)[1]] == [0]
+        assert ledger.counts().failed == 1
+
+
+def test_half_a_source_leaves_an_unsealed_ledger(tmp_path: Path) -> None:
+    twice = [SourceImage("a", "http://h/1"), SourceImage("b", "http://h/2")] * 2
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        with pytest.raises(SourceError, match="name 'a' stands twice"):
+            ledger.seal(SPEC, twice, model=b"")
+        assert not ledger.is_sealed
+        assert ledger.counts().total == 0
+
+
+def test_empty_source_is_refused(tmp_path: Path) -> None:
+    with (
+        Ledger(tmp_path / "a.ledger") as ledger,
+        pytest.raises(SourceError, match=r"source urls\.txt names no image"),
+    ):
+        ledger.seal(SPEC, [], model=b"")
+
+
+def test_second_producer_is_refused(tmp_path: Path) -> None:
+    with make(tmp_path) as ledger:
+        assert is_in_use(ledger.path)
+        with pytest.raises(LedgerError, match="in use by another producer"):
+            Ledger(ledger.path)
+    assert not is_in_use(tmp_path / "a.ledger")
+
+
+def test_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.ledger"
+    path.write_bytes(b"these bytes are of no database at all" * 100)
+
+    with pytest.raises(LedgerError, match="is no ledger of pifleet"):
+        Ledger(path)
+
+
+def test_ledger_in_a_missing_folder_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(OutputError, match="cannot be written"):
+        Ledger(tmp_path / "nowhere" / "a.ledger")
+
+
+def test_rows_are_sorted_by_name_in_code_point_order(tmp_path: Path) -> None:
+    listed = [SourceImage(name, f"http://h/{i}") for i, name in enumerate(["b", "é", "Z", "a10"])]
+    with Ledger(tmp_path / "a.ledger") as ledger:
+        ledger.seal(SPEC, listed, model=b"")
+
+        assert [row[0] for row in ledger.rows(["name"])] == ["Z", "a10", "b", "é"]

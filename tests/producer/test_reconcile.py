@@ -1,0 +1,103 @@
+"""The reconciler's rules, one by one, on a clock of our own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from broker.fleet import Fleet
+from broker.heartbeats import Heartbeat
+from producer.job.reconciler import DEADLINE_MIN_S, GRACE_S, STRAGGLER_MIN_S, Cause, Reconciler
+
+BEAT = Heartbeat(
+    worker="pi1",
+    pid=7,
+    host="pi1",
+    processes=2,
+    in_hand=(),
+    images=0,
+    failed=0,
+    images_per_s=0.0,
+    started_at=0.0,
+    temperature_c=None,
+    throttled=None,
+    rss_mb=1.0,
+    version="0",
+    runtime="litert",
+    models=(),
+)
+
+
+def fleet(*held: int, waiting: int = 0, job: str = "j", pid: int = 7) -> Fleet:
+    in_hand = tuple(f"{job}.{chunk}" for chunk in held)
+    return Fleet(workers=(replace(BEAT, in_hand=in_hand, pid=pid),), waiting=waiting)
+
+
+@pytest.fixture
+def reconciler() -> Reconciler:
+    made = Reconciler("j")
+    for chunk in (1, 2, 3):
+        made.sent(chunk, 64, 0.0)
+    return made
+
+
+def causes(reconciler: Reconciler, seen: Fleet, now: float) -> dict[int, Cause]:
+    return {verdict.chunk: verdict.cause for verdict in reconciler.look(seen, now)}
+
+
+def test_what_waits_in_the_queue_is_left_alone(reconciler: Reconciler) -> None:
+    for now in range(0, 1000, 10):
+        assert causes(reconciler, fleet(waiting=3), float(now)) == {}
+
+
+def test_what_is_nowhere_is_lost_after_the_grace(reconciler: Reconciler) -> None:
+    assert causes(reconciler, fleet(1, 2), 1.0) == {}
+    assert causes(reconciler, fleet(1, 2), 1.0 + GRACE_S) == {}
+    assert causes(reconciler, fleet(1, 2), 1.1 + GRACE_S) == {3: Cause.VANISHED}
+
+
+def test_earlier_one_is_lost_when_a_later_one_left_the_queue(reconciler: Reconciler) -> None:
+    reconciler.answered(2, 0.1)  # first in, first out: 1 must have left before it
+
+    assert causes(reconciler, fleet(waiting=5), 1.0) == {}
+    assert causes(reconciler, fleet(waiting=5), 1.1 + GRACE_S) == {1: Cause.VANISHED}
+
+
+def test_dead_workers_chunks_are_lost_at_once(reconciler: Reconciler) -> None:
+    causes(reconciler, fleet(1, waiting=2), 1.0)
+
+    others = Fleet(workers=(replace(BEAT, worker="pi2"),), waiting=2)
+    verdicts = reconciler.look(others, 2.0)
+
+    assert [(v.chunk, v.cause, v.is_death) for v in verdicts] == [(1, Cause.WORKER_GONE, True)]
+
+
+def test_worker_that_was_restarted_under_its_name_holds_nothing(reconciler: Reconciler) -> None:
+    causes(reconciler, fleet(1, waiting=2), 1.0)
+
+    assert causes(reconciler, fleet(waiting=2, pid=8), 2.0) == {1: Cause.WORKER_GONE}
+
+
+def test_another_jobs_chunk_of_the_same_number_is_not_ours(reconciler: Reconciler) -> None:
+    seen = fleet(1, 2, 3, job="other")
+
+    assert causes(reconciler, seen, 1.0) == {}
+    assert set(causes(reconciler, seen, 1.1 + GRACE_S)) == {1, 2, 3}
+
+
+def test_straggler_is_read_again_only_by_idle_workers(reconciler: Reconciler) -> None:
+    reconciler.answered(2, 1.0)
+    reconciler.answered(3, 1.0)
+    causes(reconciler, fleet(1), 1.0)
+    late = 1.1 + STRAGGLER_MIN_S
+
+    assert causes(reconciler, fleet(1, waiting=4), late) == {}
+    assert causes(reconciler, fleet(1), late) == {1: Cause.STRAGGLER}
+
+
+def test_held_for_ever_is_overdue(reconciler: Reconciler) -> None:
+    causes(reconciler, fleet(1, 2, 3), 1.0)
+
+    assert causes(reconciler, fleet(1, 2, 3), DEADLINE_MIN_S) == {}
+    assert set(causes(reconciler, fleet(1, 2, 3), DEADLINE_MIN_S + 2.0)) == {1, 2, 3}

@@ -1,0 +1,115 @@
+"""What a producer shares the fleet with: other jobs, and workers whose clocks are wrong."""
+
+from __future__ import annotations
+
+import json
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from broker.connection import connect
+from producer.job.ledger import Ledger
+from producer.job.scheduler import JobRun, Progress, RunOptions
+from producer.job.spec import JobSpec
+from producer.sources.source import SourceImage
+from recognition.model_file import load_model
+from tests.conftest import Pifleet, StartWorker
+from tests.producer.test_jobs import finished, serve
+from tests.support.faulty_origin import FaultyOrigin
+from tests.support.make_tiny_model import TINY_MODEL
+from tests.support.stripes import png
+
+pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+
+JOBS = 10
+IMAGES = 240  # a job
+CHUNK = 8
+MOST_UNFAIR = 2.0  # the fastest job against the slowest
+OFF_S = 600.0
+
+
+class Race:
+    """Ten jobs at once, and how far each was when the first one ended."""
+
+    def __init__(self, url: str, redis_url: str, folder: Path) -> None:
+        self._url = url
+        self._redis_url = redis_url
+        self._folder = folder
+        self._done = dict.fromkeys(range(JOBS), 0)
+        self.at_first_end: list[int] = []
+
+    def run(self) -> list[int]:
+        """Run them all, and give how many images each has read."""
+        with ThreadPoolExecutor(JOBS) as pool:
+            return list(pool.map(self._run_one, range(JOBS)))
+
+    def _run_one(self, number: int) -> int:
+        model = load_model(str(TINY_MODEL))
+        spec = JobSpec(f"job{number}", "list", model.digest, "tiny", None, attempts=3)
+        images = [SourceImage(f"{i}.png", f"{self._url}?{number}.{i}") for i in range(IMAGES)]
+        with (
+            Ledger(self._folder / f"{number}.ledger") as ledger,
+            connect(self._redis_url) as client,
+        ):
+            ledger.seal(spec, images, model=model.data)
+            run = JobRun(ledger, client, RunOptions(self._redis_url, chunk=CHUNK))
+            end = run.run(lambda progress: self._note(number, progress))
+            run.close()
+            return end.counts.read
+
+    def _note(self, number: int, progress: Progress) -> None:
+        self._done[number] = progress.counts.read
+        if not progress.counts.open and not self.at_first_end:
+            self.at_first_end = list(self._done.values())
+
+
+def test_ten_jobs_at_once_share_two_workers_fairly(
+    start_worker: StartWorker, origin: FaultyOrigin, redis_url: str, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        start_worker(concurrency=1)
+    picture = png("A1")
+    for number in range(JOBS):
+        for image in range(IMAGES):
+            origin.add(f"/a.png?{number}.{image}", picture)
+    race = Race(origin.url("/a.png"), redis_url, tmp_path)
+
+    assert race.run() == [IMAGES] * JOBS
+
+    slowest, fastest = min(race.at_first_end), max(race.at_first_end)
+    assert fastest <= MOST_UNFAIR * slowest, race.at_first_end
+
+
+def faketime_library() -> Path:
+    """Give Debian's libfaketime, or skip the test."""
+    for found in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"):
+        return found
+    pytest.skip("needs Debian's faketime")
+
+
+def test_workers_whose_clocks_are_ten_minutes_off_disturb_nothing(
+    pifleet: Pifleet, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    wrong = {"LD_PRELOAD": str(faketime_library()), "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+    wrong["PYTHONPATH"] = str(Path(__file__).parents[2])
+    late, early = (
+        start_worker(
+            env={**wrong, "FAKETIME": f"{off_s:+.0f}"}, module="tests.support.off_clock_worker"
+        )
+        for off_s in (-OFF_S, OFF_S)
+    )
+    expected = serve(origin, tmp_path, 300)
+
+    summary = json.loads(
+        finished(pifleet("submit", "urls.txt", "-o", "out.csv", "--chunk", "8", "--rate", "100"))
+    )
+
+    assert (tmp_path / "out.csv").read_text() == expected
+    assert (summary["repeats"], summary["resent"]) == (0, 0)
+    for worker, off_s in ((late, -OFF_S), (early, OFF_S)):
+        beat = worker.heartbeat()
+        assert beat is not None, "alive by the clock of Redis"
+        assert beat.images > 0
+        assert abs(beat.started_at - time.time() - off_s) < OFF_S / 2

@@ -1,0 +1,146 @@
+"""Sources: what each kind yields, and what bad input is told."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from contract.errors import ServiceError, SourceError
+from producer.sources.index_page import read_index
+from producer.sources.source import SourceImage, name_from_url, open_source
+from tests.support.faulty_origin import Answer, FaultyOrigin
+
+
+def names(images: object) -> list[str]:
+    return [image.name for image in images]  # type: ignore[attr-defined]
+
+
+def test_url_list_names_images_by_the_last_part_of_the_path(tmp_path: Path) -> None:
+    listing = tmp_path / "urls.txt"
+    listing.write_text("# a comment\n\nhttp://h/a%20b.png\r\nhttps://h/x/c.png?size=1\n")
+
+    assert list(open_source(str(listing))) == [
+        SourceImage("a b.png", "http://h/a%20b.png"),
+        SourceImage("c.png", "https://h/x/c.png?size=1"),
+    ]
+
+
+def test_standard_input_is_a_url_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("http://h/a.png\n"))
+
+    assert names(open_source("-")) == ["a.png"]
+
+
+def test_name_of_a_url_without_a_path_is_the_whole_url() -> None:
+    assert name_from_url("http://h/?f=a.png") == "http://h/?f=a.png"
+
+
+def test_csv_takes_its_columns_by_name(tmp_path: Path) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text('name,extra,url\n"a,b.png",1,http://h/1\n')
+
+    assert list(open_source(str(table))) == [SourceImage("a,b.png", "http://h/1")]
+
+
+def test_folder_yields_its_images_and_nothing_else(tmp_path: Path) -> None:
+    for name in ("b.PNG", "a#1.png", "notes.txt", ".hidden.png", "deep/c.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+
+    images = list(open_source(str(tmp_path)))
+
+    assert names(images) == ["a#1.png", "b.PNG", "deep/c.jpg"]
+    assert images[0].url == "folder:a%231.png"
+
+
+def test_index_page_of_names_fills_the_template(origin: FaultyOrigin) -> None:
+    page = origin.add("/?user=bob", b"one.png\ntwo #2.png\n")
+
+    images = list(read_index(page, item=origin.url("/?user=bob&myfilename={name}")))
+
+    assert names(images) == ["one.png", "two #2.png"]
+    assert images[1].url == origin.url("/?user=bob&myfilename=two%20%232.png")
+
+
+def test_index_page_of_links_resolves_them(origin: FaultyOrigin) -> None:
+    html = b'<a href="../">up</a><a href="?C=N">sort</a><a href="a%20b.png">x</a><a href="/c.png">'
+    page = origin.add("/folder/", html)
+
+    images = list(read_index(page))
+
+    assert names(images) == ["a b.png", "c.png"]
+    assert [image.url for image in images] == [
+        origin.url("/folder/a%20b.png"),
+        origin.url("/c.png"),
+    ]
+
+
+def test_index_page_is_read_again_when_the_origin_fails(origin: FaultyOrigin) -> None:
+    page = origin.add("/list", answer=Answer(b"a.png\n", fail_first=2))
+
+    assert names(read_index(page)) == ["a.png"]
+    assert origin.hits("/list") == 3
+
+
+def test_index_page_cut_short_is_not_taken_for_a_shorter_list(
+    origin: FaultyOrigin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("producer.sources.index_page.TRIES", 2)
+    page = origin.add("/list", answer=Answer(b"a.png\nb.png\n", cut_at=6))
+
+    with pytest.raises(ServiceError, match=r"index page .*/list"):
+        list(read_index(page))
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("name,url\na.png\n", "line 2: 1 columns, the header has 2"),
+        ("a.png,http://h/a\n", "line 1: the header has to name the columns url and name"),
+        ("url,name\nftp://h/a,a\n", "line 2: 'ftp://h/a' is not an absolute"),
+        ("url,name\nhttp://h/a,\n", "line 2: name '' is empty"),
+        ('url,name\nhttp://h/a,"a\nb"\n', "not printable"),
+    ],
+    ids=["short row", "no header", "scheme", "no name", "line break in a name"],
+)
+def test_bad_csv_is_named_by_line(tmp_path: Path, content: str, said: str) -> None:
+    table = tmp_path / "list.csv"
+    table.write_text(content)
+
+    with pytest.raises(SourceError, match=said):
+        list(open_source(str(table)))
+
+
+@pytest.mark.parametrize("line", ["x.png", "http://", "http://h:x/", "http://h/a b", "file:///a"])
+def test_malformed_url_is_named_by_line(tmp_path: Path, line: str) -> None:
+    listing = tmp_path / "urls.txt"
+    listing.write_text(f"http://h/a.png\n{line}\n")
+
+    with pytest.raises(SourceError, match=r"line 2: .* is not an absolute"):
+        list(open_source(str(listing)))
+
+
+def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
+    listing = tmp_path / "urls.txt"
+    listing.write_bytes(b"http://h/\xff.png\n")
+
+    with pytest.raises(SourceError, match="not UTF-8"):
+        list(open_source(str(listing)))
+
+
+def test_missing_source_is_named() -> None:
+    with pytest.raises(SourceError, match="nowhere: no such file or folder"):
+        open_source("nowhere")
+
+
+def test_index_item_needs_an_index_page(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="--index-item is for an index page"):
+        open_source(str(tmp_path), index_item="http://h/{name}")
+
+
+def test_index_item_needs_a_name_in_it() -> None:
+    with pytest.raises(SourceError, match=r"no \{name\}"):
+        list(read_index("http://127.0.0.1:9/", item="http://h/"))

@@ -1,0 +1,172 @@
+"""One picture of every kind that goes wrong, or looks as if it would, and what becomes of it.
+
+``docs/failures.md`` holds the same table for people; a test compares the two.
+"""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from contract.reasons import Reason
+from tests.support.stripes import draw, encoded, png
+
+TEXT = "AB12"
+READ = "read"
+PNG_HEADER_BYTES = 33  # signature and IHDR; other chunks go after them
+
+
+@dataclass(frozen=True, slots=True)
+class BadPicture:
+    """A kind of picture: its name in the table, its outcome, and how to make one."""
+
+    name: str
+    outcome: str
+    make: Callable[[], bytes]
+
+
+def saved(image: Image.Image, file_format: str, **options: object) -> bytes:
+    """Give an image as a file, with options of the format."""
+    file = BytesIO()
+    image.save(file, file_format, **options)
+    return file.getvalue()
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """Give one chunk of a PNG, with its right checksum."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def png_with(chunk: bytes) -> bytes:
+    """Put a chunk into a good PNG, before its pixels."""
+    whole = png(TEXT)
+    return whole[:PNG_HEADER_BYTES] + chunk + whole[PNG_HEADER_BYTES:]
+
+
+def pixel_bomb() -> bytes:
+    """Give a PNG of a few bytes that claims 50000x50000."""
+    header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+
+
+def wrong_checksum(chunk: bytes) -> bytes:
+    """Give a good PNG with one bit turned in the checksum of a chunk."""
+    data = bytearray(png(TEXT))
+    place = data.index(chunk)
+    length = int.from_bytes(data[place - 4 : place])
+    data[place + 4 + length] ^= 1
+    return bytes(data)
+
+
+def animation(file_format: str) -> bytes:
+    """Give two frames."""
+    frames = {"save_all": True, "append_images": [draw("B")], "duration": 100}
+    return saved(draw("A"), file_format, **frames)
+
+
+def tiff_of_pages(pages: int) -> bytes:
+    """Give a TIFF of one pixel whose directory stands there many times over."""
+    data = bytearray(encoded(Image.new("L", (1, 1)), "TIFF"))
+    start = struct.unpack_from("<I", data, 4)[0]
+    link = start + 2 + 12 * struct.unpack_from("<H", data, start)[0]
+    directory = bytes(data[start:link])
+    struct.pack_into("<I", data, link, len(data))
+    for page in range(pages):
+        following = len(data) + len(directory) + 4
+        data += directory + struct.pack("<I", following if page < pages - 1 else 0)
+    return bytes(data)
+
+
+def sixteen_bits() -> bytes:
+    """Give the text in 16-bit grey."""
+    return encoded(Image.fromarray(np.asarray(draw(TEXT)).astype(np.uint16) * 257), "PNG")
+
+
+def clear_palette() -> bytes:
+    """Give the text on a transparent ground that would be black if it were not."""
+    grey = np.asarray(draw(TEXT))
+    image = Image.fromarray(np.where(grey == 255, 1, grey // 2 * 2).astype(np.uint8)).convert("P")
+    image.putpalette([level if level != 1 else 0 for level in range(256) for _ in range(3)])
+    return saved(image, "PNG", transparency=1)
+
+
+def cmyk() -> bytes:
+    """Give the text as printers like it."""
+    return saved(draw(TEXT).convert("CMYK"), "JPEG", quality=95)
+
+
+def turned_by_exif() -> bytes:
+    """Give the text upright, with a note that viewers shall turn it by a quarter."""
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return saved(draw(TEXT), "JPEG", quality=95, exif=exif)
+
+
+def noise() -> bytes:
+    """Give bytes of no meaning."""
+    return np.random.default_rng(3).bytes(5000)
+
+
+def compressed(size: int) -> bytes:
+    """Give zeros, very small."""
+    return zlib.compress(b"\0" * size)
+
+
+HTML = b"<!DOCTYPE html><html><body>Please log in</body></html>"
+SVG = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' height='9'/>"
+PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
+BOMB_BYTES = 80_000_000
+
+PICTURES = (
+    BadPicture("zero bytes", Reason.EMPTY, bytes),
+    BadPicture("an HTML page", Reason.NOT_AN_IMAGE, lambda: HTML),
+    BadPicture("random bytes", Reason.NOT_AN_IMAGE, noise),
+    BadPicture("an SVG", Reason.NOT_AN_IMAGE, lambda: SVG),
+    BadPicture("a PDF", Reason.NOT_AN_IMAGE, lambda: PDF),
+    BadPicture("a gzip file", Reason.NOT_AN_IMAGE, lambda: gzip.compress(png(TEXT))),
+    BadPicture("a PNG cut in its pixels", Reason.TRUNCATED, lambda: png(TEXT)[:80]),
+    BadPicture(
+        "a JPEG cut in its pixels",
+        Reason.TRUNCATED,
+        lambda: encoded(draw(TEXT), "JPEG")[:600],
+    ),
+    BadPicture(
+        "a BMP cut in its pixels",
+        Reason.TRUNCATED,
+        lambda: encoded(draw(TEXT), "BMP")[:2000],
+    ),
+    BadPicture("a PNG cut after its header", Reason.DAMAGED, lambda: png(TEXT)[:PNG_HEADER_BYTES]),
+    BadPicture(
+        "a PNG with a wrong checksum of its header",
+        Reason.DAMAGED,
+        lambda: wrong_checksum(b"IHDR"),
+    ),
+    BadPicture(
+        "a PNG with a bomb in its text",
+        Reason.DAMAGED,
+        lambda: png_with(png_chunk(b"zTXt", b"key\0\0" + compressed(BOMB_BYTES))),
+    ),
+    BadPicture(
+        "a PNG with a bomb in its colour profile",
+        Reason.DAMAGED,
+        lambda: png_with(png_chunk(b"iCCP", b"name\0\0" + compressed(BOMB_BYTES))),
+    ),
+    BadPicture("a PNG that claims 50000x50000", Reason.TOO_MANY_PIXELS, pixel_bomb),
+    BadPicture("an animated GIF", Reason.ANIMATED, lambda: animation("GIF")),
+    BadPicture("an animated PNG", Reason.ANIMATED, lambda: animation("PNG")),
+    BadPicture("an animated WebP", Reason.ANIMATED, lambda: animation("WEBP")),
+    BadPicture("a TIFF of 30000 pages", Reason.ANIMATED, lambda: tiff_of_pages(30_000)),
+    BadPicture("a PNG with a wrong checksum of its pixels", READ, lambda: wrong_checksum(b"IDAT")),
+    BadPicture("a PNG of 16-bit grey", READ, sixteen_bits),
+    BadPicture("a CMYK JPEG", READ, cmyk),
+    BadPicture("a palette with transparency", READ, clear_palette),
+    BadPicture("a JPEG that EXIF turns", READ, turned_by_exif),
+)

@@ -1,0 +1,75 @@
+"""A job as a worker sees it: a stream to answer on, a model in Redis, chunks in the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from broker.app import make_app
+from broker.connection import connect
+from broker.keys import OPEN_FIELD, RESULTS_FIELD, TASK_READ_CHUNK, model_key, results_key
+from broker.messages import ChunkResult, ChunkTask, Item
+from recognition.model_file import ModelFile, load_model
+from tests.conftest import wait_until
+
+if TYPE_CHECKING:
+    from celery import Celery
+
+JOB = "job1"
+UNACKED_KEY = "pifleet:unacked"  # kombu's name, under our prefix
+
+
+@dataclass(slots=True)
+class FleetJob:
+    """One job, sent by hand."""
+
+    app: Celery
+    redis: Any  # redis-py types every answer as all that any command may give
+    model: ModelFile
+    sent: int = field(default=0)
+
+    def send(self, urls: Sequence[str], **changes: Any) -> ChunkTask:
+        """Send one chunk; ``changes`` replace fields of its message, or are Celery's options."""
+        options = {key: changes.pop(key) for key in list(changes) if key.endswith("time_limit")}
+        items = tuple(Item(index, url) for index, url in enumerate(urls))
+        task = ChunkTask(JOB, self.sent, self.model.digest, None, items)
+        message = {**task.to_wire(), **changes}
+        self.app.send_task(TASK_READ_CHUNK, args=[message], task_id=task.task_id(), **options)
+        self.sent += 1
+        return task
+
+    def results(self) -> list[ChunkResult]:
+        """Give the answers so far."""
+        entries = self.redis.xrange(results_key(JOB))
+        field_name = RESULTS_FIELD.encode()
+        return [ChunkResult.from_json(e[field_name]) for _, e in entries if field_name in e]
+
+    def wait_results(self, count: int, *, timeout_s: float = 15.0) -> list[ChunkResult]:
+        """Wait for a number of answers."""
+        wait_until(
+            lambda: len(self.results()) >= count, timeout_s=timeout_s, what=f"{count} answers"
+        )
+        return self.results()
+
+    def wait_acked(self) -> None:
+        """Wait until no worker holds a message any more."""
+        wait_until(
+            lambda: not self.redis.hlen(UNACKED_KEY), what="the acknowledgement of all chunks"
+        )
+
+
+@contextmanager
+def fleet_job(redis_url: str, model: Path) -> Iterator[FleetJob]:
+    """Open a job in an empty Redis."""
+    app = make_app(redis_url)
+    with connect(redis_url) as redis:
+        job = FleetJob(app, redis, load_model(str(model)))
+        redis.set(model_key(job.model.digest), job.model.data)
+        redis.xadd(results_key(JOB), {OPEN_FIELD: "1"})
+        try:
+            yield job
+        finally:
+            app.close()

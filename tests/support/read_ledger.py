@@ -1,0 +1,25 @@
+"""A job whose images were all read, as its ledger holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from broker.messages import ChunkResult, Outcome, Row
+from producer.job.ledger import Ledger
+from producer.job.spec import JobSpec
+from producer.sources.source import SourceImage
+
+
+@contextmanager
+def read_ledger(path: Path, texts: Mapping[str, str]) -> Iterator[Ledger]:
+    """Open the ledger of a job that read these texts, by the names of their images."""
+    with Ledger(path) as ledger:
+        spec = JobSpec("j", "source", "0" * 64, "m", None, 3)
+        ledger.seal(spec, [SourceImage(name, f"http://h/{name}") for name in texts], model=b"m")
+        chunk, items = ledger.take(10, session=1)
+        rows = [Row(i.index, text, 1.0) for i, text in zip(items, texts.values(), strict=True)]
+        result = ChunkResult(chunk, "pi1", Outcome.DONE, tuple(rows))
+        ledger.record([result], position="1-1", forgive=set())
+        yield ledger

@@ -1,0 +1,237 @@
+"""A whole tiny run: draw, train, stop, resume, export, and read through the workers' own code."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from contract.errors import ModelError, OutputError, SettingsError, UserError
+from recognition.card import InputSpec, read_card, read_golden
+from recognition.images import open_image, to_tensor
+from recognition.interpreter import Recogniser, verify_golden
+from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped
+from training.captcha.config import (
+    CaptchaConfig,
+    CaptchaSchedule,
+    DataConfig,
+    NetworkConfig,
+    TeacherConfig,
+)
+from training.captcha.data_sets import check_set_of
+from training.captcha.experiment import CaptchaExperiment
+from training.captcha.samples import draw_sample
+from training.config import load_config
+from training.conversion_check import Checked, refuse_loss
+from training.draw_set import draw_files
+from training.export import ExportOptions, export, parse_tests
+from training.measuring.evaluate import evaluate
+from training.provenance import continued
+from training.run_state import Position
+
+TINY = CaptchaConfig(
+    name="tiny-captcha",
+    seed=3,
+    data=DataConfig(pictures=512, validation_pictures=32, symbols="A1", min_length=1, max_length=2),
+    network=NetworkConfig(channels=(4, 4, 8, 8, 8, 8, 16), context_layers=1),
+    schedule=CaptchaSchedule(
+        epochs=10, batch=32, learning_rate=1e-2, frame_share=0.3, checkpoint_steps=40
+    ),
+)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Train the tiny reader once for all tests of this module."""
+    folder = tmp_path_factory.mktemp("run")
+    trained(TINY, folder, resume=False)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Export it once, measured on a test set."""
+    folder = tmp_path_factory.mktemp("test-set")
+    check_set = replace(check_set_of(TINY), seed=77)
+    draw_files(check_set, folder, n=40, workers=1, progress=lambda _: None)
+    out = run / "tiny.tflite"
+    export(run, out, ExportOptions(check_pictures=100, tests={"apart": folder}))
+    return out.read_bytes()
+
+
+def trained(
+    config: CaptchaConfig, folder: Path, *, resume: bool, start: Path | None = None
+) -> Position:
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from training.train import RunOptions, train
+
+    options = RunOptions("test", resume, 1, report=lambda _: None, start=start)
+    return train(CaptchaExperiment(config), folder, options)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_learns_and_leaves_all_that_is_needed_to_repeat_it(run: Path) -> None:
+    curves = json.loads((run / "curves.json").read_text())
+
+    assert [epoch["epoch"] for epoch in curves] == list(range(1, 11))
+    assert curves[-1]["loss"] < curves[0]["loss"] / 4
+    assert curves[-1]["exact_match"] > 0.8
+    assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert load_config(CaptchaConfig, run / "config.yaml") == TINY
+    told = json.loads((run / "provenance.json").read_text())
+    assert {"command", "commit", "version_keras", "version_captcha"} <= told.keys()
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_that_stopped_ends_as_if_it_had_not(tmp_path: Path) -> None:
+    short = replace(TINY, schedule=replace(TINY.schedule, epochs=2, checkpoint_steps=10))
+
+    assert_it_ends_as_if_it_had_not_stopped(partial(trained, short), tmp_path, steps=32)
+
+
+def test_the_story_of_a_resumed_run_is_told_whole() -> None:
+    first = {"command": "a", "seed": "1", "commit": "x"}
+    second = {"command": "b", "seed": "1", "commit": "x"}
+
+    once = continued(first, second, step=40)
+
+    assert once == {"command": "a; from step 40: b", "seed": "1", "commit": "x"}
+    assert continued(once, second, step=50) == once
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_that_begins_with_anothers_weights_reads_at_once(run: Path, tmp_path: Path) -> None:
+    one_step = replace(TINY.schedule, epochs=1, learning_rate=1e-6, frame_share=0.0)
+    few = replace(TINY, data=replace(TINY.data, pictures=32), schedule=one_step)
+
+    position = trained(few, tmp_path / "on", resume=False, start=run)
+
+    before = json.loads((run / "curves.json").read_text())[-1]["exact_match"]
+    assert position.epochs[-1].exact_match == pytest.approx(before, abs=0.05)
+    told = json.loads((tmp_path / "on" / "provenance.json").read_text())
+    assert told["begun_with_data"] == "512 pictures drawn like captcha 0.7.1 100 %"
+
+
+def test_a_run_cannot_begin_with_another_networks_weights(run: Path, tmp_path: Path) -> None:
+    other = replace(TINY, network=replace(TINY.network, context_layers=2))
+
+    with pytest.raises(UserError, match="cannot be started from"):
+        trained(other, tmp_path / "other", resume=False, start=run)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_pupil_learns_from_the_scores_of_its_teacher_alone(
+    run: Path, model: bytes, tmp_path: Path
+) -> None:
+    teacher = TeacherConfig(model=str(run / "tiny.tflite"), share=1.0, temperature=1.0)
+    taught = replace(TINY.schedule, frame_share=0.0)
+
+    position = trained(replace(TINY, schedule=taught, teacher=teacher), tmp_path, resume=False)
+
+    assert position.epochs[-1].loss < position.epochs[0].loss / 4
+    told = json.loads((tmp_path / "provenance.json").read_text())
+    assert told["teacher"] == "tiny.tflite"
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_run_is_not_overwritten(run: Path) -> None:
+    with pytest.raises(OutputError, match="go on with --resume"):
+        trained(TINY, run, resume=False)
+
+
+def test_nothing_to_resume_is_said_so(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="cannot be resumed"):
+        trained(TINY, tmp_path, resume=True)
+
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_the_exported_model_reads_as_the_network_did(model: bytes) -> None:
+    card = read_card(model)
+
+    assert card.metrics["exact_match_own_drawing"] > 0.8
+    lost = card.metrics["exact_match_own_drawing_float"] - card.metrics["exact_match_own_drawing"]
+    assert lost <= 0.003
+    assert card.metrics["exact_match_apart"] > 0.8
+    assert card.input == InputSpec(height=64, width=128)
+    assert card.provenance["data"] == "512 pictures drawn like captcha 0.7.1 100 %"
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_the_exported_model_carries_golden_pictures_that_it_reads(model: bytes) -> None:
+    assert verify_golden(model) == 5
+    card = read_card(model)
+    image = open_image(read_golden(model, card.golden[0]))
+    assert to_tensor(image, card.input).shape == (64, 128, 1)
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_the_exported_model_takes_any_width(model: bytes) -> None:
+    recogniser = Recogniser(model)
+
+    logits = [recogniser.logits(np.full((64, width, 1), 255, np.uint8)) for width in (128, 256)]
+
+    assert [one.shape for one in logits] == [(32, 3), (64, 3)]
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_model_is_measured_on_a_folder(model: bytes, tmp_path: Path) -> None:
+    draw_files(check_set_of(TINY), tmp_path, n=20, workers=1, progress=lambda _: None)
+
+    scores = evaluate(model, tmp_path)
+
+    assert scores.n == 20
+    assert scores.exact_match > 0.7
+    assert evaluate(model, tmp_path, allowed="A").exact_match < scores.exact_match
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+def test_a_file_that_is_no_image_is_named(model: bytes, tmp_path: Path) -> None:
+    (tmp_path / "labels.tsv").write_text("x.png\tA\n")
+    (tmp_path / "x.png").write_text("no image")
+
+    with pytest.raises(UserError, match=r"x\.png cannot be read: not_an_image"):
+        evaluate(model, tmp_path)
+
+
+def test_a_costly_quantisation_is_refused_with_its_figures() -> None:
+    with pytest.raises(ModelError, match=r"costs 1\.00 points.*0\.9900 in float, 0\.9800 in int8"):
+        refuse_loss(Checked(b"", 0.99, 0.98, 0.0, ()))
+
+
+def test_an_export_into_no_folder_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("name: x")
+
+    with pytest.raises(OutputError, match="folder does not exist"):
+        export(tmp_path, tmp_path / "no" / "x.tflite", ExportOptions())
+
+
+def test_test_sets_are_given_by_name() -> None:
+    assert parse_tests(["0.3=a/b"]) == {"0.3": Path("a/b")}
+    with pytest.raises(SettingsError, match="--test='x'"):
+        parse_tests(["x"])
+
+
+def test_check_pictures_are_none_of_those_trained_on() -> None:
+    first = draw_sample(check_set_of(TINY), 0)
+
+    assert (
+        first.drawn.image.tobytes()
+        != draw_sample(replace(check_set_of(TINY), seed=TINY.seed), 0).drawn.image.tobytes()
+    )

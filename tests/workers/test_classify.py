@@ -1,0 +1,127 @@
+"""Reading files and folders without a queue."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from contract.errors import ModelError, OutputError, SourceError, UserError
+from contract.reasons import Reason
+from recognition.model_file import load_model
+from tests.support.stripes import draw, encoded, png, some_text
+from workers.classify import NamedImage, classify, find_images
+from workers.cli import classify as classify_command
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Give a folder of images in a few formats, one of them damaged, and other files."""
+    root = tmp_path / "pictures"
+    (root / "deep").mkdir(parents=True)
+    (root / "b.png").write_bytes(png("BC"))
+    (root / "deep" / "a.bmp").write_bytes(encoded(draw("XY"), "BMP"))
+    (root / "a,1.PNG").write_bytes(png("A"))
+    (root / "broken.png").write_bytes(png("A")[:60])
+    (root / "labels.csv").write_text("no image")
+    (root / ".hidden.png").write_bytes(png("A"))
+    return root
+
+
+def run(tiny_model: Path, *arguments: object) -> Result:
+    command = ["--model", str(tiny_model), *map(str, arguments)]
+    return CliRunner().invoke(classify_command, command, catch_exceptions=False)
+
+
+def test_folder_is_searched_to_the_bottom_and_sorted_by_name(folder: Path) -> None:
+    names = [image.name for image in find_images([folder])]
+    assert names == ["a,1.PNG", "b.png", "broken.png", "deep/a.bmp"]
+
+
+def test_several_paths_keep_their_folders_in_the_names(folder: Path) -> None:
+    found = find_images([folder / "deep", folder / "b.png", folder / "b.png"])
+    assert [image.name for image in found] == [
+        (folder / "b.png").as_posix(),
+        (folder / "deep" / "a.bmp").as_posix(),
+    ]
+
+
+def test_missing_path_and_empty_folder_are_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"nothing\.png: no such file or folder"):
+        find_images([tmp_path / "nothing.png"])
+    with pytest.raises(SourceError, match="no image in it"):
+        find_images([tmp_path])
+
+
+def test_text_stands_beside_the_name_and_failures_on_stderr(folder: Path, tiny_model: Path) -> None:
+    result = run(tiny_model, folder)
+    assert result.stdout == "a,1.PNG\tA\nb.png\tBC\nbroken.png\t\ndeep/a.bmp\tXY\n"
+    assert "broken.png: truncated" in result.stderr
+    assert "1 of 4 images could not be read" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_csv_is_written_whole(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.csv"
+    result = run(tiny_model, folder, "--csv", out)
+    assert out.read_bytes() == b'"a,1.PNG",A\nb.png,BC\nbroken.png,\ndeep/a.bmp,XY\n'
+    assert result.stdout == ""
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
+
+
+def test_json_is_one_object_an_image(folder: Path, tiny_model: Path) -> None:
+    lines = run(tiny_model, folder, "--json").stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["text"] for row in rows] == ["A", "BC", None, "XY"]
+    assert rows[2]["reason"] == Reason.TRUNCATED
+    assert rows[0]["confidence"] > 0.9
+
+
+def test_single_file_is_read_whatever_it_is_called(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "image"
+    path.write_bytes(png("Z"))
+    result = run(tiny_model, path)
+    assert (result.stdout, result.exit_code) == ("image\tZ\n", 0)
+
+
+def test_only_allowed_symbols_are_written(tiny_model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png("AB"))
+    text = run(tiny_model, path, "--symbols", "AC").stdout.split("\t")[1].strip()
+    assert set(text) <= set("AC")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "words"),
+    [
+        (["--symbols", "Ä"], UserError, "not in the alphabet"),
+        (["--model", "nonsense"], ModelError, "no model 'nonsense'"),
+        (["--csv", "/nowhere/out.csv"], OutputError, "cannot be written"),
+    ],
+    ids=["symbol", "model", "output"],
+)
+def test_bad_input_is_one_sentence(
+    tiny_model: Path, folder: Path, arguments: list[str], error: type[UserError], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        run(tiny_model, folder, *arguments)
+
+
+def test_file_that_cannot_be_opened_is_a_row(tiny_model: Path, tmp_path: Path) -> None:
+    gone = NamedImage("gone.png", tmp_path / "gone.png")
+    (answer,) = classify([gone], load_model(str(tiny_model)).data, symbols=None)
+    assert answer.row.reason is Reason.DAMAGED
+    assert os.strerror(2) in answer.row.detail
+
+
+@pytest.mark.timeout(60)
+def test_processes_read_what_one_process_reads(tiny_model: Path, tmp_path: Path) -> None:
+    texts = [some_text(seed) for seed in range(150)]
+    for number, text in enumerate(texts):
+        (tmp_path / f"{number:03}.png").write_bytes(png(text))
+    model = load_model(str(tiny_model)).data
+    answers = list(classify(find_images([tmp_path]), model, symbols=None, processes=2))
+    assert [answer.row.text for answer in answers] == texts
