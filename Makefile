@@ -17,7 +17,7 @@ check: lint types imports test  ## all of what CI checks (default)
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
-demo: .make/demo  ## read 500 freshly drawn pictures with a fleet of two workers, here
+demo: .make/demo  ## read 500 freshly drawn images with a fleet of two workers, here
 	@$(DEMO)/pifleet demo
 
 install: .make/dev  ## make .venv with everything that development needs
@@ -40,7 +40,7 @@ imports: .make/dev  ## who may import whom
 test: .make/dev .make/tflite-runtime  ## the whole suite, on a real Redis that it starts itself
 	PIFLEET_TFLITE_RUNTIME_PYTHON="$$(cat .make/tflite-runtime)" $(BIN)/pytest
 
-bench: .make/dev  ## the fleet against one task a picture and against a script by hand
+bench: .make/dev  ## the fleet against one task an image and against a script by hand
 	$(BIN)/python -m benchmarks.throughput --json benchmarks/results/throughput.json
 
 chaos: .make/dev  ## a job under faults of every kind, and plain Celery under the same
@@ -79,7 +79,7 @@ clean:  ## remove the environments and what tools left behind
 	@$(DEMO)/python $(PIP_INSTALL) -c constraints.txt -e '.[producer,worker,demo]'
 	@touch $@
 
-# The golden pictures are read by tflite-runtime too. It has no wheel beyond Python 3.11: where it
+# The golden images are read by tflite-runtime too. It has no wheel beyond Python 3.11: where it
 # cannot be installed the stamp stays empty, and those tests say that they were skipped.
 .make/tflite-runtime: constraints-tflite-runtime.txt | .make/folder
 	@echo "Installing tflite-runtime into .venv-tflite-runtime (once)"

@@ -1,8 +1,8 @@
-"""The project's drawer beside the captcha library: pictures and readings, release by release.
+"""The project's drawer beside the captcha library: images and readings, release by release.
 
 For each folder of ``training/measuring/draw_with_library.py`` the drawer draws the same texts.
-Every measure of the pictures is compared by a two-sample test, and a model that was trained on
-drawn pictures reads both: its exact match is to be the same.
+Every measure of the images is compared by a two-sample test, and a model that was trained on
+drawn images reads both: its exact match is to be the same.
 
 Example:
     python -m benchmarks.drawer_parity 0.7.1=test-0.7.1 0.3=test-0.3 --json parity.json
@@ -29,7 +29,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.picture_measures import Measures, doubts, measure
+from benchmarks.image_measures import Measures, doubts, measure
 from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
 from training.captcha.drawer import Size, draw_captcha
@@ -39,13 +39,13 @@ from training.labels_file import read_labels
 
 SIGNIFICANCE = 0.01  # for all measures of a release together (Bonferroni)
 MOST_POINTS = 0.3  # of exact match, between the two ways of drawing
-KEPT = 500  # pictures a release, whose measures the tests compare with
+KEPT = 500  # images a release, whose measures the tests compare with
 BLOCK = 500
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A run of the pictures of a release, to be drawn again and read."""
+    """A run of the images of a release, to be drawn again and read."""
 
     release: str
     folder: Path
@@ -55,10 +55,10 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """What a run of pictures gave: measures, and 1 for each that was read right.
+    """What a run of images gave: measures, and 1 for each that was read right.
 
     Attributes:
-        library: measures of the library's pictures.
+        library: measures of the library's images.
         drawer: of the drawer's, ``copies`` a text.
         library_right: (n,).
         drawer_right: (n, copies).
@@ -73,7 +73,7 @@ class Compared:
 @click.command()
 @click.argument("folders", nargs=-1, required=True, metavar="RELEASE=FOLDER ...")
 @click.option("--model", default="captcha", show_default=True, help="Shipped model, or a file.")
-@click.option("--copies", default=1, show_default=True, help="Pictures that we draw a text.")
+@click.option("--copies", default=1, show_default=True, help="Images that we draw a text.")
 @click.option("--seed", default=99, show_default=True)
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Write the figures here.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Write measures for the tests here.")
@@ -85,7 +85,7 @@ def main(
     out: Path | None,
     keep: Path | None,
 ) -> None:
-    """Compare each RELEASE of the library, whose pictures lie in FOLDER, with the drawer."""
+    """Compare each RELEASE of the library, whose images lie in FOLDER, with the drawer."""
     read = partial(_compare, model=load_model(model).data, copies=copies, seed=seed)
     report: dict[str, Any] = {}
     kept: dict[str, NDArray[np.float16]] = {}
@@ -153,8 +153,8 @@ def _figures(compared: Compared) -> dict[str, Any]:
     found = doubts(compared.library, compared.drawer)
     limit = SIGNIFICANCE / len(found)
     return {
-        "pictures_library": compared.library_right.size,
-        "pictures_drawer": compared.drawer_right.size,
+        "images_library": compared.library_right.size,
+        "images_drawer": compared.drawer_right.size,
         "exact_match_library": round(float(compared.library_right.mean()), 5),
         "exact_match_drawer": round(float(compared.drawer_right.mean()), 5),
         "points_apart": round(float(difference.mean()), 3),

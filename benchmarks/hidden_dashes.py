@@ -4,10 +4,10 @@ A dash is there as a tile without ink, as wide as that of a space in the same fo
 them apart is where the other glyphs stand: a symbol has one space before it at most, the last one
 none behind it, and the mean width of a symbol sets the overlap and the left margin.
 
-An oracle is given more than any picture shows: each visible glyph's symbol, font size and exact
+An oracle is given more than any image shows: each visible glyph's symbol, font size and exact
 place, and the width of the canvas before it was squeezed. It knows how the library draws, and
 answers with the likeliest text; the mean of that text's probability over many drawn layouts is the
-figure. All else in a picture (colours, warps, dots, curve) says nothing about hidden tiles. With
+figure. All else in an image (colours, warps, dots, curve) says nothing about hidden tiles. With
 ``blur`` the oracle sees each distance between glyphs only to within so many px: the warp moves a
 glyph's ink by up to 0.3 of its tile.
 
@@ -49,7 +49,7 @@ class Layout:
     Attributes:
         steps: from 0 to the first visible glyph, and from each to the next.
         widths: of the visible glyphs' tiles.
-        canvas: the width of all tiles together, where it is more than the picture's; else None.
+        canvas: the width of all tiles together, where it is more than the image's; else None.
     """
 
     steps: tuple[int, ...]
@@ -227,7 +227,7 @@ def run(n: int, seed: int) -> dict[str, object]:
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--json", "out", type=click.Path(path_type=Path), help="Keep the figures here.")
 def main(n: int, seed: int, out: Path | None) -> None:
-    """Say what exact match is the most that pictures of captcha 0.5.0 allow."""
+    """Say what exact match is the most that images of captcha 0.5.0 allow."""
     text = json.dumps(run(n, seed), indent=1)
     click.echo(text)
     if out is not None:

@@ -1,11 +1,11 @@
-"""The job that system A had: a folder of pictures behind an origin that fails one time in twenty.
+"""The job that system A had: a folder of images behind an origin that fails one time in twenty.
 
 The origin has an index page for a user name, then one GET a file, and answers a share of requests
 503, cuts them short or delays them 2 s. With ``--kill-producer 3`` the same job runs once more, its
 producer is killed three times and started again, and the two submissions must be the same bytes.
 
 Example:
-    python -m benchmarks.system_a pictures.tar --symbols '0123456789ABCDEF' --kill-producer 3
+    python -m benchmarks.system_a images.tar --symbols '0123456789ABCDEF' --kill-producer 3
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Case:
     """What is run.
 
     Attributes:
-        pictures: a folder of them, or a tar.
+        images: a folder of them, or a tar.
         faults: the share of requests that fails, in [0, 1].
         model: a shipped model's name or a path.
         symbols: the only ones that may be written; None allows all.
@@ -53,7 +53,7 @@ class Case:
         concurrency: chunks that the fleet reads at once.
     """
 
-    pictures: Path
+    images: Path
     faults: float
     model: str
     symbols: str | None
@@ -81,7 +81,7 @@ class Stack:
 def run(case: Case, out: Path) -> dict[str, object]:
     """Run the job, a second time with kills if asked to; gives the figures."""
     with tempfile.TemporaryDirectory(prefix="pifleet-system-a-") as scratch:
-        folder = _unpack(case.pictures, Path(scratch))
+        folder = _unpack(case.images, Path(scratch))
         with _stack(case, folder, Path(scratch)) as stack:
             whole, killed = Path(scratch) / "whole.csv", Path(scratch) / "killed.csv"
             started = time.monotonic()
@@ -137,20 +137,20 @@ def _figures(summary: Summary, csv: Path) -> dict[str, object]:
     return {**asdict(summary), "rows": rows}
 
 
-def _unpack(pictures: Path, scratch: Path) -> Path:
-    """Give a flat folder of the pictures, whether they come as one or as a tar."""
-    if pictures.is_dir():
-        return pictures
-    folder = scratch / "pictures"
+def _unpack(images: Path, scratch: Path) -> Path:
+    """Give a flat folder of the images, whether they come as one or as a tar."""
+    if images.is_dir():
+        return images
+    folder = scratch / "images"
     folder.mkdir()
     try:
-        with tarfile.open(pictures) as archive:
+        with tarfile.open(images) as archive:
             for member in archive:
                 file = archive.extractfile(member)
                 if file is not None and member.name.lower().endswith(SUFFIXES):
                     (folder / Path(member.name).name).write_bytes(file.read())
     except (OSError, tarfile.TarError) as error:
-        raise UserError(f"{pictures} is neither a folder nor a tar: {error}") from error
+        raise UserError(f"{images} is neither a folder nor a tar: {error}") from error
     return folder
 
 
@@ -173,18 +173,18 @@ def _stack(case: Case, folder: Path, scratch: Path) -> Iterator[Stack]:
 
 
 @click.command()
-@click.argument("pictures", type=click.Path(exists=True, path_type=Path))
+@click.argument("images", type=click.Path(exists=True, path_type=Path))
 @click.option("-o", "--output", type=click.Path(path_type=Path), default=Path("submission.csv"))
 @click.option("--faults", type=click.FloatRange(0, 1), default=0.05, show_default=True)
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
 @click.option("--symbols", help="The only symbols that may be written.")
 @click.option("--kill-producer", "kills", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--concurrency", type=click.IntRange(1), default=4, show_default=True)
-def main(pictures: Path, output: Path, **options: Any) -> None:
-    """Read PICTURES, a folder or a tar, as system A had to."""
+def main(images: Path, output: Path, **options: Any) -> None:
+    """Read IMAGES, a folder or a tar, as system A had to."""
     pin_to_two_cores()
     try:
-        result = run(Case(pictures=pictures, **options), output)
+        result = run(Case(images=images, **options), output)
     except FleetError as error:
         raise click.ClickException(str(error)) from error
     click.echo(json.dumps(result, indent=1))

@@ -147,10 +147,10 @@ def prepared(plan: Plan, console: Console) -> Iterator[Bench]:
     """Draw the images, start everything, and warm it up."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pifleet-bench-")))
-        pictures = folder / "pictures"
-        pictures.mkdir()
+        images = folder / "images"
+        images.mkdir()
         console.print(f"drawing {DISTINCT} images, starting workers, warming up")
-        for _ in draw_all(make_up(DISTINCT, random.Random(1)), pictures):
+        for _ in draw_all(make_up(DISTINCT, random.Random(1)), images):
             pass
         # A Redis each: the settings of one must not slow the other down.
         plain_redis, fleet_redis = (stack.enter_context(embedded_redis()) for _ in range(2))
@@ -163,7 +163,7 @@ def prepared(plan: Plan, console: Console) -> Iterator[Bench]:
         stack.enter_context(plain_celery.plain_workers(plain_redis, plan.model, folder))
         options = FleetOptions(plan.workers, fleet_redis, env, folder, concurrency=plan.concurrency)
         stack.enter_context(local_fleet(options)).wait_ready()
-        origin = stack.enter_context(lean_origin(pictures))
+        origin = stack.enter_context(lean_origin(images))
         bench = Bench(plan, origin, fleet_redis, folder, env)
         plain_celery.read_all(bench.urls(WARM_UP))
         run_fleet(bench, images=WARM_UP * plan.workers * plan.concurrency)

@@ -25,7 +25,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "status": ("producer.cli:status", "Show the fleet."),
     "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
-    "symbols": ("producer.symbols.cli:symbols", "Say which symbols the pictures really hold."),
+    "symbols": ("producer.symbols.cli:symbols", "Say which symbols the images really hold."),
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
     "access": ("pifleet.access.cli:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
@@ -90,7 +90,7 @@ def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=print_version)
 @click.pass_context
 def cli(ctx: click.Context, verbose: int, quiet: int) -> None:
-    """Read pictures of text with a fleet of Raspberry Pis.
+    """Read images of text with a fleet of Raspberry Pis.
 
     \b
     Begin here:  pifleet demo

@@ -17,7 +17,7 @@ from io import BytesIO
 from typing import Any, Literal, get_args
 
 from contract.errors import ModelError
-from recognition.charset import Alphabet
+from recognition.charset import Charset
 
 CARD_FILE = "card.json"
 GOLDEN_FOLDER = "golden/"
@@ -49,7 +49,7 @@ class InputSpec:
         height: in pixels, fixed.
         width: in pixels; the least one where the aspect is kept.
         fit: ``stretch`` to exactly this size, ``keep_aspect`` at this height, or ``character``: the
-            one character of the picture, light on black, as EMNIST would have it.
+            one character of the image, light on black, as EMNIST would have it.
         max_width: in pixels, the most a kept aspect may ask for.
     """
 
@@ -73,7 +73,7 @@ class ModelCard:
 
     Attributes:
         name: the model's name, ``captcha`` say.
-        symbols: the alphabet, in class order.
+        symbols: the charset, in class order.
         decoder: how its logits become text.
         input: the pixels it takes.
         metrics: measured figures; names say on what, values are in [0, 1] unless named otherwise.
@@ -93,9 +93,9 @@ class ModelCard:
     temperature: float = 1.0
 
     @property
-    def alphabet(self) -> Alphabet:
-        """The symbols as an alphabet."""
-        return Alphabet(self.symbols)
+    def charset(self) -> Charset:
+        """The symbols as a charset."""
+        return Charset(self.symbols)
 
     def to_json(self) -> str:
         """Write the card as the JSON that stands in the model file."""
@@ -169,7 +169,7 @@ def _card_from(fields: dict[str, Any]) -> ModelCard:
         raise ValueError(f"decoder {fields['decoder']!r}")
     return ModelCard(
         name=str(fields["name"]),
-        symbols=Alphabet(fields["symbols"]).symbols,
+        symbols=Charset(fields["symbols"]).symbols,
         decoder=fields["decoder"],
         input=_input_from(fields["input"]),
         metrics=dict(fields["metrics"]),

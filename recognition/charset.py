@@ -14,7 +14,7 @@ CAPTCHA_SYMBOLS = "ABCDeFghijkMnPQRSTUVWXxYZz0123456789#/\\[]:><%{}-+"  # 49
 
 
 @dataclass(frozen=True, slots=True)
-class Alphabet:
+class Charset:
     """An ordered set of symbols; class ``i + 1`` of a model is ``symbols[i]``, class 0 the blank.
 
     Raises:
@@ -26,17 +26,17 @@ class Alphabet:
     def __post_init__(self) -> None:
         """Refuse what could not be decoded without doubt."""
         if not self.symbols or len(set(self.symbols)) != len(self.symbols):
-            raise ModelError(f"alphabet {self.symbols!r}: give at least one symbol, each once")
+            raise ModelError(f"charset {self.symbols!r}: give at least one symbol, each once")
 
     def encode(self, text: str) -> list[int]:
         """Give the classes of a text.
 
         Raises:
-            UserError: a symbol is not in the alphabet.
+            UserError: a symbol is not in the charset.
         """
         unknown = sorted(set(text) - set(self.symbols))
         if unknown:
-            raise UserError(f"{text!r} has symbols that are not in the alphabet: {unknown}")
+            raise UserError(f"{text!r} has symbols that are not in the charset: {unknown}")
         return [self.symbols.index(symbol) + 1 for symbol in text]
 
     def mask(self, allowed: str | None) -> NDArray[np.bool_] | None:
@@ -46,7 +46,7 @@ class Alphabet:
             allowed: the symbols a job allows; None allows all, and gives no mask.
 
         Raises:
-            UserError: one of them is not in the alphabet, or there is none.
+            UserError: one of them is not in the charset, or there is none.
         """
         if allowed is None:
             return None

@@ -18,9 +18,9 @@ def text_probability(frames: NDArray[np.float32], classes: Sequence[int]) -> flo
     """Sum the probabilities of all alignments of a text.
 
     One path alone says little: the same text a frame earlier or later is another path. On 10,000
-    pictures of the captcha library 0.7.1, where 99.2 % were read, the best path's mean probability
+    images of the captcha library 0.7.1, where 99.2 % were read, the best path's mean probability
     is 0.83 and this one's 0.99. Plain floats in a loop, over the places that matter: 10 us a
-    picture of 32 frames on one core of an EPYC (Zen 5), where a numpy call a frame takes 29 us and
+    image of 32 frames on one core of an EPYC (Zen 5), where a numpy call a frame takes 29 us and
     a product of matrices 21 us.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recognition.charset import BLANK, Alphabet
+from recognition.charset import BLANK, Charset
 from recognition.ctc import text_probability
 
 FloatArray = NDArray[np.float32]
@@ -26,7 +26,7 @@ class Reading:
 
 def decode_ctc(
     logits: FloatArray,
-    alphabet: Alphabet,
+    charset: Charset,
     mask: NDArray[np.bool_] | None = None,
     *,
     temperature: float = 1.0,
@@ -34,8 +34,8 @@ def decode_ctc(
     """Take the best path of each image: the likeliest class a frame, repeats merged, blanks out.
 
     Args:
-        logits: (n, t, k) float32, unnormalised; k = len(alphabet.symbols) + 1, blank first.
-        alphabet: the symbols of classes 1 to k - 1.
+        logits: (n, t, k) float32, unnormalised; k = len(charset.symbols) + 1, blank first.
+        charset: the symbols of classes 1 to k - 1.
         mask: (k,) bool, the classes that may be written; None allows all.
         temperature: divides the logits for the confidence; the text does not depend on it.
 
@@ -49,14 +49,14 @@ def decode_ctc(
     readings = []
     for path, probabilities in zip(best.tolist(), frames, strict=True):
         classes = _collapse(path)
-        text = "".join([alphabet.symbols[c - 1] for c in classes])
+        text = "".join([charset.symbols[c - 1] for c in classes])
         readings.append(Reading(text, text_probability(probabilities, classes)))
     return readings
 
 
 def decode_argmax(
     logits: FloatArray,
-    alphabet: Alphabet,
+    charset: Charset,
     mask: NDArray[np.bool_] | None = None,
     *,
     temperature: float = 1.0,
@@ -64,16 +64,16 @@ def decode_argmax(
     """Take the likeliest symbol of each image; there is no blank among the classes.
 
     Args:
-        logits: (n, 1, k) float32, unnormalised; k = len(alphabet.symbols).
-        alphabet: the symbols of classes 0 to k - 1.
-        mask: (k + 1,) bool as ``Alphabet.mask`` makes it; None allows all.
+        logits: (n, 1, k) float32, unnormalised; k = len(charset.symbols).
+        charset: the symbols of classes 0 to k - 1.
+        mask: (k + 1,) bool as ``Charset.mask`` makes it; None allows all.
         temperature: divides the logits for the confidence; the text does not depend on it.
     """
     allowed = None if mask is None else mask[1:]
     best = _masked(logits, allowed)[:, 0].argmax(axis=1)
     probabilities = softmax(logits, allowed, temperature=temperature)[:, 0]
     return [
-        Reading(alphabet.symbols[c], float(p[c])) for c, p in zip(best, probabilities, strict=True)
+        Reading(charset.symbols[c], float(p[c])) for c, p in zip(best, probabilities, strict=True)
     ]
 
 

@@ -74,7 +74,7 @@ class Recogniser:
 
     def __init__(self, model: bytes, *, only: str | None = None) -> None:
         self.card: ModelCard = read_card(model)
-        self._alphabet = self.card.alphabet
+        self._charset = self.card.charset
         self._interpreter = load_interpreter(model, only=only)
         self._input = self._interpreter.get_input_details()[0]
         self._output = self._interpreter.get_output_details()[0]
@@ -89,14 +89,14 @@ class Recogniser:
             allowed: the symbols that may be written; None allows all.
 
         Raises:
-            UserError: an allowed symbol is not in the model's alphabet.
+            UserError: an allowed symbol is not in the model's charset.
         """
-        mask = self._alphabet.mask(allowed)
+        mask = self._charset.mask(allowed)
         decode = decode_ctc if self.card.decoder == "ctc" else decode_argmax
         readings: list[Reading] = []
         for same_width in _runs_of_one_width([self.logits(image) for image in images]):
             logits = np.stack(same_width)
-            readings += decode(logits, self._alphabet, mask, temperature=self.card.temperature)
+            readings += decode(logits, self._charset, mask, temperature=self.card.temperature)
         return readings
 
     def logits(self, image: NDArray[np.uint8]) -> FloatArray:

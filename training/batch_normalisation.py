@@ -1,7 +1,7 @@
 """Batch normalisation in one operation, where TensorFlow trains on a CPU.
 
 Keras takes mean, variance and the scaling one after the other, in float32. TensorFlow's own fused
-operation stays in bfloat16: a step of the EMNIST network took 0.61 ms of CPU a picture instead of
+operation stays in bfloat16: a step of the EMNIST network took 0.61 ms of CPU an image instead of
 0.94 (one core of Zen 5 with avx512_bf16, batches of 256). What is learnt is the same; elsewhere,
 and when a network reads, Keras's own is used.
 """

@@ -38,12 +38,12 @@ WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes [def
 def generate() -> None:
     """Draw a data set.
 
-    Example: pifleet generate captcha -n 1000 -o pictures --seed 1
+    Example: pifleet generate captcha -n 1000 -o images --seed 1
     """
 
 
 @generate.command("captcha")
-@click.option("-n", "n", type=click.IntRange(1), required=True, help="Pictures to draw.")
+@click.option("-n", "n", type=click.IntRange(1), required=True, help="Images to draw.")
 @click.option("-o", "--out", type=FOLDER, required=True, help="A new or empty folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--preset", default="0.7.1", show_default=True, help="Release to draw like.")
@@ -53,7 +53,7 @@ def generate() -> None:
 @click.option("--size", default="128x64", show_default=True, help="WIDTHxHEIGHT in pixels.")
 @click.option("--fonts", type=FOLDER, help="Draw with the fonts in this folder.")
 @click.option("--font-size", "font_sizes", type=int, multiple=True, help="Px; may be repeated.")
-@click.option("--packed", is_flag=True, help="Grey pictures in .npy arrays, not PNG files.")
+@click.option("--packed", is_flag=True, help="Grey images in .npy arrays, not PNG files.")
 @WORKERS
 def generate_captcha(
     n: int,
@@ -69,11 +69,11 @@ def generate_captcha(
     packed: bool,
     workers: int | None,
 ) -> None:
-    """Draw pictures as a release of the captcha library does, and labels.tsv (file, text).
+    """Draw images as a release of the captcha library does, and labels.tsv (file, text).
 
-    The same seed gives the same pictures, whatever the number of workers.
+    The same seed gives the same images, whatever the number of workers.
 
-    Example: pifleet generate captcha -n 192000 -o pictures --seed 1 --preset 0.3
+    Example: pifleet generate captcha -n 192000 -o images --seed 1 --preset 0.3
     """
     from training import generate as drawing
     from training.captcha.fonts import find_fonts
@@ -92,7 +92,7 @@ def generate_captcha(
     )
     options = drawing.GenerateOptions(n, is_packed=packed, workers=workers or _cores())
     seconds = drawing.generate_captcha(captcha_set, out, options)
-    click.echo(f"{out}: {n} pictures, {n / seconds:.0f} pictures/s")
+    click.echo(f"{out}: {n} images, {n / seconds:.0f} images/s")
 
 
 @click.group()
@@ -118,9 +118,9 @@ def train_captcha(
     until: int | None,
     workers: int | None,
 ) -> None:
-    """Train a reader of captcha pictures.
+    """Train a reader of captcha images.
 
-    Draws its pictures into OUT/data, then learns them; KERAS_BACKEND chooses the backend.
+    Draws its images into OUT/data, then learns them; KERAS_BACKEND chooses the backend.
 
     Example: pifleet train captcha --config training/configs/captcha.yaml --out runs/captcha
     """
@@ -167,10 +167,10 @@ def train_emnist(
 @click.argument("run", type=FOLDER)
 @click.option("-o", "--out", type=FILE, required=True, help="The .tflite file to write.")
 @click.option("--test", "tests", multiple=True, metavar="NAME=FOLDER", help="Measure for the card.")
-@click.option("--check-pictures", type=click.IntRange(1), default=10_000, show_default=True)
+@click.option("--check-images", type=click.IntRange(1), default=10_000, show_default=True)
 @click.option("--most-lost", default=0.3, show_default=True, help="Points that int8 may cost.")
 def export(
-    run: Path, out: Path, tests: tuple[str, ...], check_pictures: int, most_lost: float
+    run: Path, out: Path, tests: tuple[str, ...], check_images: int, most_lost: float
 ) -> None:
     """Turn RUN, a folder that `train` wrote, into a model file with its card.
 
@@ -179,7 +179,7 @@ def export(
     from training import export as exporting
 
     given = exporting.parse_tests(tests)
-    options = exporting.ExportOptions(check_pictures, given, most_lost / 100)
+    options = exporting.ExportOptions(check_images, given, most_lost / 100)
     card = exporting.export(run, out, options)
     for name, value in card.metrics.items():
         click.echo(f"{name}\t{value}")
@@ -216,7 +216,7 @@ def _told(flags: RunFlags) -> str:
 
 def _report_epoch(epoch: Epoch) -> None:
     figures = f"loss {epoch.loss:.4f}, exact match {100 * epoch.exact_match:.2f} %"
-    pace = f"reads {epoch.reading_per_s:,.0f} and learns {epoch.learning_per_s:,.0f} pictures/s"
+    pace = f"reads {epoch.reading_per_s:,.0f} and learns {epoch.learning_per_s:,.0f} images/s"
     minutes = epoch.elapsed_s / 60
     click.echo(f"epoch {epoch.epoch}: {figures}, {pace}, {minutes:.1f} min", err=True)
 

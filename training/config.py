@@ -19,16 +19,16 @@ class ScheduleConfig:
     """How long, and how fast, it learns.
 
     Attributes:
-        epochs: passes over the pictures, at most.
+        epochs: passes over the images, at most.
         budget_minutes: of training; the schedule then runs by the clock where that is ahead of the
             steps, so that it always comes to its end. 0: no limit.
-        batch: pictures a step.
+        batch: images a step.
         learning_rate: at its highest.
         learning_rate_warmup: share of the run in which it rises.
         weight_decay: of AdamW, decoupled.
         average_momentum: a step, of the averaged weights that are measured and exported.
         precision: Keras's policy. mixed_bfloat16 is 1.24 times as fast as float32 on a CPU with
-            avx512_bf16 (677 against 545 pictures/s, two cores of Zen 5, TensorFlow 2.21).
+            avx512_bf16 (677 against 545 images/s, two cores of Zen 5, TensorFlow 2.21).
         checkpoint_steps: steps between two states on disk.
         stop_step: end here, short of the schedule's end, for another configuration to resume from.
             0: at the schedule's end.

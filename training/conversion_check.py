@@ -23,8 +23,8 @@ from training.quantise import Converted, ToPixels, convert
 from training.run_state import load_weights
 from training.temperature import fit_temperature
 
-BATCH = 256  # pictures that Keras reads at a time
-LOGITS_PICTURES = 200
+BATCH = 256  # images that Keras reads at a time
+LOGITS_IMAGES = 200
 LOGITS_TOLERANCE = 1e-2  # the same sums in another order; scores are of the order of 10
 MOST_LOST = 0.003  # of exact match, that int8 may cost
 
@@ -35,11 +35,11 @@ class Checked:
 
     Attributes:
         int8: the flatbuffer, without a card.
-        exact_match_float: of Keras on the check pictures, in [0, 1].
+        exact_match_float: of Keras on the check images, in [0, 1].
         exact_match_int8: of the flatbuffer on the same.
         logits_difference: the largest between Keras and float TFLite.
-        golden: indices of check pictures that both read right, the surer half of them: rounding
-            in another runtime must not turn a golden picture.
+        golden: indices of check images that both read right, the surer half of them: rounding
+            in another runtime must not turn a golden image.
         temperature: at which the flatbuffer's confidence is how often it is right.
     """
 
@@ -74,7 +74,7 @@ def convert_and_check(run: Path, representative: NDArray[np.uint8], check: Check
         exact_match_int8=_exact_match(of_int8, check),
         logits_difference=_compare_logits(converted, to_pixels, logits, check),
         golden=_golden(of_float, of_int8, check),
-        temperature=fit_temperature(logits_int8, check.texts, card.alphabet, card.decoder),
+        temperature=fit_temperature(logits_int8, check.texts, card.charset, card.decoder),
     )
     return checked
 
@@ -89,7 +89,7 @@ def _keras_logits(network: Any, to_pixels: ToPixels, check: CheckSet) -> FloatAr
 
 def _read(logits: FloatArray, card: ModelCard) -> list[Reading]:
     decode = decode_ctc if card.decoder == "ctc" else decode_argmax
-    return decode(logits, card.alphabet)
+    return decode(logits, card.charset)
 
 
 def _compare_logits(
@@ -99,7 +99,7 @@ def _compare_logits(
     source = interpreter.get_input_details()[0]["index"]
     target = interpreter.get_output_details()[0]["index"]
     worst = 0.0
-    for image, expected in zip(check.images[:LOGITS_PICTURES], logits, strict=False):
+    for image, expected in zip(check.images[:LOGITS_IMAGES], logits, strict=False):
         pixels: Any = to_pixels(image[None])  # float32, where a shipped model takes uint8
         interpreter.set_tensor(source, pixels)
         interpreter.invoke()

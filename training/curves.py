@@ -1,4 +1,4 @@
-"""The curves of a run: loss and exact match an epoch, as JSON and as a picture."""
+"""The curves of a run: loss and exact match an epoch, as JSON and as an image."""
 
 from __future__ import annotations
 

@@ -34,14 +34,14 @@ Result = TypeVar("Result")
 def draw_packed(
     captcha_set: CaptchaSet, folder: Path, *, n: int, workers: int, progress: Progress
 ) -> None:
-    """Draw ``n`` pictures into a packed set.
+    """Draw ``n`` images into a packed set.
 
     Args:
         captcha_set: what to draw.
         folder: an existing folder.
-        n: pictures.
+        n: images.
         workers: processes; the set does not depend on it.
-        progress: called with the number of pictures just done.
+        progress: called with the number of images just done.
     """
     size = captcha_set.size
     create_packed(folder, shape=(n, size.height, size.width), max_length=captcha_set.max_length)
@@ -77,7 +77,7 @@ def _draw_packed_chunk(captcha_set: CaptchaSet, folder: Path, chunk: Chunk) -> C
         sample = draw_sample(captcha_set, index)
         length = len(sample.text)
         packed.images[index] = np.asarray(sample.drawn.image.convert("L"))
-        packed.labels[index, :length] = packed.alphabet.encode(sample.text)
+        packed.labels[index, :length] = packed.charset.encode(sample.text)
         packed.centres[index, :length] = sample.drawn.centres
     return chunk
 

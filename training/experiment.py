@@ -43,7 +43,7 @@ class Batches(Protocol):
         """Count the whole batches of an epoch."""
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Shuffle the pictures for an epoch (from 0): (steps, batch) indices."""
+        """Shuffle the images for an epoch (from 0): (steps, batch) indices."""
 
     def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, ...]:
         """Read one batch as Keras learns it: (pixels, targets), or with weights as a third.
@@ -54,7 +54,7 @@ class Batches(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class CheckSet:
-    """Pictures that no epoch learnt from, to see what an export costs.
+    """Images that no epoch learnt from, to see what an export costs.
 
     Attributes:
         name: what they are called among the metrics of a card.
@@ -87,7 +87,7 @@ class Experiment(Protocol):
         """Build its network with loss and optimiser, under the precision that is set."""
 
     def exact_match(self, model: Any) -> float:
-        """Give the share of the validation pictures that a model reads without an error."""
+        """Give the share of the validation images that a model reads without an error."""
 
     def blank_card(self) -> ModelCard:
         """Say what its models read, without figures: name, symbols, decoder, input."""
@@ -96,16 +96,16 @@ class Experiment(Protocol):
         """Build its network alone, as it is converted."""
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Turn grey pictures (n, h, w) into the network's input (n, h, w, 1)."""
+        """Turn grey images (n, h, w) into the network's input (n, h, w, 1)."""
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
-        """Give pictures (n, h, w) that it learns from."""
+        """Give images (n, h, w) that it learns from."""
 
     def check_set(self, n: int) -> CheckSet:
-        """Give ``n`` pictures at most that it never learnt from."""
+        """Give ``n`` images at most that it never learnt from."""
 
-    def check_picture(self, index: int) -> Image.Image:
-        """Give one picture of the check set as a file would hold it."""
+    def check_image(self, index: int) -> Image.Image:
+        """Give one image of the check set as a file would hold it."""
 
 
 def load_experiment(path: Path, changed: Mapping[str, Any] | None = None) -> Experiment:

@@ -22,7 +22,7 @@ from training.measuring.evaluate import evaluate
 
 log = logging.getLogger(__name__)
 
-CALIBRATION_PICTURES = 512
+CALIBRATION_IMAGES = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +30,12 @@ class ExportOptions:
     """What an export measures.
 
     Attributes:
-        check_pictures: read in float and in int8, to see what quantising costs.
+        check_images: read in float and in int8, to see what quantising costs.
         tests: name to data set; each is measured with the finished model, for its card.
         most_lost: of exact match, that int8 may cost, in [0, 1].
     """
 
-    check_pictures: int = 10_000
+    check_images: int = 10_000
     tests: Mapping[str, Path] = field(default_factory=dict)
     most_lost: float = MOST_LOST
 
@@ -54,8 +54,8 @@ def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
     experiment = load_experiment(run / "config.yaml")
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{out} cannot be written: its folder does not exist")
-    check = experiment.check_set(options.check_pictures)
-    checked = _convert(run, experiment.calibration_images(CALIBRATION_PICTURES), check)
+    check = experiment.check_set(options.check_images)
+    checked = _convert(run, experiment.calibration_images(CALIBRATION_IMAGES), check)
     refuse_loss(checked, options.most_lost)
     golden = choose_golden(experiment, checked, check)
     card = make_card(run, experiment.blank_card(), checked, golden, check.name)

@@ -1,4 +1,4 @@
-"""The card of an exported run, and the golden pictures that go with it."""
+"""The card of an exported run, and the golden images that go with it."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from recognition.card import Golden, ModelCard
 from training.conversion_check import Checked
 from training.experiment import CheckSet, Experiment
 
-GOLDEN_PICTURES = 5
+GOLDEN_IMAGES = 5
 
 
 @dataclass(frozen=True, slots=True)
 class GoldenFiles:
-    """Golden pictures: the card's entries, and the PNG files by name."""
+    """Golden images: the card's entries, and the PNG files by name."""
 
     entries: tuple[Golden, ...]
     files: dict[str, bytes]
 
 
 def choose_golden(experiment: Experiment, checked: Checked, check: CheckSet) -> GoldenFiles:
-    """Take some of the surest check pictures, of several lengths, as files."""
+    """Take some of the surest check images, of several lengths, as files."""
     longest_first = sorted(checked.golden, key=lambda index: -len(check.texts[index]))
-    step = max(1, len(longest_first) // GOLDEN_PICTURES)
+    step = max(1, len(longest_first) // GOLDEN_IMAGES)
     entries, files = [], {}
-    for number, index in enumerate(longest_first[::step][:GOLDEN_PICTURES]):
+    for number, index in enumerate(longest_first[::step][:GOLDEN_IMAGES]):
         data = BytesIO()
-        experiment.check_picture(index).save(data, format="PNG", optimize=True)
+        experiment.check_image(index).save(data, format="PNG", optimize=True)
         entries.append(Golden(f"{number}.png", check.texts[index]))
         files[f"{number}.png"] = data.getvalue()
     return GoldenFiles(tuple(entries), files)

@@ -19,8 +19,8 @@ class GenerateOptions:
     """How a set is drawn and kept.
 
     Attributes:
-        n: pictures.
-        is_packed: arrays of grey pictures, or PNG files in colour.
+        n: images.
+        is_packed: arrays of grey images, or PNG files in colour.
         workers: processes.
     """
 

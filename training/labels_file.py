@@ -1,6 +1,6 @@
-"""``labels.tsv``: the file name and the text of each picture of a folder, one a line.
+"""``labels.tsv``: the file name and the text of each image of a folder, one a line.
 
-Tabs and line ends are no symbols of any alphabet, so that nothing needs quoting.
+Tabs and line ends are no symbols of any charset, so that nothing needs quoting.
 """
 
 from __future__ import annotations

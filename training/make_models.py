@@ -2,7 +2,7 @@
 
 Each command of a recipe runs once: what was done stands in ``times.json``, and a run that was
 interrupted goes on where it stopped. The clock drives the schedules, so that another machine sees
-more or fewer pictures in the same time, and figures differ from the shipped ones by their spread.
+more or fewer images in the same time, and figures differ from the shipped ones by their spread.
 
 Example:
     python -m training.make_models captcha --out runs/models
@@ -32,7 +32,7 @@ from training.recipes import (
     RECIPES,
     REHEARSAL,
     REHEARSAL_STOP_STEP,
-    REHEARSAL_TEACHER_PICTURES,
+    REHEARSAL_TEACHER_IMAGES,
     STOP_STEP,
 )
 from training.run_state import STATE_FILE
@@ -65,7 +65,7 @@ class Place:
             stop_step=REHEARSAL_STOP_STEP if self.is_rehearsal else STOP_STEP,
         )
         if self.is_rehearsal and command.startswith("export"):
-            filled += " --check-pictures 100 --most-lost 20"  # one picture is a point
+            filled += " --check-images 100 --most-lost 20"  # one image is a point
         return shlex.split(filled)
 
 
@@ -169,7 +169,7 @@ def _rehearsal_of(mapping: Mapping[str, Any], out: Path) -> dict[str, Any]:
     if "teacher" in mapping and task == "captcha":  # it has to know the same symbols
         changed["teacher"] = {"model": str(out / "captcha.tflite")}
     elif "teacher" in mapping:
-        changed["teacher"] = {"pictures": REHEARSAL_TEACHER_PICTURES}
+        changed["teacher"] = {"images": REHEARSAL_TEACHER_IMAGES}
     return changed
 
 

@@ -11,7 +11,7 @@ class Pace:
     """The time of an epoch, parted into reading and learning."""
 
     def __init__(self, batch: int) -> None:
-        """Count batches of ``batch`` pictures."""
+        """Count batches of ``batch`` images."""
         self._batch = batch
         self._batches = 0
         self._reading_s = 0.0
@@ -34,19 +34,19 @@ class Pace:
 
     @property
     def reading_per_s(self) -> float:
-        """Pictures a second, were reading all that is done."""
-        return self._pictures / max(self._reading_s, 1e-9)
+        """Images a second, were reading all that is done."""
+        return self._images / max(self._reading_s, 1e-9)
 
     @property
     def learning_per_s(self) -> float:
-        """Pictures a second, were learning all that is done."""
-        return self._pictures / max(self._learning_s, 1e-9)
+        """Images a second, were learning all that is done."""
+        return self._images / max(self._learning_s, 1e-9)
 
     @property
-    def _pictures(self) -> int:
+    def _images(self) -> int:
         return self._batch * self._batches
 
     def __str__(self) -> str:
         """Say both, as the log does."""
         reading, learning = self.reading_per_s, self.learning_per_s
-        return f"reading_pictures_per_s={reading:.0f} learning_pictures_per_s={learning:.0f}"
+        return f"reading_images_per_s={reading:.0f} learning_images_per_s={learning:.0f}"

@@ -1,4 +1,4 @@
-"""A data set packed into arrays: grey pictures, classes and glyph middles, mapped from disk.
+"""A data set packed into arrays: grey images, classes and glyph middles, mapped from disk.
 
 ``images.npy`` (n, h, w) uint8; ``labels.npy`` (n, max_length) uint8 classes, 0 after the end;
 ``centres.npy`` (n, max_length) float32, px, -1 after the end; ``set.json`` how it was made.
@@ -16,7 +16,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from contract.errors import UserError
-from recognition.charset import Alphabet
+from recognition.charset import Charset
 
 DESCRIPTION_FILE = "set.json"
 NO_CENTRE = -1.0
@@ -29,15 +29,15 @@ class PackedSet:
     images: NDArray[np.uint8]
     labels: NDArray[np.uint8]
     centres: NDArray[np.float32]
-    alphabet: Alphabet
+    charset: Charset
 
     def __len__(self) -> int:
-        """Count the pictures."""
+        """Count the images."""
         return len(self.images)
 
     def text(self, index: int) -> str:
-        """Give the text of one picture."""
-        return "".join(self.alphabet.symbols[c - 1] for c in self.labels[index] if c)
+        """Give the text of one image."""
+        return "".join(self.charset.symbols[c - 1] for c in self.labels[index] if c)
 
 
 def is_packed(folder: Path) -> bool:
@@ -77,7 +77,7 @@ def open_packed(folder: Path, *, mode: Literal["r", "r+"] = "r", symbols: str = 
         )
     except (OSError, ValueError, KeyError) as error:
         raise UserError(f"{folder} is no complete packed set: {error}") from error
-    return PackedSet(images, labels, centres, Alphabet(symbols))
+    return PackedSet(images, labels, centres, Charset(symbols))
 
 
 def is_described_as(folder: Path, description: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""Run a Keras network over pictures, in batches that a small machine holds."""
+"""Run a Keras network over images, in batches that a small machine holds."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def predict(
     images: NDArray[np.uint8],
     to_pixels: Callable[[NDArray[np.uint8]], NDArray[np.float32]],
 ) -> FloatArray:
-    """Give what a network writes for grey pictures (n, h, w): (n, …) float32."""
+    """Give what a network writes for grey images (n, h, w): (n, …) float32."""
     parts = [
         np.asarray(network.predict_on_batch(to_pixels(images[i : i + BATCH])), dtype=np.float32)
         for i in range(0, len(images), BATCH)

@@ -26,7 +26,7 @@ def convert(network: Any, representative: NDArray[np.uint8], to_pixels: ToPixels
 
     Args:
         network: of images (n, h, w, 1), in float32, on the TensorFlow backend.
-        representative: (n, h, w) grey pictures of the training distribution.
+        representative: (n, h, w) grey images of the training distribution.
         to_pixels: turns them into the network's input.
     """
     import tensorflow as tf
@@ -58,11 +58,11 @@ def _save(network: Any, folder: str) -> None:
 def _calibration(
     representative: NDArray[np.uint8], to_pixels: ToPixels
 ) -> Iterator[list[NDArray[np.float32]]]:
-    """Give the pictures one by one, with a black and a white pixel in the first.
+    """Give the images one by one, with a black and a white pixel in the first.
 
-    These fix the input's scale at 1/255, so that a uint8 picture is taken as it is.
+    These fix the input's scale at 1/255, so that a uint8 image is taken as it is.
     """
-    pictures = representative.copy()
-    pictures[0, 0, :2] = 0, 255
-    for picture in to_pixels(pictures):
-        yield [picture[None]]
+    images = representative.copy()
+    images[0, 0, :2] = 0, 255
+    for image in to_pixels(images):
+        yield [image[None]]

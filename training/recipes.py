@@ -54,8 +54,8 @@ REHEARSAL_SCHEDULE = {
 REHEARSAL: dict[str, dict[str, Any]] = {
     "captcha": {
         "data": {
-            "pictures": 512,
-            "validation_pictures": 32,
+            "images": 512,
+            "validation_images": 32,
             "symbols": "A1",
             "max_length": 2,
             "symbol_weights": {},
@@ -65,9 +65,9 @@ REHEARSAL: dict[str, dict[str, Any]] = {
         "schedule": REHEARSAL_SCHEDULE,
     },
     "emnist": {
-        "data": {"pictures": 2_048, "held_out": 5},
+        "data": {"images": 2_048, "held_out": 5},
         "network": {"channels": [8, 16, 24]},
         "schedule": {**REHEARSAL_SCHEDULE, "epochs": 3},
     },
 }
-REHEARSAL_TEACHER_PICTURES = 2_048
+REHEARSAL_TEACHER_IMAGES = 2_048

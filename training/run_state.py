@@ -21,15 +21,15 @@ WEIGHTS_FILE = "weights.npz"  # the averaged weights, in Keras's order
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """What is known after a pass over the pictures.
+    """What is known after a pass over the images.
 
     Attributes:
         epoch: from 1.
         loss: mean over the epoch, of the mixed loss.
-        exact_match: of the averaged weights on the validation pictures, in [0, 1].
+        exact_match: of the averaged weights on the validation images, in [0, 1].
         elapsed_s: of training since the start of the run.
-        reading_per_s: pictures a second that could be read in.
-        learning_per_s: pictures a second that could be learnt; the lower one of the two binds.
+        reading_per_s: images a second that could be read in.
+        learning_per_s: images a second that could be learnt; the lower one of the two binds.
     """
 
     epoch: int

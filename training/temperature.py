@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognition.card import Decoder
-from recognition.charset import Alphabet
+from recognition.charset import Charset
 from recognition.decoding import FloatArray, decode_argmax, decode_ctc
 
 LOWEST, HIGHEST = 0.25, 4.0  # a network that needs more is not worth calibrating
@@ -20,35 +20,35 @@ SURE = 1e-6  # confidences are kept this far from 0 and 1: one sure error must n
 
 
 def fit_temperature(
-    logits: FloatArray, truths: Sequence[str], alphabet: Alphabet, decoder: Decoder
+    logits: FloatArray, truths: Sequence[str], charset: Charset, decoder: Decoder
 ) -> float:
     """Fit the one number that divides a model's logits.
 
     The loss is that of what the confidence claims: whether the whole text is right. Fit on
-    pictures that were neither trained on nor are reported on.
+    images that were neither trained on nor are reported on.
 
     Args:
         logits: (n, t, k) float32, of the model as it will be shipped.
         truths: n texts.
-        alphabet: the model's.
+        charset: the model's.
         decoder: the model's.
 
     Returns:
         The temperature, from 0.25 to 4; 1, which leaves the confidences as they are, where less
-        than 20 pictures are read wrong, or right.
+        than 20 images are read wrong, or right.
 
     Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2 (temperature
     scaling), with the log loss of the whole text's correctness in place of a class's; the search
     is Kiefer's (1953), by the golden section, over the logarithm.
     """
     decode = decode_ctc if decoder == "ctc" else decode_argmax
-    texts = [reading.text for reading in decode(logits, alphabet)]
+    texts = [reading.text for reading in decode(logits, charset)]
     right = np.array([text == truth for text, truth in zip(texts, truths, strict=True)])
     if min(right.sum(), (~right).sum()) < FEWEST:
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        readings = decode(logits, alphabet, temperature=math.exp(log_temperature))
+        readings = decode(logits, charset, temperature=math.exp(log_temperature))
         return log_loss(np.array([reading.confidence for reading in readings]), right)
 
     low, high = math.log(LOWEST), math.log(HIGHEST)

@@ -1,4 +1,4 @@
-"""Run an experiment: learn its pictures, measure it, keep what is needed to repeat it."""
+"""Run an experiment: learn its images, measure it, keep what is needed to repeat it."""
 
 from __future__ import annotations
 

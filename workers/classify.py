@@ -81,7 +81,7 @@ def classify(
         SourceError: an image killed the process that read it.
     """
     recogniser = Recogniser(model)
-    recogniser.card.alphabet.mask(symbols)  # raises here, before anything is read
+    recogniser.card.charset.mask(symbols)  # raises here, before anything is read
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     if processes is None:
         processes = 1 if len(images) < WORTH_PROCESSES else usable_cores()

@@ -81,13 +81,13 @@ def classify(
 ) -> None:
     """Read files and folders here, without any queue: name, tab, text.
 
-    With a model of single characters each picture holds one, photographed or drawn, dark on light
+    With a model of single characters each image holds one, photographed or drawn, dark on light
     or light on dark, of any size; its code point follows.
 
     Images that cannot be read have no text, and their reason on stderr; the exit code is 1 then.
 
     \b
-    Example:  pifleet classify pictures/ --csv out.csv
+    Example:  pifleet classify images/ --csv out.csv
               pifleet classify letters/ --model emnist --capitalise
     """
     from recognition.model_file import load_model

@@ -117,7 +117,7 @@ class WorkerProcess:
     def _answer(self, task: ChunkTask, worker: str) -> ChunkResult:
         try:
             recogniser = self._store.recogniser(task.model)
-            recogniser.card.alphabet.mask(task.symbols)  # raises here once, not at each image
+            recogniser.card.charset.mask(task.symbols)  # raises here once, not at each image
         except (NoModel, RedisError) as error:
             return ChunkResult(task.chunk, worker, Outcome.NO_MODEL, detail=str(error))
         except FleetError as error:

@@ -60,7 +60,7 @@ def running_stage(
     """
     with ExitStack() as stack:
         broker = stack.enter_context(running_broker(folder / "redis"))
-        arguments = (str(_draw(folder / "pictures")), str(plan.delay_ms))
+        arguments = (str(_draw(folder / "images")), str(plan.delay_ms))
         origin = stack.enter_context(program("benchmarks.chaos.origin", *arguments))
         variables = {**_env(folder, broker.url()), **(env or {})}
         stage = Stage(folder, broker, origin.address, [], variables)

@@ -21,9 +21,9 @@ with atheris.instrument_imports(include=["PIL", "contract"]):
 CORPUS = Path(__file__).parent / "corpus"
 WORDS = Path(__file__).parent / "words.dict"
 LIMITS = (
-    "-rss_limit_mb=1500",  # the largest picture allowed takes a third of it
+    "-rss_limit_mb=1500",  # the largest image allowed takes a third of it
     "-timeout=20",  # seconds for one input; a chunk's other images wait for it
-    "-max_len=32768",  # a picture of this size has every structure that a large one has
+    "-max_len=32768",  # an image of this size has every structure that a large one has
 )
 
 

@@ -41,13 +41,13 @@ def seeds() -> Iterator[bytes]:
     for file_format, modes in MODES.items():
         for mode in modes:
             for options in OPTIONS.get(file_format, ({},)):
-                yield _saved(_picture(mode), file_format, options)
+                yield _saved(_image(mode), file_format, options)
     for file_format in ANIMATED:
-        frames = {"save_all": True, "append_images": [_picture("L").rotate(180)]}
-        yield _saved(_picture("L"), file_format, frames)
+        frames = {"save_all": True, "append_images": [_image("L").rotate(180)]}
+        yield _saved(_image("L"), file_format, frames)
 
 
-def _picture(mode: str) -> Image.Image:
+def _image(mode: str) -> Image.Image:
     """Draw a ramp of greys with a dark bar, 16x8."""
     pixels = np.tile(np.arange(0, 256, 16, dtype=np.uint8), (8, 1))
     pixels[2:5, 4:9] = 0

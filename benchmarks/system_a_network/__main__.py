@@ -28,7 +28,7 @@ from training.captcha.samples import CaptchaSet, draw_sample
 FLOAT32 = "system A, float32"
 DYNAMIC_RANGE = "system A, dynamic range"
 CONFIG = Path("training/configs/captcha.yaml")
-PICTURES = 50
+IMAGES = 50
 WIDTH = 120
 SEED = 1
 FILE = click.Path(dir_okay=False, path_type=Path)
@@ -38,11 +38,11 @@ FOLDER = click.Path(file_okay=False, path_type=Path)
 @click.command()
 @click.option("--model", "models", multiple=True, default=("captcha",), show_default=True)
 @click.option("--rounds", type=click.IntRange(1), default=40, show_default=True)
-@click.option("--train", "distinct", type=click.IntRange(32), help="Distinct pictures to learn.")
+@click.option("--train", "distinct", type=click.IntRange(32), help="Distinct images to learn.")
 @click.option("--passes", type=click.IntRange(1), default=6, show_default=True)
 @click.option("--config", "configs", type=FILE, multiple=True, default=(CONFIG,), help="Of ours.")
 @click.option("--test", type=FOLDER, help="With labels.tsv, as draw_with_library writes it.")
-@click.option("--test-pictures", type=click.IntRange(1), default=2_000, show_default=True)
+@click.option("--test-images", type=click.IntRange(1), default=2_000, show_default=True)
 @click.option("--runs", type=FOLDER, default=Path("runs/system-a"), show_default=True)
 @click.option("--json", "json_path", type=FILE, help="Write figures there.")
 def main(
@@ -51,7 +51,7 @@ def main(
     """Time system A's network beside our models (--model, repeated: a shipped name or a file).
 
     With --train, let it learn beside our networks instead (--config, repeated), and read the
-    pictures of --test. That goes on where it was stopped; give more --passes in a later run, and
+    images of --test. That goes on where it was stopped; give more --passes in a later run, and
     system A's network goes on from the end of the one before.
 
     \b
@@ -71,7 +71,7 @@ def main(
 def speed(models: Sequence[str], rounds: int, json_path: Path | None) -> None:
     """Time all networks, and tell."""
     arms = [*system_a_arms(), *map(our_arm, models)]
-    timings = measure(arms, png_pictures(PICTURES), rounds, random.Random(SEED))
+    timings = measure(arms, png_images(IMAGES), rounds, random.Random(SEED))
     Console(width=WIDTH).print(speed_table(timings, against=FLOAT32))
     if json_path is not None:
         write_section(json_path, "speed", speed_report(timings, against=FLOAT32))
@@ -84,18 +84,18 @@ def learning(
     passes: int,
     configs: Sequence[Path],
     test: Path | None,
-    test_pictures: int,
+    test_images: int,
     runs: Path,
 ) -> None:
     """Train all networks, and tell."""
     if test is None:
-        raise UserError("--train needs --test: a folder of pictures that the library drew")
+        raise UserError("--train needs --test: a folder of images that the library drew")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     lesson = Lesson(distinct, passes)
-    scores = compare(lesson, runs, configs, test, n=test_pictures)
+    scores = compare(lesson, runs, configs, test, n=test_images)
     Console(width=WIDTH).print(learning_table(scores, lesson))
     if json_path is not None:
-        section = f"after {lesson.seen} pictures"
+        section = f"after {lesson.seen} images"
         write_section(json_path, section, learning_report(scores, lesson, test))
 
 
@@ -115,8 +115,8 @@ def system_a_arms() -> list[Arm]:
     ]
 
 
-def png_pictures(n: int) -> list[bytes]:
-    """Draw pictures like release 0.7.1's, as PNG files in colour."""
+def png_images(n: int) -> list[bytes]:
+    """Draw images like release 0.7.1's, as PNG files in colour."""
     files = []
     for index in range(n):
         file = BytesIO()

@@ -14,7 +14,7 @@ def to_float32(network: Any) -> bytes:
 
 
 def to_dynamic_range(network: Any) -> bytes:
-    """Keep the weights in int8, and quantise each picture's values as they come."""
+    """Keep the weights in int8, and quantise each image's values as they come."""
     import tensorflow as tf
 
     converter = _converter(network)
@@ -24,7 +24,7 @@ def to_dynamic_range(network: Any) -> bytes:
 
 
 def _converter(network: Any) -> Any:
-    """Take the network for one picture: with an open batch the graph would compute its shapes."""
+    """Take the network for one image: with an open batch the graph would compute its shapes."""
     import tensorflow as tf
 
     pixels = tf.TensorSpec((1, HEIGHT_PX, WIDTH_PX, 3), tf.float32, name="pixels")

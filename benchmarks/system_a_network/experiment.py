@@ -20,12 +20,12 @@ from training.captcha.experiment import CaptchaExperiment
 from training.captcha.samples import CaptchaSet, draw_sample
 from training.packed_set import open_packed
 
-AT_ONCE = 100  # pictures that are read in one go
+AT_ONCE = 100  # images that are read in one go
 
 
 @dataclass(frozen=True, slots=True)
 class ColourBatches:
-    """Batches of our network, with the pictures as they were drawn, (n, h, w, 3) uint8."""
+    """Batches of our network, with the images as they were drawn, (n, h, w, 3) uint8."""
 
     ours: Batches
     colours: NDArray[np.uint8]
@@ -49,14 +49,14 @@ class SystemAExperiment(CaptchaExperiment):
     """An ``Experiment`` (see ``training.experiment``); its config's network is not asked for."""
 
     def prepare(self, run: Path, *, workers: int) -> None:
-        """Draw the pictures as for our network, and once more in colour."""
+        """Draw the images as for our network, and once more in colour."""
         super().prepare(run, workers=workers)
         data, folder = self.config.data, run / "data"
         self._colours = draw_colours(
-            training_set_of(self.config), folder / "train.npy", n=data.pictures
+            training_set_of(self.config), folder / "train.npy", n=data.images
         )
         self._validation_colours = draw_colours(
-            validation_set_of(self.config), folder / "val.npy", n=data.validation_pictures
+            validation_set_of(self.config), folder / "val.npy", n=data.validation_images
         )
         packed = open_packed(folder / "val")
         self._validation_texts = [packed.text(index) for index in range(len(packed))]
@@ -73,7 +73,7 @@ class SystemAExperiment(CaptchaExperiment):
         return compile_as_system_a(build_network())
 
     def exact_match(self, model: Any) -> float:
-        """Give the share of the validation pictures that are read without an error."""
+        """Give the share of the validation images that are read without an error."""
         readings = read_colours(model, self._validation_colours)
         return float(
             np.mean([a == b for a, b in zip(readings, self._validation_texts, strict=True)])
@@ -85,20 +85,20 @@ def draw_colours(captcha_set: CaptchaSet, path: Path, *, n: int) -> NDArray[np.u
     if not path.exists():
         partial = path.with_name(path.name + ".partial")
         shape = (n, captcha_set.size.height, captcha_set.size.width, 3)
-        pictures = open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
+        images = open_memmap(partial, mode="w+", dtype=np.uint8, shape=shape)
         for index in range(n):
-            pictures[index] = np.asarray(draw_sample(captcha_set, index).drawn.image)
+            images[index] = np.asarray(draw_sample(captcha_set, index).drawn.image)
         os.replace(partial, path)
     drawn: NDArray[np.uint8] = np.load(path, mmap_mode="r")
     return drawn
 
 
-def read_colours(network: Any, pictures: NDArray[np.uint8]) -> list[str]:
-    """Read pictures (n, h, w, 3) with the Keras network."""
+def read_colours(network: Any, images: NDArray[np.uint8]) -> list[str]:
+    """Read images (n, h, w, 3) with the Keras network."""
     return [
         text
-        for start in range(0, len(pictures), AT_ONCE)
+        for start in range(0, len(images), AT_ONCE)
         for text in decode(
-            np.asarray(network.predict_on_batch(to_pixels(pictures[start : start + AT_ONCE])))
+            np.asarray(network.predict_on_batch(to_pixels(images[start : start + AT_ONCE])))
         )
     ]

@@ -1,6 +1,6 @@
-"""Who reads better after the same pictures: system A's network and ours, each by its own recipe.
+"""Who reads better after the same images: system A's network and ours, each by its own recipe.
 
-Both learn the same pictures in the same batches of 32. System A's has Adam at 1e-3 and no
+Both learn the same images in the same batches of 32. System A's has Adam at 1e-3 and no
 augmentation; as its learning rate stands still, a longer run goes on from a shorter one. Ours has
 the recipe of its configuration (AdamW, cosine, CTC begun with the cross-entropy of frames, averaged
 weights), from random weights, without a teacher.
@@ -19,7 +19,7 @@ from benchmarks.system_a_network.experiment import SystemAExperiment, read_colou
 from benchmarks.system_a_network.reading import decode_image
 from contract.errors import UserError
 from recognition.card import InputSpec
-from recognition.charset import Alphabet
+from recognition.charset import Charset
 from recognition.images import open_image, to_tensor
 from training.captcha.config import CaptchaConfig, DataConfig, TeacherConfig
 from training.captcha.experiment import CaptchaExperiment
@@ -33,7 +33,7 @@ from training.train import RunOptions, train
 BATCH = 32  # system A's
 LEARNING_RATE = 1e-3  # of both: half of what ours has with batches of 128
 CHECKPOINT_STEPS = 50
-VALIDATION_PICTURES = 256
+VALIDATION_IMAGES = 256
 SYSTEM_A = "system-a"
 
 
@@ -42,21 +42,21 @@ class Lesson:
     """What is learnt.
 
     Attributes:
-        pictures: distinct ones.
+        images: distinct ones.
         passes: over them.
         preset: the release of the library that they are drawn like.
         precision: Keras's policy, for both.
     """
 
-    pictures: int
+    images: int
     passes: int
     preset: str = "0.7.1"
     precision: Literal["float32", "mixed_bfloat16"] = "mixed_bfloat16"
 
     @property
     def seen(self) -> int:
-        """Count the pictures that are learnt from, each as often as it is."""
-        return self.pictures // BATCH * BATCH * self.passes
+        """Count the images that are learnt from, each as often as it is."""
+        return self.images // BATCH * BATCH * self.passes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,14 +75,14 @@ class Learner:
 def compare(
     lesson: Lesson, folder: Path, configs: Sequence[Path], test: Path, *, n: int
 ) -> dict[str, Scores]:
-    """Train all, or go on from where they stopped, and let each read the first pictures of a test.
+    """Train all, or go on from where they stopped, and let each read the first images of a test.
 
     Args:
         lesson: what is learnt.
-        folder: of all runs, and of the pictures that they share.
+        folder: of all runs, and of the images that they share.
         configs: of our networks; their sizes, and how they learn, are taken from there.
         test: a folder with ``labels.tsv``.
-        n: pictures of it.
+        n: images of it.
 
     Returns:
         Name to scores, system A's first.
@@ -97,7 +97,7 @@ def compare(
 
 
 def learners(lesson: Lesson, folder: Path, configs: Sequence[Path]) -> list[Learner]:
-    """Give system A's experiment and ours, over the same pictures."""
+    """Give system A's experiment and ours, over the same images."""
     system_a = SystemAExperiment(_taught(CaptchaConfig(name=SYSTEM_A), lesson))
     ours = [
         CaptchaExperiment(_taught(load_config(CaptchaConfig, path), lesson)) for path in configs
@@ -124,7 +124,7 @@ def learn(learner: Learner, lesson: Lesson) -> None:
     experiment: Experiment = learner.experiment
     position = train(experiment, learner.run, options)
     if position.step * BATCH != lesson.seen:
-        raise UserError(f"{learner.run} has seen {position.step * BATCH} pictures: take another")
+        raise UserError(f"{learner.run} has seen {position.step * BATCH} images: take another")
 
 
 def read_files(learner: Learner, files: Sequence[bytes]) -> list[str]:
@@ -143,7 +143,7 @@ def read_files(learner: Learner, files: Sequence[bytes]) -> list[str]:
     data = learner.experiment.config.data
     spec = InputSpec(height=data.height, width=data.width)
     images = np.stack([to_tensor(open_image(file), spec)[:, :, 0] for file in files])
-    return read_texts(network, images, Alphabet(data.symbols))
+    return read_texts(network, images, Charset(data.symbols))
 
 
 def _taught(config: CaptchaConfig, lesson: Lesson) -> CaptchaConfig:
@@ -156,5 +156,5 @@ def _taught(config: CaptchaConfig, lesson: Lesson) -> CaptchaConfig:
         precision=lesson.precision,
         checkpoint_steps=CHECKPOINT_STEPS,
     )
-    data = DataConfig(lesson.pictures, VALIDATION_PICTURES, {lesson.preset: 1.0})
+    data = DataConfig(lesson.images, VALIDATION_IMAGES, {lesson.preset: 1.0})
     return replace(config, seed=1, data=data, schedule=schedule, teacher=TeacherConfig())

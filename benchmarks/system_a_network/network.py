@@ -43,7 +43,7 @@ def build_network() -> Any:
 
 
 def multiply_adds(network: Any) -> int:
-    """Count the multiplications of one picture: a kernel's size at each place it is laid on."""
+    """Count the multiplications of one image: a kernel's size at each place it is laid on."""
     return sum(
         math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
         for layer in network.layers

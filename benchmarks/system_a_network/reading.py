@@ -1,4 +1,4 @@
-"""From a picture to a text as system A did it: RGB in [0, 1], a class a head, spaces cut off."""
+"""From an image to a text as system A did it: RGB in [0, 1], a class a head, spaces cut off."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def decode_image(data: bytes) -> NDArray[np.uint8]:
 
 
 def to_pixels(images: NDArray[np.uint8]) -> FloatArray:
-    """Turn RGB pictures (n, h, w, 3) into the network's input, float32 in [0, 1]."""
+    """Turn RGB images (n, h, w, 3) into the network's input, float32 in [0, 1]."""
     return images.astype(np.float32) / np.float32(255)
 
 

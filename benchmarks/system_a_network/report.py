@@ -29,7 +29,7 @@ def speed_report(timings: Timings, *, against: str) -> dict[str, object]:
     slow = timings[against]
     return circumstances() | {
         "rounds": len(slow["network"]),
-        "ms_a_picture": {
+        "ms_a_image": {
             name: {part: asdict(Spread.of(values[part], digits=4)) for part in PARTS}
             for name, values in timings.items()
         },
@@ -43,7 +43,7 @@ def speed_report(timings: Timings, *, against: str) -> dict[str, object]:
 
 def speed_table(timings: Timings, *, against: str) -> Table:
     """Lay the same out for a terminal."""
-    table = Table(title=f"One thread, one picture at a time; times as fast as {against}")
+    table = Table(title=f"One thread, one image at a time; times as fast as {against}")
     table.add_column("network")
     for head in ("network alone, ms", "times", "PNG to text, ms", "times"):
         table.add_column(head, justify="right")
@@ -57,13 +57,13 @@ def speed_table(timings: Timings, *, against: str) -> Table:
 
 
 def learning_report(scores: Mapping[str, Scores], lesson: Lesson, test: Path) -> dict[str, object]:
-    """Give how well each network reads after the same pictures, as JSON."""
+    """Give how well each network reads after the same images, as JSON."""
     return circumstances() | {
         "lesson": {**asdict(lesson), "seen": lesson.seen},
         "test": test.name,
         "read": {
             name: {
-                "pictures": one.n,
+                "images": one.n,
                 "exact_match": round(one.exact_match, 5),
                 "character_accuracy": round(one.character_accuracy, 5),
             }
@@ -74,7 +74,7 @@ def learning_report(scores: Mapping[str, Scores], lesson: Lesson, test: Path) ->
 
 def learning_table(scores: Mapping[str, Scores], lesson: Lesson) -> Table:
     """Lay the same out for a terminal."""
-    table = Table(title=f"After {lesson.seen} pictures, {lesson.pictures} distinct ones")
+    table = Table(title=f"After {lesson.seen} images, {lesson.images} distinct ones")
     table.add_column("network")
     table.add_column("exact match, %", justify="right")
     table.add_column("symbols, %", justify="right")

@@ -1,4 +1,4 @@
-"""How long a picture takes on one thread: the networks take turns, and each round is a comparison.
+"""How long an image takes on one thread: the networks take turns, and each round is a comparison.
 
 The clock is the process's own time on a core. By the wall clock a neighbour's turn falls on the
 slow network more often than on the quick one, which would flatter the quick one.
@@ -23,7 +23,7 @@ from recognition.model_file import load_model
 Part = Literal["network", "reading"]
 PARTS: tuple[Part, ...] = ("network", "reading")  # the network alone; from PNG bytes to the text
 TURN_S = 0.1  # of one network in a round: short, so that a round meets one state of the machine
-FEWEST = 5  # pictures a turn
+FEWEST = 5  # images a turn
 WARM_UP = 5
 
 
@@ -73,16 +73,16 @@ def our_arm(name_or_path: str) -> Arm:
 
 
 def measure(
-    arms: Sequence[Arm], pictures: Sequence[bytes], rounds: int, rng: random.Random
+    arms: Sequence[Arm], images: Sequence[bytes], rounds: int, rng: random.Random
 ) -> dict[str, dict[Part, list[float]]]:
-    """Give the milliseconds a picture: arm to part to a figure a round."""
+    """Give the milliseconds an image: arm to part to a figure a round."""
     found: dict[str, dict[Part, list[float]]] = {
         arm.name: {part: [] for part in PARTS} for arm in arms
     }
-    turns = [(arm, part, _pictures_a_turn(arm, part, pictures)) for arm in arms for part in PARTS]
+    turns = [(arm, part, _images_a_turn(arm, part, images)) for arm in arms for part in PARTS]
     for _ in range(rounds):
         for arm, part, count in rng.sample(turns, len(turns)):
-            found[arm.name][part].append(1000 * _turn(arm, part, pictures, count))
+            found[arm.name][part].append(1000 * _turn(arm, part, images, count))
     return found
 
 
@@ -91,26 +91,26 @@ def times_faster(slow: Sequence[float], quick: Sequence[float]) -> Spread:
     return Spread.of([a / b for a, b in zip(slow, quick, strict=True)], digits=2)
 
 
-def _pictures_a_turn(arm: Arm, part: Part, pictures: Sequence[bytes]) -> int:
-    _turn(arm, part, pictures, WARM_UP)
-    seconds = statistics.median(_turn(arm, part, pictures, 1) for _ in range(WARM_UP))
+def _images_a_turn(arm: Arm, part: Part, images: Sequence[bytes]) -> int:
+    _turn(arm, part, images, WARM_UP)
+    seconds = statistics.median(_turn(arm, part, images, 1) for _ in range(WARM_UP))
     return max(FEWEST, round(TURN_S / seconds))
 
 
-def _turn(arm: Arm, part: Part, pictures: Sequence[bytes], count: int) -> float:
-    """Give the seconds a picture of a core."""
+def _turn(arm: Arm, part: Part, images: Sequence[bytes], count: int) -> float:
+    """Give the seconds an image of a core."""
     started = time.process_time()
     if part == "network":
         for _ in range(count):
             arm.network()
     else:
         for number in range(count):
-            arm.reading(pictures[number % len(pictures)])
+            arm.reading(images[number % len(images)])
     return (time.process_time() - started) / count
 
 
 def _bare(model: bytes) -> Callable[[], object]:
-    """Give the interpreter's own call, with a picture of noise in place."""
+    """Give the interpreter's own call, with an image of noise in place."""
     interpreter: Any = load_interpreter(model)
     source = interpreter.get_input_details()[0]
     noise = np.random.default_rng(1).random(source["shape"])

@@ -1,4 +1,4 @@
-"""``pifleet demo``: a whole fleet on this machine, from freshly drawn pictures to the CSV."""
+"""``pifleet demo``: a whole fleet on this machine, from freshly drawn images to the CSV."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pifleet.local.submitting import Submission, Summary, submit
 
 FAULT_SEED = 7
 TRUTH = "truth.csv"  # it also marks a folder as a demo's, which the next demo may empty
-PICTURES = "pictures"
+IMAGES = "images"
 SUBMISSION = "submission.csv"
 
 
@@ -28,8 +28,8 @@ class DemoOptions:
     """What the demo does.
 
     Attributes:
-        images: how many pictures are drawn and read.
-        out: the folder that gets the pictures, what they say, and the submission.
+        images: how many images are drawn and read.
+        out: the folder that gets the images, what they say, and the submission.
         workers: worker processes.
         model: a shipped model's name or a path.
         faults: the share of requests that the origin fails, in [0, 1].
@@ -100,10 +100,10 @@ def _run_stack(options: DemoOptions, scratch: Path) -> Summary:
         }
         fleet_options = FleetOptions(options.workers, redis_url, env, scratch, scratch / "cache")
         with local_fleet(fleet_options) as fleet:
-            pictures = _draw(options)  # the workers start meanwhile
+            images = _draw(options)  # the workers start meanwhile
             fleet.wait_ready()
             origin_options = OriginOptions(faults=options.faults, seed=FAULT_SEED)
-            with running_origin(pictures, origin_options) as index_url:
+            with running_origin(images, origin_options) as index_url:
                 return submit(_submission(options, index_url, scratch), env, fleet.tick)
 
 
@@ -125,13 +125,13 @@ def _draw(options: DemoOptions) -> Path:
 
     from pifleet.local.images import draw_all, make_up, write_truth
 
-    pictures, folder = make_up(options.images, random.Random(options.seed)), options.out / PICTURES
-    write_truth(pictures, options.out / TRUTH)
+    images, folder = make_up(options.images, random.Random(options.seed)), options.out / IMAGES
+    write_truth(images, options.out / TRUTH)
     folder.mkdir()
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal) as progress:
-        task = progress.add_task("drawing", total=len(pictures))
-        for done in draw_all(pictures, folder):
+        task = progress.add_task("drawing", total=len(images))
+        for done in draw_all(images, folder):
             progress.update(task, completed=done)
     return folder
 
@@ -141,7 +141,7 @@ def _empty_folder(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()) and not (out / TRUTH).exists():
             raise OutputError(f"folder {out} holds something else: name another with --out")
-        shutil.rmtree(out / PICTURES, ignore_errors=True)
+        shutil.rmtree(out / IMAGES, ignore_errors=True)
         for old in out.glob("submission*.csv"):
             old.unlink()
     except OSError as error:
@@ -160,7 +160,7 @@ def _read_csv(path: Path) -> dict[str, str]:
     "--out",
     type=click.Path(file_okay=False, path_type=Path),
     default=Path("demo"),
-    help="Folder for the pictures and the submission.  [default: ./demo]",
+    help="Folder for the images and the submission.  [default: ./demo]",
 )
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
@@ -178,7 +178,7 @@ def demo(images: int, out: Path, workers: int, model: str, faults: float, as_jso
     options = DemoOptions(images=images, out=out, workers=workers, model=model, faults=faults)
     click.echo(
         f"A Redis of its own, {workers} workers and an origin on this machine, and a job of "
-        f"{images} freshly drawn pictures.",
+        f"{images} freshly drawn images.",
         err=True,
     )
     with sigterm_as_exit():
@@ -197,9 +197,9 @@ def _sentence(result: DemoResult) -> str:
     folder = result.csv.parent
     me = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "pifleet"
     return (
-        f"{right} of {rows} pictures read right ({right / max(1, rows):.1%}), {summary.failed} "
-        f"failed, {summary.images_per_s:.0f} pictures/s.\n"
+        f"{right} of {rows} images read right ({right / max(1, rows):.1%}), {summary.failed} "
+        f"failed, {summary.images_per_s:.0f} images/s.\n"
         f"The rows are in {result.csv}, what was drawn is in {folder / TRUTH}.\n"
-        f"Next: `{me} up` keeps such a fleet running; `{me} classify {folder / PICTURES}` reads "
+        f"Next: `{me} up` keeps such a fleet running; `{me} classify {folder / IMAGES}` reads "
         "a folder without one."
     )

@@ -1,4 +1,4 @@
-"""Pictures for a first try: drawn by the ``captcha`` library, as it is."""
+"""Images for a first try: drawn by the ``captcha`` library, as it is."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from recognition.charset import CAPTCHA_SYMBOLS
 
 WIDTH_PX, HEIGHT_PX = 128, 64
 LONGEST = 6
-PART = 25  # pictures drawn between two steps of the progress bar
+PART = 25  # images drawn between two steps of the progress bar
 PROCESSES = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
-    """A picture to draw, and what it says."""
+class Image:
+    """An image to draw, and what it says."""
 
     name: str
     text: str
 
 
-def make_up(count: int, rng: random.Random) -> list[Picture]:
+def make_up(count: int, rng: random.Random) -> list[Image]:
     """Make up texts of 1 to 6 of the 49 symbols; lengths and symbols are uniform."""
     return [
-        Picture(
+        Image(
             name=f"{number:06d}.png",
             text="".join(rng.choices(CAPTCHA_SYMBOLS, k=rng.randint(1, LONGEST))),
         )
@@ -38,14 +38,14 @@ def make_up(count: int, rng: random.Random) -> list[Picture]:
     ]
 
 
-def draw_all(pictures: list[Picture], folder: Path) -> Iterator[int]:
-    """Draw pictures into a folder, and yield how many are done, every now and then.
+def draw_all(images: list[Image], folder: Path) -> Iterator[int]:
+    """Draw images into a folder, and yield how many are done, every now and then.
 
     Raises:
         UserError: the library is not installed.
     """
     _check_library()
-    parts = [pictures[at : at + PART] for at in range(0, len(pictures), PART)]
+    parts = [images[at : at + PART] for at in range(0, len(images), PART)]
     # Spawned, not forked: whoever calls us may run threads, and a fork would copy their locks.
     with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
         done = 0
@@ -54,19 +54,19 @@ def draw_all(pictures: list[Picture], folder: Path) -> Iterator[int]:
             yield done
 
 
-def write_truth(pictures: list[Picture], path: Path) -> None:
-    """Write what every picture says: ``name,text``, as a submission has it."""
+def write_truth(images: list[Image], path: Path) -> None:
+    """Write what every image says: ``name,text``, as a submission has it."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        csv.writer(file, lineterminator="\n").writerows((p.name, p.text) for p in pictures)
+        csv.writer(file, lineterminator="\n").writerows((p.name, p.text) for p in images)
 
 
-def _draw(pictures: list[Picture], folder: Path) -> int:
+def _draw(images: list[Image], folder: Path) -> int:
     from captcha.image import ImageCaptcha
 
     drawer = ImageCaptcha(width=WIDTH_PX, height=HEIGHT_PX)
-    for picture in pictures:
-        drawer.write(picture.text, str(folder / picture.name))
-    return len(pictures)
+    for image in images:
+        drawer.write(image.text, str(folder / image.name))
+    return len(images)
 
 
 def _check_library() -> None:

@@ -1,1 +1,1 @@
-"""Which symbols the pictures of a job really hold, told from what is only misread."""
+"""Which symbols the images of a job really hold, told from what is only misread."""

@@ -1,4 +1,4 @@
-"""The command symbols: which symbols a set of pictures really holds."""
+"""The command symbols: which symbols a set of images really holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", type=click.Path(path_type=Path))
 @click.option("--images", type=click.Path(path_type=Path), help="The folder that was read.")
-@click.option("--sheet", type=click.Path(path_type=Path), help="A PNG of the pictures that decide.")
+@click.option("--sheet", type=click.Path(path_type=Path), help="A PNG of the images that decide.")
 @click.option("--model", help="It was read with; default the ledger's own, else captcha.")
 @click.option("--symbols", "allowed", help="It was read with; default the ledger's, else all.")
 @click.option(
@@ -33,18 +33,18 @@ def symbols(
     scores: Path | None,
     as_json: bool,
 ) -> None:
-    """Say which symbols the pictures of a submission or a ledger hold, and which are misread.
+    """Say which symbols the images of a submission or a ledger hold, and which are misread.
 
     Ends with the --symbols for the next job. Doubtful symbols stay in it.
 
     \b
-    Example:  pifleet symbols submission.csv --images pictures/ --sheet sheet.png
+    Example:  pifleet symbols submission.csv --images images/ --sheet sheet.png
     """
     from producer.symbols.discovery import find_symbols
     from producer.symbols.texts import read_texts
 
     if sheet is not None and images is None:
-        raise click.UsageError("--sheet shows pictures: give their folder with --images")
+        raise click.UsageError("--sheet shows images: give their folder with --images")
     read = read_texts(source, model=model, allowed=allowed)
     findings = find_symbols(read, scores=scores, images=images, sheet=sheet)
     _print(findings, as_json=as_json)

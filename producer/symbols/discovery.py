@@ -1,4 +1,4 @@
-"""Find the symbols that a set of pictures holds: count, weigh, look again, draw what decides."""
+"""Find the symbols that a set of images holds: count, weigh, look again, draw what decides."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def find_symbols(
     Args:
         read: the texts.
         scores: what ``pifleet evaluate --json`` said of the model; None for a broad guess.
-        images: the folder of the pictures, to read those again that may be misread.
+        images: the folder of the images, to read those again that may be misread.
         sheet: where to draw these; only with ``images``.
 
     Raises:
-        SourceError: one of the files or pictures is missing or something else.
+        SourceError: one of the files or images is missing or something else.
         OutputError: the sheet cannot be written.
     """
     misreadings = Misreadings() if scores is None else load_misreadings(scores)

@@ -1,6 +1,6 @@
-"""Which symbols a set of pictures holds, from how often each was read.
+"""Which symbols a set of images holds, from how often each was read.
 
-A reader that may write every symbol also writes some that the pictures do not hold: a few per cent
+A reader that may write every symbol also writes some that the images do not hold: a few per cent
 of the X are read as x. So a count by itself says little. Two explanations of it are compared,
 symbol by symbol:
 
@@ -62,7 +62,7 @@ class SymbolEstimate:
 
     @property
     def p_present(self) -> float:
-        """Posterior probability that the pictures hold it, in [0, 1]."""
+        """Posterior probability that the images hold it, in [0, 1]."""
         return _logistic(self.log_odds)
 
     @property

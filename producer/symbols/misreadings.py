@@ -1,7 +1,7 @@
 """How a reader misreads: measured rates if there are any, and what one may expect if not.
 
 ``pifleet evaluate MODEL DATA --json`` measures which symbol was read for which, and how often.
-Pictures of another kind are misread at other rates, so a rate is a mean with a wide spread.
+Images of another kind are misread at other rates, so a rate is a mean with a wide spread.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from pathlib import Path
 
 from contract.errors import SourceError
 
-# Of the shipped reader, on three kinds of drawn pictures, at most 9 % of a symbol was read as one
+# Of the shipped reader, on three kinds of drawn images, at most 9 % of a symbol was read as one
 # other; into most symbols nearly nothing is misread. A gamma of shape 1/2 around 2 % says that:
 # half of the symbols get under 1 % of a glyph's readings, one in twenty over 8 %.
 UNMEASURED_SHARE = 0.02
 UNMEASURED_SHAPE = 0.5
-# Measured, the rates of one kind of pictures were up to 4 times those of another: an exponential.
+# Measured, the rates of one kind of images were up to 4 times those of another: an exponential.
 # What was not seen happens too.
 MEASURED_REST = 0.003
 MEASURED_SHAPE = 1.0
@@ -59,7 +59,7 @@ class Misreadings:
 
         Args:
             symbol: the one that is read.
-            true: how often each symbol stands in the pictures.
+            true: how often each symbol stands in the images.
             typical: how often a common symbol stands there.
         """
         rest = MEASURED_REST if self.rates else UNMEASURED_SHARE

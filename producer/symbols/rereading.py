@@ -1,4 +1,4 @@
-"""Read pictures again without one symbol: what stands there then, and how likely that is."""
+"""Read images again without one symbol: what stands there then, and how likely that is."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from recognition.decoding import FloatArray, decode_argmax, decode_ctc
 from recognition.images import open_image, to_tensor
 from recognition.interpreter import Recogniser
 
-USUAL_PICTURES = 200  # to know how sure the reader is of symbols that are there
+USUAL_IMAGES = 200  # to know how sure the reader is of symbols that are there
 # More readings of a symbol than these add nothing: what they say together is capped anyway.
-MOST_PICTURES = 50
+MOST_IMAGES = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """One picture with and without one symbol.
+    """One image with and without one symbol.
 
     Attributes:
-        name: the picture's.
+        name: the image's.
         text: as it was read.
         without: what is read when the symbol may not be written.
         certainty: of the reading with the symbol against the one without, in [0.5, 1]; 0.5 if the
@@ -47,45 +47,45 @@ class Contrast:
 
 
 class Rereader:
-    """Reads the pictures of a submission again."""
+    """Reads the images of a submission again."""
 
     def __init__(self, read: ReadTexts, folder: Path) -> None:
         """Load the model.
 
         Args:
             read: what was read before, and with what.
-            folder: where the pictures lie, by the names that the submission has.
+            folder: where the images lie, by the names that the submission has.
 
         Raises:
             SourceError: there is no such folder.
         """
         if not folder.is_dir():
-            raise SourceError(f"{folder}: no such folder: give the one with the pictures")
+            raise SourceError(f"{folder}: no such folder: give the one with the images")
         self._read = read
         self._folder = folder
         self._recogniser = Recogniser(read.model.data)
 
     def open(self, name: str) -> Image.Image:
-        """Open a picture in its own colours.
+        """Open an image in its own colours.
 
         Raises:
-            SourceError: it is missing, or no picture.
+            SourceError: it is missing, or no image.
         """
-        self._tensor(name)  # refuses all that is not read as a picture
+        self._tensor(name)  # refuses all that is not read as an image
         with Image.open(self._folder / name) as image:
             return image.convert("RGB")
 
     def contrasts(self, symbol: str) -> list[Contrast]:
-        """Read the pictures again in which a symbol was read, the surest first."""
+        """Read the images again in which a symbol was read, the surest first."""
         holding = [one for one in self._read.texts if symbol in one.text]
-        found = [self._contrast(one, symbol) for one in _spread(holding, MOST_PICTURES)]
+        found = [self._contrast(one, symbol) for one in _spread(holding, MOST_IMAGES)]
         return sorted(found, key=lambda contrast: -contrast.certainty)
 
     def evidence(self, contrasts: dict[str, list[Contrast]]) -> dict[str, float]:
         """Weigh symbols by how sure the reader is of them, against how sure it is of others."""
         usual = [
             self._contrast(one, symbol).certainty
-            for one in _spread(self._read.texts, USUAL_PICTURES)
+            for one in _spread(self._read.texts, USUAL_IMAGES)
             for symbol in sorted(set(one.text) - contrasts.keys())
         ]
         certainties = {
@@ -95,15 +95,15 @@ class Rereader:
         return log_evidence(certainties, usual) if usual else {}
 
     def _contrast(self, one: NamedText, symbol: str) -> Contrast:
-        alphabet = self._recogniser.card.alphabet
+        charset = self._recogniser.card.charset
         logits = self._recogniser.logits(self._tensor(one.name))
-        allowed = alphabet.mask(self._read.allowed)
-        rest = alphabet.mask(self._read.allowed.replace(symbol, "") or symbol)
+        allowed = charset.mask(self._read.allowed)
+        rest = charset.mask(self._read.allowed.replace(symbol, "") or symbol)
         assert allowed is not None  # mask() gives none for None alone
         assert rest is not None
         is_ctc = self._recogniser.card.decoder == "ctc"
         decode = decode_ctc if is_ctc else decode_argmax
-        without = decode(logits[None], alphabet, rest)[0].text
+        without = decode(logits[None], charset, rest)[0].text
         if not is_ctc:
             allowed, rest = allowed[1:], rest[1:]
         return Contrast(one.name, one.text, without, _certainty(logits, allowed, rest))
@@ -113,10 +113,10 @@ class Rereader:
         try:
             return to_tensor(open_image(path.read_bytes()), self._recogniser.card.input)
         except OSError as error:
-            message = f"picture {name} is not in {self._folder}: give the folder that was read"
+            message = f"image {name} is not in {self._folder}: give the folder that was read"
             raise SourceError(message) from error
         except ImageError as error:
-            raise SourceError(f"picture {path} cannot be read again: {error}") from error
+            raise SourceError(f"image {path} cannot be read again: {error}") from error
 
 
 def _certainty(logits: FloatArray, allowed: NDArray[np.bool_], rest: NDArray[np.bool_]) -> float:

@@ -1,4 +1,4 @@
-"""A contact sheet of the pictures that decide: a row a symbol, for a person's eye."""
+"""A contact sheet of the images that decide: a row a symbol, for a person's eye."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from producer.symbols.rereading import Contrast, Rereader
 from producer.symbols.table import Findings, percent
 from producer.words import counted
 
-SHOWN = 8  # pictures a symbol: the surest half and the least sure half
+SHOWN = 8  # images a symbol: the surest half and the least sure half
 COLUMNS = 4
-PICTURE_PX = (256, 128)  # twice a captcha picture
+IMAGE_PX = (256, 128)  # twice a captcha image
 CELL_PX = (288, 212)
 GAP_PX = 16
 MARGIN_PX = 32
@@ -26,7 +26,7 @@ HEAD_PX = 92
 PAPER, CARD, LINE = "#f6f5f1", "#ffffff", "#dcd9d0"
 INK, FAINT = "#22252b", "#72757d"
 ACCENTS = {Verdict.DOUBTFUL: "#b7791f", Verdict.ABSENT: "#b23a48", Verdict.PRESENT: "#2f7d4f"}
-MOST_NAME = 34  # characters of a picture's name that fit under it
+MOST_NAME = 34  # characters of an image's name that fit under it
 LEAST_EXPECTED = 0.1  # misreadings; fewer explain nothing
 MOST_SOURCES = 3  # lookalikes named in a title
 
@@ -42,12 +42,12 @@ def write_sheet(
     Args:
         path: where.
         findings: the verdicts.
-        contrasts: for each symbol to show, its pictures, the surest first.
-        rereader: that opens the pictures.
+        contrasts: for each symbol to show, its images, the surest first.
+        rereader: that opens the images.
 
     Raises:
         OutputError: it cannot be written there.
-        SourceError: a picture is missing.
+        SourceError: an image is missing.
     """
     sheet = draw_sheet(findings, contrasts, rereader)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -118,8 +118,8 @@ def _chosen(contrasts: Sequence[Contrast]) -> list[Contrast]:
     return [*contrasts[: SHOWN // 2], *contrasts[-SHOWN // 2 :]]
 
 
-def _row_height(pictures: int) -> int:
-    return TITLE_PX + -(-pictures // COLUMNS) * (CELL_PX[1] + GAP_PX)
+def _row_height(images: int) -> int:
+    return TITLE_PX + -(-images // COLUMNS) * (CELL_PX[1] + GAP_PX)
 
 
 def _draw_head(sheet: Image.Image, findings: Findings, *, is_empty: bool) -> None:
@@ -128,7 +128,7 @@ def _draw_head(sheet: Image.Image, findings: Findings, *, is_empty: bool) -> Non
     said = (
         "no symbol is in doubt, and none that was dropped was ever read"
         if is_empty
-        else "under each picture: how it was read, how sure that is, and what it is read as without"
+        else "under each image: how it was read, how sure that is, and what it is read as without"
         " the symbol; the surest first"
     )
     about = f"{findings.read.source.name}, {counted(len(findings.read.texts), 'text')}: {said}"
@@ -151,7 +151,7 @@ def _draw_title(sheet: Image.Image, top: int, one: SymbolEstimate, words: str) -
 def _draw_cell(
     sheet: Image.Image,
     corner: tuple[int, int],
-    picture: Image.Image,
+    image: Image.Image,
     one: SymbolEstimate,
     contrast: Contrast,
 ) -> None:
@@ -159,12 +159,10 @@ def _draw_cell(
     x, y = corner
     box = (x, y, x + CELL_PX[0], y + CELL_PX[1])
     draw.rounded_rectangle(box, 8, fill=CARD, outline=LINE)
-    scale = min(PICTURE_PX[0] / picture.width, PICTURE_PX[1] / picture.height)
-    size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-    enlarged = picture.resize(size, Image.Resampling.LANCZOS)
-    sheet.paste(
-        enlarged, (x + (CELL_PX[0] - size[0]) // 2, y + 14 + (PICTURE_PX[1] - size[1]) // 2)
-    )
+    scale = min(IMAGE_PX[0] / image.width, IMAGE_PX[1] / image.height)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    enlarged = image.resize(size, Image.Resampling.LANCZOS)
+    sheet.paste(enlarged, (x + (CELL_PX[0] - size[0]) // 2, y + 14 + (IMAGE_PX[1] - size[1]) // 2))
     end = _draw_reading(draw, (x + 16, y + 148), one, contrast)
     sure = f"{100 * contrast.certainty:.1f} %"
     draw.text((x + CELL_PX[0] - 16, y + 152), sure, fill=INK, font=_font(17), anchor="ra")

@@ -22,7 +22,7 @@ ORDER = (Verdict.DOUBTFUL, Verdict.ABSENT, Verdict.PRESENT)  # what a person loo
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What is known of all symbols, in the alphabet's order."""
+    """What is known of all symbols, in the charset's order."""
 
     read: ReadTexts
     misreadings: Misreadings
@@ -58,7 +58,7 @@ def symbols_table(findings: Findings) -> RenderableType:
     lines: list[RenderableType] = [table, Text(_summary(findings))]
     doubtful = "".join([one.symbol for one in findings.having(Verdict.DOUBTFUL)])
     if doubtful:
-        advice = f"{doubtful} is kept: look at its pictures with --images FOLDER --sheet FILE.png"
+        advice = f"{doubtful} is kept: look at its images with --images FOLDER --sheet FILE.png"
         lines.append(Text(advice.replace(" is ", " are ") if len(doubtful) > 1 else advice))
     return Group(*lines)
 

@@ -18,7 +18,7 @@ DEFAULT_COLUMNS = ("name", "text", "confidence")  # of a submission without a he
 
 @dataclass(frozen=True, slots=True)
 class NamedText:
-    """What was read in one picture; the confidence is None where the file does not say it."""
+    """What was read in one image; the confidence is None where the file does not say it."""
 
     name: str
     text: str
@@ -32,7 +32,7 @@ class ReadTexts:
     Attributes:
         source: the file.
         texts: those that are not empty.
-        unread: pictures without a text.
+        unread: images without a text.
         model: that they were read with.
         allowed: the symbols that could be written.
     """
@@ -74,7 +74,7 @@ def read_texts(path: Path, *, model: str | None, allowed: str | None) -> ReadTex
     else:
         rows = _csv_rows(path)
         found = load_model(model or "captcha")
-    found.card.alphabet.mask(allowed)  # names what the model cannot write
+    found.card.charset.mask(allowed)  # names what the model cannot write
     return _checked(path, rows, found, allowed or found.card.symbols)
 
 

@@ -14,7 +14,7 @@ from contract.reasons import Reason
 
 Floats = NDArray[np.float32]
 
-GRID_PX = 24  # paper is smooth: a coarse picture shows its shading, in a fraction of the time
+GRID_PX = 24  # paper is smooth: a coarse image shows its shading, in a fraction of the time
 SPREADS = (0.16, 0.1, 0.06, 0.03, 0.025)  # off the paper, where a pixel's say falls to a quarter
 INSIDE_WEIGHT = 0.25  # of a pixel off the border: ink is seldom at the border
 # Of the surface, so that ink that is cut off at the border bends it less.
@@ -23,7 +23,7 @@ SHADE_PX = 40  # of the longer side, for shadows that end too sharply for the su
 SHADE_STROKE = 13  # of those: what is broader, and reaches the border, is no stroke
 LEAST_CONTRAST = 0.04  # between ink and paper; fainter marks are stains and texture
 NOISE_SIGMAS = 5.0  # over the paper's own grain: one in 3 million pixels is beyond by chance
-SMOOTH_FROM_PX = 96  # EMNIST's blur, in about its resolution; a smaller picture would lose by it
+SMOOTH_FROM_PX = 96  # EMNIST's blur, in about its resolution; a smaller image would lose by it
 DARKEST_PAPER = 0.06  # in deeper shade noise would look like ink
 BINS = 64  # of a histogram, for Otsu's threshold
 FULL_PERCENTILE = 90  # of the ink's own pixels: its cores, whatever its edges
@@ -138,7 +138,7 @@ def _evaluate(surface: Floats, height: int, width: int) -> Floats:
 
 @cache
 def _places(count: int) -> Floats:
-    """Give the middles of so many pixels, from -1 to 1 between the picture's edges."""
+    """Give the middles of so many pixels, from -1 to 1 between the image's edges."""
     return (np.arange(count, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / count) - 1
 
 

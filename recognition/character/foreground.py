@@ -1,4 +1,4 @@
-"""The one character of a picture, drawn as EMNIST's characters are.
+"""The one character of an image, drawn as EMNIST's characters are.
 
 A photograph becomes light ink on black: the paper's shading is taken out, the character's parts are
 told from specks, frames, ruled lines and shadows, and their box is brought to the size and the
@@ -6,8 +6,8 @@ place that it has in EMNIST.
 
 Source: Cohen et al. 2017, "EMNIST: an extension of MNIST to handwritten letters", section II-A:
 blur of sigma 1, the region of the ink, centred in a square with two pixels around it, bicubic to
-28x28. Measured on 20,000 training pictures: the middle of the ink's box lies within half a pixel of
-the picture's in 90 % of them, its centre of mass only within 2.6; the box's longer side, where the
+28x28. Measured on 20,000 training images: the middle of the ink's box lies within half a pixel of
+the image's in 90 % of them, its centre of mass only within 2.6; the box's longer side, where the
 ink is half as light as it gets, is 22 pixels in most, 20 to 24 in 90 %.
 """
 
@@ -25,16 +25,16 @@ from recognition.character.background import FULL_PERCENTILE, SMOOTH_FROM_PX, Fl
 from recognition.character.components import Mask, find_components
 from recognition.character.strokes import character_parts, has_corners, without_lines
 
-WORK_PX = 160  # the longer side of the picture that ink is looked for in
+WORK_PX = 160  # the longer side of the image that ink is looked for in
 INK = 0.5  # of full ink: where EMNIST's box was measured
-BOX_SHARE = 22 / 28  # of the picture that the box's longer side takes
+BOX_SHARE = 22 / 28  # of the image that the box's longer side takes
 IN_PLACE_SHARE = (18 / 28, 26 / 28)  # of an input that is left as it lies
-STRONG_PX = 16  # so many of the 784 pixels of EMNIST's pictures are
+STRONG_PX = 16  # so many of the 784 pixels of EMNIST's images are
 STRONG = 235  # of 255 or more, in 99 % of them
 MOST_GAIN = 2.5  # a stroke that needs more is a shade
-CLOSE_SHARE = 0.4  # of the picture: a character that is smaller is looked at again, closer
+CLOSE_SHARE = 0.4  # of the image: a character that is smaller is looked at again, closer
 MARGIN_SHARE = 0.5  # of its box, at each side of it, for that look
-SHEET_SHARE = 0.2  # of the picture, and
+SHEET_SHARE = 0.2  # of the image, and
 SHEET_FILL = 0.7  # of its own box: light with dark around: the sheet that is written on
 SHEET_EDGE = 0.04  # of its sides: what lies beyond may be the desk
 
@@ -66,11 +66,11 @@ class Box:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A character in a picture.
+    """A character in an image.
 
     Attributes:
-        image: the picture.
-        ink: of the picture or a smaller copy, and only the character's.
+        image: the image.
+        ink: of the image or a smaller copy, and only the character's.
         box: around the character, in pixels of ``ink``.
         is_sheet: whether it is a light sheet rather than a character.
     """
@@ -82,12 +82,12 @@ class Found:
 
     @property
     def scale(self) -> float:
-        """Pixels of the picture for one of the ink."""
+        """Pixels of the image for one of the ink."""
         longer: int = max(self.ink.shape)
         return max(self.image.size) / longer
 
     def cut(self, box: Box) -> Image.Image:
-        """Cut a part, given in pixels of the ink, out of the picture."""
+        """Cut a part, given in pixels of the ink, out of the image."""
         left, top = max(0, int(box.left * self.scale)), max(0, int(box.top * self.scale))
         right = min(self.image.width, int(box.right * self.scale) + 1)
         bottom = min(self.image.height, int(box.bottom * self.scale) + 1)
@@ -95,7 +95,7 @@ class Found:
 
 
 def draw_character(image: Image.Image, height: int, width: int) -> NDArray[np.uint8]:
-    """Find a picture's one character and draw it light on black, as EMNIST would have it.
+    """Find an image's one character and draw it light on black, as EMNIST would have it.
 
     Args:
         image: mode ``L``, of any size; dark on light or light on dark.

@@ -13,9 +13,9 @@ NEAR_SHARE = 0.5  # of what was taken, its longer side: dots and broken strokes 
 STEPS = 2  # of taking in: the last stroke of a broken 5 is near to the middle one only
 FRAME_FILL = 0.5  # of its box: a frame has less ink, a sheet of paper more
 INNER_AREA = 0.25  # of the largest part: so much ink inside, or
-INNER_SIDE = 0.25  # of the picture's longer side, and what touches the border is no character
+INNER_SIDE = 0.25  # of the image's longer side, and what touches the border is no character
 CORNER_SHARE = 0.1  # of a frame's box: its corners have ink, those of an O have none
-LINE_SHARE = 0.9  # of the picture: nothing but a ruled line is as long,
+LINE_SHARE = 0.9  # of the image: nothing but a ruled line is as long,
 LINE_THICK = 0.03  # and as thin
 
 
@@ -23,7 +23,7 @@ def character_parts(parts: Components) -> Mask:
     """Choose the parts that make up the character.
 
     Args:
-        parts: those of the picture's ink.
+        parts: those of the image's ink.
 
     Returns:
         (n,) bool, at least one of them True.

@@ -26,7 +26,7 @@ def test_a_dash_leaves_no_ink_and_takes_the_room_of_a_space(size: int) -> None:
     assert (dash.ink, dash.width) == (None, space.width)
 
 
-def test_a_picture_with_a_dash_is_that_of_a_space_pixel_by_pixel() -> None:
+def test_a_image_with_a_dash_is_that_of_a_space_pixel_by_pixel() -> None:
     """Two symbols: margin 5, overlaps up to 12; one: margin 10, up to 25. 5 - 3 is 10 - 8."""
     no_space, space = [0.1], [0.9]
     dash_overlap, space_overlap = [3.5 / 13, 0.0], [8.5 / 26, 0.0]

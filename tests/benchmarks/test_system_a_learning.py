@@ -1,4 +1,4 @@
-"""System A's network and ours learn the same pictures, each by its own recipe."""
+"""System A's network and ours learn the same images, each by its own recipe."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from training.captcha.samples import draw_sample
 from training.draw_set import draw_files
 from training.run_state import saved_position
 
-LESSON = Lesson(pictures=64, passes=1, precision="float32")
+LESSON = Lesson(images=64, passes=1, precision="float32")
 CONFIG = "name: tiny\nnetwork: {channels: [4, 4, 8, 8, 8, 8, 16], context_layers: 1}\n"
 
 
@@ -45,7 +45,7 @@ def taught(folder: Path, lesson: Lesson) -> list[Learner]:
 
 @pytest.mark.model
 @pytest.mark.timeout(240)
-def test_both_learn_the_same_pictures_in_the_same_batches(folder: Path) -> None:
+def test_both_learn_the_same_images_in_the_same_batches(folder: Path) -> None:
     system_a, ours = taught(folder, LESSON)
     for learner in (system_a, ours):
         learner.experiment.prepare(learner.run, workers=1)
@@ -72,7 +72,7 @@ def test_a_longer_lesson_goes_on_from_a_shorter_one(folder: Path) -> None:
     assert position.step == 4
     first, second = position.epochs
     assert second.loss < first.loss
-    with pytest.raises(UserError, match="has seen 128 pictures: take another"):
+    with pytest.raises(UserError, match="has seen 128 images: take another"):
         learn(taught(folder, LESSON)[0], LESSON)
 
 

@@ -96,5 +96,5 @@ def test_report_says_how_many_times_faster(tmp_path: Path) -> None:
     figures = json.loads(path.read_text())
     assert figures["kept"] == {"x": 1}
     assert figures["speed"]["times_faster"]["quick"]["network"]["median"] == 4
-    assert figures["speed"]["ms_a_picture"]["quick"]["reading"]["median"] == 3
+    assert figures["speed"]["ms_a_image"]["quick"]["reading"]["median"] == 3
     assert speed_table(timings, against="slow").row_count == 2  # type: ignore[arg-type]

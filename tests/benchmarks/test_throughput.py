@@ -20,8 +20,8 @@ TEXTS = [some_text(number) for number in range(40)]
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    folder = tmp_path / "pictures"
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
     folder.mkdir()
     for number, text in enumerate(TEXTS):
         (folder / f"{number:03}.png").write_bytes(png(text))
@@ -29,8 +29,8 @@ def pictures(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def origin_url(pictures: Path) -> Iterator[str]:
-    with lean_origin(pictures) as url:
+def origin_url(images: Path) -> Iterator[str]:
+    with lean_origin(images) as url:
         yield url
 
 
@@ -53,10 +53,10 @@ def test_script_by_hand_reads_as_the_fleet_does(origin_url: str, tiny_model: Pat
 @pytest.mark.redis
 @pytest.mark.timeout(120)
 def test_system_a_job_is_whole_though_its_origin_fails_and_its_producer_is_killed(
-    pictures: Path, tiny_model: Path, tmp_path: Path
+    images: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "submission.csv"
-    command = [sys.executable, "-m", "benchmarks.system_a", str(pictures), "-o", str(out)]
+    command = [sys.executable, "-m", "benchmarks.system_a", str(images), "-o", str(out)]
     done = subprocess.run(
         [*command, "--model", str(tiny_model), "--faults", "0.2", "--kill-producer", "1"],
         cwd=ROOT,

@@ -16,7 +16,7 @@ from broker.messages import ChunkResult, ChunkTask, Outcome, Row
 from contract.errors import ImageError, MessageError, ModelError, UserError
 from contract.reasons import Reason
 from recognition.card import MAX_INPUT_PIXELS, ModelCard, append_card, read_card
-from recognition.charset import Alphabet
+from recognition.charset import Charset
 from recognition.model_file import load_model
 from tests.broker.test_messages import BEAT, TASK
 from tests.support.make_tiny_model import TINY_MODEL
@@ -120,7 +120,7 @@ def test_card_with_a_field_of_nonsense_is_read_or_refused(
         return
     assert ModelCard.from_json(read.to_json()) == read
     assert 0 < read.input.height * read.input.width <= MAX_INPUT_PIXELS
-    assert read.alphabet.mask(None) is None
+    assert read.charset.mask(None) is None
 
 
 @quick
@@ -159,11 +159,11 @@ def test_text_is_a_url_or_refused_with_a_reason(text: str) -> None:
 
 @quick
 @given(st.text(max_size=12), st.none() | st.text(max_size=12))
-def test_symbols_make_an_alphabet_and_a_mask_or_are_refused(
+def test_symbols_make_an_charset_and_a_mask_or_are_refused(
     symbols: str, allowed: str | None
 ) -> None:
     try:
-        mask = Alphabet(symbols).mask(allowed)
+        mask = Charset(symbols).mask(allowed)
     except UserError:
         return
     if allowed is None:

@@ -1,4 +1,4 @@
-"""The shipped readers of captcha pictures keep what their cards say."""
+"""The shipped readers of captcha images keep what their cards say."""
 
 from __future__ import annotations
 
@@ -48,11 +48,11 @@ def test_quantising_cost_it_less_than_a_third_of_a_point(model: bytes) -> None:
     assert lost <= 0.003
 
 
-def test_it_reads_its_own_golden_pictures(model: bytes) -> None:
+def test_it_reads_its_own_golden_images(model: bytes) -> None:
     assert verify_golden(model) == 5
 
 
-def test_it_reads_fresh_pictures_of_the_installed_library(model: bytes) -> None:
+def test_it_reads_fresh_images_of_the_installed_library(model: bytes) -> None:
     rng = np.random.default_rng(8)
     recogniser, library = Recogniser(model), captcha.image.ImageCaptcha(width=128, height=64)
     texts = ["".join(rng.choice(list(CAPTCHA_SYMBOLS), size=1 + i % 6)) for i in range(200)]

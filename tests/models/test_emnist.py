@@ -35,7 +35,7 @@ def test_quantising_cost_it_less_than_a_third_of_a_point(model: bytes) -> None:
     assert metrics["exact_match_validation"] > 0.89
 
 
-def test_it_takes_a_grey_picture_as_it_is_and_writes_int8_scores(model: bytes) -> None:
+def test_it_takes_a_grey_image_as_it_is_and_writes_int8_scores(model: bytes) -> None:
     interpreter = load_interpreter(model)
     source, target = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
 
@@ -44,12 +44,12 @@ def test_it_takes_a_grey_picture_as_it_is_and_writes_int8_scores(model: bytes) -
     assert (target["shape"].tolist(), target["dtype"]) == ([1, 1, 1, 47], np.int8)
 
 
-def test_it_reads_its_own_golden_pictures(model: bytes) -> None:
+def test_it_reads_its_own_golden_images(model: bytes) -> None:
     assert verify_golden(model) == 5
 
 
 @pytest.mark.parametrize("shift", [(0, 2), (2, 0), (-2, 0), (0, -2)], ids=str)
-def test_it_reads_its_golden_pictures_moved(model: bytes, shift: tuple[int, int]) -> None:
+def test_it_reads_its_golden_images_moved(model: bytes, shift: tuple[int, int]) -> None:
     recogniser = Recogniser(model)
 
     for golden in recogniser.card.golden:

@@ -83,7 +83,7 @@ def test_bad_source_is_named_by_file_and_line(
     ("options", "parts"),
     [
         (("--model", "nosuch"), ("no model 'nosuch'", "path of a .tflite")),
-        (("--symbols", "AB€"), ("['€']", "not in the alphabet")),
+        (("--symbols", "AB€"), ("['€']", "not in the charset")),
         (("--symbols", ""), ("--symbols is empty",)),
         (("-o", "nowhere/out.csv"), ("folder nowhere does not exist",)),
         (("-o", "."), ("is a folder",)),

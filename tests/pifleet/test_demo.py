@@ -12,24 +12,24 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ModelError, OutputError
-from pifleet.local import images as pictures
+from pifleet.local import images
 from pifleet.local.demo import DemoOptions, run_demo
-from pifleet.local.images import Picture
+from pifleet.local.images import Image
 from tests.support.stripes import png
 
 pytestmark = pytest.mark.redis
 
 
 @pytest.mark.timeout(120)
-def test_demo_reads_every_picture_right_and_does_so_twice(
+def test_demo_reads_every_image_right_and_does_so_twice(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def draw_stripes(made_up: list[Picture], folder: Path) -> Iterator[int]:
-        for number, picture in enumerate(made_up):
-            (folder / picture.name).write_bytes(png(picture.text))
+    def draw_stripes(made_up: list[Image], folder: Path) -> Iterator[int]:
+        for number, image in enumerate(made_up):
+            (folder / image.name).write_bytes(png(image.text))
             yield number + 1
 
-    monkeypatch.setattr(pictures, "draw_all", draw_stripes)
+    monkeypatch.setattr(images, "draw_all", draw_stripes)
     options = DemoOptions(images=40, out=tmp_path / "out", model=str(tiny_model), seed=1)
     first, second = run_demo(options), run_demo(options)
     assert (first.rows, first.right, first.summary.failed) == (40, 40, 0)
@@ -38,7 +38,7 @@ def test_demo_reads_every_picture_right_and_does_so_twice(
 
 
 @pytest.mark.timeout(120)
-def test_demo_command_gives_a_row_for_every_picture_of_the_captcha_library(
+def test_demo_command_gives_a_row_for_every_image_of_the_captcha_library(
     tmp_path: Path, tiny_model: Path
 ) -> None:
     out = tmp_path / "out"
@@ -51,7 +51,7 @@ def test_demo_command_gives_a_row_for_every_picture_of_the_captcha_library(
     result = json.loads(done.stdout)
     assert (result["rows"], result["summary"]["failed"]) == (30, 0)
     assert _names(out / "submission.csv") == _names(out / "truth.csv")
-    assert len(list((out / "pictures").glob("*.png"))) == 30
+    assert len(list((out / "images").glob("*.png"))) == 30
 
 
 def test_demo_says_which_models_there_are_before_it_draws(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_demo_says_which_models_there_are_before_it_draws(tmp_path: Path) -> Non
 
 
 def test_demo_leaves_a_folder_with_other_files_alone(tmp_path: Path, tiny_model: Path) -> None:
-    own = tmp_path / "pictures" / "holiday.png"
+    own = tmp_path / "images" / "holiday.png"
     own.parent.mkdir()
     own.write_bytes(b"dear to me")
     with pytest.raises(OutputError, match="holds something else: name another with --out"):

@@ -21,7 +21,7 @@ from pifleet.local.origin import (
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    made = tmp_path / "pictures"
+    made = tmp_path / "images"
     made.mkdir()
     (made / "a b.png").write_bytes(b"first")
     (made / "c.png").write_bytes(b"second")

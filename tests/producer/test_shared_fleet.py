@@ -70,10 +70,10 @@ def test_ten_jobs_at_once_share_two_workers_fairly(
 ) -> None:
     for _ in range(2):
         start_worker(concurrency=1)
-    picture = png("A1")
+    image = png("A1")
     for number in range(JOBS):
-        for image in range(IMAGES):
-            origin.add(f"/a.png?{number}.{image}", picture)
+        for index in range(IMAGES):
+            origin.add(f"/a.png?{number}.{index}", image)
     race = Race(origin.url("/a.png"), redis_url, tmp_path)
 
     assert race.run() == [IMAGES] * JOBS

@@ -49,7 +49,7 @@ def test_a_fifth_of_the_usual_readings_is_doubtful() -> None:
     assert judge(even(200, x=40))["x"].verdict == Verdict.DOUBTFUL
 
 
-def test_few_pictures_leave_a_symbol_that_was_not_read_in_doubt() -> None:
+def test_few_images_leave_a_symbol_that_was_not_read_in_doubt() -> None:
     assert judge(even(3, x=0))["x"].verdict == Verdict.DOUBTFUL
     assert judge(even(12, x=0))["x"].verdict == Verdict.ABSENT
 
@@ -64,7 +64,7 @@ def test_where_symbols_vary_much_a_rare_one_is_not_dropped() -> None:
 
 
 def test_a_present_symbol_that_is_mostly_left_out_is_kept() -> None:
-    """As the dash of pictures of release 0.5.0, of which the reader sees two in five."""
+    """As the dash of images of release 0.5.0, of which the reader sees two in five."""
     counts = even(180, x=75)
 
     assert judge(counts)["x"].verdict == Verdict.PRESENT
@@ -98,7 +98,7 @@ def test_verdicts_do_not_depend_on_the_order_of_the_symbols() -> None:
         assert one.p_present == pytest.approx(backward[symbol].p_present, abs=1e-4)
 
 
-def test_counts_of_a_million_pictures_are_judged() -> None:
+def test_counts_of_a_million_images_are_judged() -> None:
     found = judge(even(400_000, x=9_000, y=0))
     assert (found["x"].verdict, found["y"].verdict) == (Verdict.ABSENT, Verdict.ABSENT)
 
@@ -142,6 +142,6 @@ def test_confidences_of_texts_decide_what_counts_leave_open() -> None:
     assert evidence_of_texts([NamedText("", "AB")]) == {}
 
 
-def test_every_symbol_of_the_alphabet_is_judged_in_its_order() -> None:
+def test_every_symbol_of_the_charset_is_judged_in_its_order() -> None:
     found = estimate_symbols(dict.fromkeys(CAPTCHA_SYMBOLS, 9), UNMEASURED)
     assert "".join(one.symbol for one in found) == CAPTCHA_SYMBOLS

@@ -21,7 +21,7 @@ from producer.symbols.cli import symbols
 from recognition.model_file import load_model
 from tests.support.stripes import png
 
-PICTURES = 240
+IMAGES = 240
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def texts(tiny_model: Path) -> dict[str, str]:
     """Give texts of all symbols of the tiny model but its last two; one is misread as the last."""
     known = load_model(str(tiny_model)).card.symbols
     rng = np.random.default_rng(4)
-    drawn = {f"{n:03}.png": "".join(rng.choice(list(known[:-2]), size=3)) for n in range(PICTURES)}
+    drawn = {f"{n:03}.png": "".join(rng.choice(list(known[:-2]), size=3)) for n in range(IMAGES)}
     drawn["007.png"] = known[-1] + drawn["007.png"][1:]
     return drawn
 
@@ -65,7 +65,7 @@ def test_it_ends_with_a_flag_that_a_shell_takes(
     *table, last = result.stdout.splitlines()
     assert shlex.split(last) == ["--symbols", known[:-2]]
     assert sum("absent" in line and "│" in line for line in table) == 2
-    assert f"{len(known)} symbols looked for in {PICTURES} texts" in result.stdout
+    assert f"{len(known)} symbols looked for in {IMAGES} texts" in result.stdout
 
 
 def test_json_says_what_was_counted_and_expected(
@@ -75,7 +75,7 @@ def test_json_says_what_was_counted_and_expected(
     found = said(submission(tmp_path, {**texts, "failed.png": ""}), "--model", tiny_model)
 
     assert (found["symbols"], found["absent"]) == (known[:-2], known[-2:])
-    assert (found["doubtful"], found["texts"], found["unread"]) == ("", PICTURES, 1)
+    assert (found["doubtful"], found["texts"], found["unread"]) == ("", IMAGES, 1)
     estimates = found["estimates"]
     assert isinstance(estimates, list)
     assert [one["readings"] for one in estimates[-2:]] == [0, 1]
@@ -108,7 +108,7 @@ def test_a_ledger_knows_its_model_and_its_symbols(
     with Ledger(tmp_path / "a.ledger") as ledger:
         listed = (SourceImage(name, f"http://h/{name}") for name in [*texts, "waiting.png"])
         ledger.seal(spec, listed, model=model.data)
-        chunk, items = ledger.take(PICTURES, session=ledger.begin_session())
+        chunk, items = ledger.take(IMAGES, session=ledger.begin_session())
         rows = tuple(
             Row(item.index, texts[item.url.rpartition("/")[2]], confidence=0.9) for item in items
         )
@@ -141,10 +141,10 @@ def test_measured_scores_are_taken_as_evaluate_writes_them(
     assert guessed[-1]["if_absent"] == pytest.approx(guessed[-2]["if_absent"], rel=0.1)
 
 
-def test_the_sheet_shows_the_pictures_of_what_was_dropped(
+def test_the_sheet_shows_the_images_of_what_was_dropped(
     tmp_path: Path, tiny_model: Path, texts: dict[str, str]
 ) -> None:
-    folder, sheet = tmp_path / "pictures", tmp_path / "sheet.png"
+    folder, sheet = tmp_path / "images", tmp_path / "sheet.png"
     folder.mkdir()
     for name, text in texts.items():
         (folder / name).write_bytes(png(text))
@@ -156,10 +156,10 @@ def test_the_sheet_shows_the_pictures_of_what_was_dropped(
     with Image.open(sheet) as drawn:
         shown = np.asarray(drawn.convert("RGB"))
     assert shown.shape[1] > 1000
-    with Image.open(folder / "007.png") as picture:
-        darkest = int(np.asarray(picture.convert("L")).min())
+    with Image.open(folder / "007.png") as image:
+        darkest = int(np.asarray(image.convert("L")).min())
     row = shown[-230:-90, 40:310].mean(axis=2)
-    assert row.min() <= darkest + 40  # the picture is in the only row
+    assert row.min() <= darkest + 40  # the image is in the only row
     assert (shown == (178, 58, 72)).all(axis=2).sum() > 1000  # the plate of a dropped symbol
     assert not list(tmp_path.glob(".sheet*"))
 
@@ -191,7 +191,7 @@ def test_what_is_no_submission_is_said_in_one_line(
     ("flags", "kind", "words"),
     [
         (["--images", "nothing"], SourceError, "nothing: no such folder"),
-        (["--images", "."], SourceError, "picture 007.png is not in ."),
+        (["--images", "."], SourceError, "image 007.png is not in ."),
         (["--scores", "out.csv"], SourceError, "out.csv holds no scores"),
         (["--scores", "nothing"], SourceError, "nothing cannot be read"),
         (["--symbols", "é"], UserError, "'é'"),
@@ -215,7 +215,7 @@ def test_a_flag_that_does_not_fit_is_said_in_one_line(
     assert "\n" not in str(refused.value)
 
 
-def test_a_missing_file_another_database_and_a_sheet_without_pictures_are_refused(
+def test_a_missing_file_another_database_and_a_sheet_without_images_are_refused(
     tmp_path: Path, tiny_model: Path, texts: dict[str, str]
 ) -> None:
     with pytest.raises(SourceError, match="cannot be read: No such file"):

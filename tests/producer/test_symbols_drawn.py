@@ -1,4 +1,4 @@
-"""Symbols found in pictures: drawn ones with some symbols left out, and those of an earlier system.
+"""Symbols found in images: drawn ones with some symbols left out, and those of an earlier system.
 
 The latter are no part of this project: ``PIFLEET_SEED_IMAGES`` names their folder.
 """
@@ -29,8 +29,8 @@ from workers.cli import classify
 SEED_IMAGES = os.environ.get("PIFLEET_SEED_IMAGES", "")
 SEED_COUNT = 1_999
 LOOKALIKES = ("Xx", "Zz", "/\\")
-ENOUGH = 400  # pictures: 28 to 40 of each symbol
-DRAWING_S = 180  # 0.8 ms a picture on an idle core; the cores may be shared with a training run
+ENOUGH = 400  # images: 28 to 40 of each symbol
+DRAWING_S = 180  # 0.8 ms an image on an idle core; the cores may be shared with a training run
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +38,9 @@ def recogniser() -> Recogniser:
     return Recogniser(load_model("captcha").data)
 
 
-def read_drawn(recogniser: Recogniser, captcha_set: CaptchaSet, pictures: int) -> list[NamedText]:
+def read_drawn(recogniser: Recogniser, captcha_set: CaptchaSet, images: int) -> list[NamedText]:
     found = []
-    for index in range(pictures):
+    for index in range(images):
         image = draw_sample(captcha_set, index).drawn.image.convert("L")
         reading = recogniser.read([to_tensor(image, recogniser.card.input)], None)[0]
         found.append(NamedText(str(index), reading.text, reading.confidence))
@@ -66,7 +66,7 @@ def judge(texts: list[NamedText], *, with_confidence: bool) -> dict[str, SymbolE
 
 @pytest.mark.timeout(DRAWING_S)
 @pytest.mark.parametrize("release", ["0.3", "0.7.0", "0.7.1"])
-def test_no_symbol_of_drawn_pictures_is_dropped_and_no_other_kept(
+def test_no_symbol_of_drawn_images_is_dropped_and_no_other_kept(
     recogniser: Recogniser, release: str
 ) -> None:
     seed = {"0.3": 31, "0.7.0": 70, "0.7.1": 71}[release]
@@ -101,7 +101,7 @@ def test_symbols_of_very_different_frequency_are_told_from_absent_ones(
 
 
 @pytest.mark.timeout(DRAWING_S)
-def test_fifty_pictures_are_too_few_to_drop_anything(recogniser: Recogniser) -> None:
+def test_fifty_images_are_too_few_to_drop_anything(recogniser: Recogniser) -> None:
     drawn = CaptchaSet(seed=50, presets={"0.3": 1.0}, symbols=without_some(50))
     found = judge(read_drawn(recogniser, drawn, 50), with_confidence=False)
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from contract.errors import ModelError
 from recognition.card import InputSpec, ModelCard
-from recognition.charset import Alphabet
+from recognition.charset import Charset
 from recognition.ctc import NEGLIGIBLE, text_probability
 from recognition.decoding import decode_argmax, decode_ctc, softmax
 
-AB = Alphabet("AB")
+AB = Charset("AB")
 CARD = ModelCard("m", "AB", "ctc", InputSpec(32, 32))
 SEEDS = st.integers(0, 10_000)
 FRAMES = 5

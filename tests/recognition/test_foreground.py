@@ -156,7 +156,7 @@ def test_hair_is_drawn_in_full_ink_as_emnist_draws_its_thinnest() -> None:
 
 
 @pytest.mark.parametrize("is_dark", [False, True], ids=["light on dark", "dark on light"])
-def test_picture_like_emnist_stays_as_it_is(is_dark: bool) -> None:
+def test_image_like_emnist_stays_as_it_is(is_dark: bool) -> None:
     like_emnist = tensor(photograph(page(strokes("A")), light=255, darkness=1)).astype(np.uint8)
     again = tensor(Image.fromarray(255 - like_emnist if is_dark else like_emnist))
     assert np.abs(again - like_emnist).mean() <= 1.0

@@ -1,4 +1,4 @@
-"""From a model file to text: cards, alphabets, decoding, and the door to the runtime."""
+"""From a model file to text: cards, charsets, decoding, and the door to the runtime."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from contract.errors import ModelError, ServiceError, UserError
 from recognition.card import Golden, InputSpec, ModelCard, append_card, read_card, read_golden
-from recognition.charset import BLANK, CAPTCHA_SYMBOLS, Alphabet
+from recognition.charset import BLANK, CAPTCHA_SYMBOLS, Charset
 from recognition.decoding import decode_argmax, decode_ctc
 from recognition.images import open_image, to_tensor
 from recognition.interpreter import Recogniser, runtime_name, verify_golden
 from recognition.model_file import load_model
 from tests.support.stripes import draw
 
-AB = Alphabet("AB")
+AB = Charset("AB")
 
 
 def logits_of(path: list[int], classes: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
@@ -56,7 +56,7 @@ def test_argmax_gives_the_likeliest_symbol() -> None:
     assert (reading.text, reading.confidence > 0.99) == ("B", True)
 
 
-def test_alphabet_encodes_after_the_blank_and_refuses_strangers() -> None:
+def test_charset_encodes_after_the_blank_and_refuses_strangers() -> None:
     assert AB.encode("BA") == [2, 1]
     assert BLANK == 0
     with pytest.raises(UserError, match="'C'"):
@@ -66,9 +66,9 @@ def test_alphabet_encodes_after_the_blank_and_refuses_strangers() -> None:
 
 
 @pytest.mark.parametrize("symbols", ["", "AA"])
-def test_doubtful_alphabet_is_refused(symbols: str) -> None:
+def test_doubtful_charset_is_refused(symbols: str) -> None:
     with pytest.raises(ModelError, match="each once"):
-        Alphabet(symbols)
+        Charset(symbols)
 
 
 def test_card_and_golden_images_travel_inside_the_model() -> None:

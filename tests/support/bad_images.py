@@ -1,4 +1,4 @@
-"""One picture of every kind that goes wrong, or looks as if it would, and what becomes of it.
+"""One image of every kind that goes wrong, or looks as if it would, and what becomes of it.
 
 ``docs/failures.md`` holds the same table for people; a test compares the two.
 """
@@ -24,8 +24,8 @@ PNG_HEADER_BYTES = 33  # signature and IHDR; other chunks go after them
 
 
 @dataclass(frozen=True, slots=True)
-class BadPicture:
-    """A kind of picture: its name in the table, its outcome, and how to make one."""
+class BadImage:
+    """A kind of image: its name in the table, its outcome, and how to make one."""
 
     name: str
     outcome: str
@@ -125,48 +125,48 @@ SVG = b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg' width='9' h
 PDF = b"%PDF-1.7\n1 0 obj\n<< /Type /Catalog >>\nendobj\n"
 BOMB_BYTES = 80_000_000
 
-PICTURES = (
-    BadPicture("zero bytes", Reason.EMPTY, bytes),
-    BadPicture("an HTML page", Reason.NOT_AN_IMAGE, lambda: HTML),
-    BadPicture("random bytes", Reason.NOT_AN_IMAGE, noise),
-    BadPicture("an SVG", Reason.NOT_AN_IMAGE, lambda: SVG),
-    BadPicture("a PDF", Reason.NOT_AN_IMAGE, lambda: PDF),
-    BadPicture("a gzip file", Reason.NOT_AN_IMAGE, lambda: gzip.compress(png(TEXT))),
-    BadPicture("a PNG cut in its pixels", Reason.TRUNCATED, lambda: png(TEXT)[:80]),
-    BadPicture(
+IMAGES = (
+    BadImage("zero bytes", Reason.EMPTY, bytes),
+    BadImage("an HTML page", Reason.NOT_AN_IMAGE, lambda: HTML),
+    BadImage("random bytes", Reason.NOT_AN_IMAGE, noise),
+    BadImage("an SVG", Reason.NOT_AN_IMAGE, lambda: SVG),
+    BadImage("a PDF", Reason.NOT_AN_IMAGE, lambda: PDF),
+    BadImage("a gzip file", Reason.NOT_AN_IMAGE, lambda: gzip.compress(png(TEXT))),
+    BadImage("a PNG cut in its pixels", Reason.TRUNCATED, lambda: png(TEXT)[:80]),
+    BadImage(
         "a JPEG cut in its pixels",
         Reason.TRUNCATED,
         lambda: encoded(draw(TEXT), "JPEG")[:600],
     ),
-    BadPicture(
+    BadImage(
         "a BMP cut in its pixels",
         Reason.TRUNCATED,
         lambda: encoded(draw(TEXT), "BMP")[:2000],
     ),
-    BadPicture("a PNG cut after its header", Reason.DAMAGED, lambda: png(TEXT)[:PNG_HEADER_BYTES]),
-    BadPicture(
+    BadImage("a PNG cut after its header", Reason.DAMAGED, lambda: png(TEXT)[:PNG_HEADER_BYTES]),
+    BadImage(
         "a PNG with a wrong checksum of its header",
         Reason.DAMAGED,
         lambda: wrong_checksum(b"IHDR"),
     ),
-    BadPicture(
+    BadImage(
         "a PNG with a bomb in its text",
         Reason.DAMAGED,
         lambda: png_with(png_chunk(b"zTXt", b"key\0\0" + compressed(BOMB_BYTES))),
     ),
-    BadPicture(
+    BadImage(
         "a PNG with a bomb in its colour profile",
         Reason.DAMAGED,
         lambda: png_with(png_chunk(b"iCCP", b"name\0\0" + compressed(BOMB_BYTES))),
     ),
-    BadPicture("a PNG that claims 50000x50000", Reason.TOO_MANY_PIXELS, pixel_bomb),
-    BadPicture("an animated GIF", Reason.ANIMATED, lambda: animation("GIF")),
-    BadPicture("an animated PNG", Reason.ANIMATED, lambda: animation("PNG")),
-    BadPicture("an animated WebP", Reason.ANIMATED, lambda: animation("WEBP")),
-    BadPicture("a TIFF of 30000 pages", Reason.ANIMATED, lambda: tiff_of_pages(30_000)),
-    BadPicture("a PNG with a wrong checksum of its pixels", READ, lambda: wrong_checksum(b"IDAT")),
-    BadPicture("a PNG of 16-bit grey", READ, sixteen_bits),
-    BadPicture("a CMYK JPEG", READ, cmyk),
-    BadPicture("a palette with transparency", READ, clear_palette),
-    BadPicture("a JPEG that EXIF turns", READ, turned_by_exif),
+    BadImage("a PNG that claims 50000x50000", Reason.TOO_MANY_PIXELS, pixel_bomb),
+    BadImage("an animated GIF", Reason.ANIMATED, lambda: animation("GIF")),
+    BadImage("an animated PNG", Reason.ANIMATED, lambda: animation("PNG")),
+    BadImage("an animated WebP", Reason.ANIMATED, lambda: animation("WEBP")),
+    BadImage("a TIFF of 30000 pages", Reason.ANIMATED, lambda: tiff_of_pages(30_000)),
+    BadImage("a PNG with a wrong checksum of its pixels", READ, lambda: wrong_checksum(b"IDAT")),
+    BadImage("a PNG of 16-bit grey", READ, sixteen_bits),
+    BadImage("a CMYK JPEG", READ, cmyk),
+    BadImage("a palette with transparency", READ, clear_palette),
+    BadImage("a JPEG that EXIF turns", READ, turned_by_exif),
 )

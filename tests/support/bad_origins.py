@@ -21,7 +21,7 @@ from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.stripes import png
 
 LOOPBACK = "127.0.0.0/8"
-PICTURE = png(TEXT)
+IMAGE = png(TEXT)
 CAP_BYTES = 20_000  # of a body, in these tests
 HEAD = b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
 
@@ -77,7 +77,7 @@ def _accept(server: socket.socket, misbehave: Callable[[socket.socket], None]) -
 
 def drip(client: socket.socket) -> None:
     """Send the head, some bytes, and then nothing until the other side hangs up."""
-    client.sendall(HEAD + f"Content-Length: {len(PICTURE)}\r\n\r\n".encode() + PICTURE[:60])
+    client.sendall(HEAD + f"Content-Length: {len(IMAGE)}\r\n\r\n".encode() + IMAGE[:60])
     client.recv(1)
 
 
@@ -90,7 +90,7 @@ def pour(client: socket.socket) -> None:
 
 def overflow(client: socket.socket) -> None:
     """Send more than was announced, in one packet."""
-    client.sendall(HEAD + f"Content-Length: {len(PICTURE) - 60}\r\n\r\n".encode() + PICTURE)
+    client.sendall(HEAD + f"Content-Length: {len(IMAGE) - 60}\r\n\r\n".encode() + IMAGE)
 
 
 def babble(client: socket.socket) -> None:
@@ -135,8 +135,8 @@ def black_hole(stage: Stage) -> str:
 
 
 def at(host: str, stage: Stage) -> str:
-    """Serve a good picture on loopback, and name that by another host."""
-    return answers(Answer(PICTURE), stage).replace("127.0.0.1", host)
+    """Serve a good image on loopback, and name that by another host."""
+    return answers(Answer(IMAGE), stage).replace("127.0.0.1", host)
 
 
 def turncoat(stage: Stage) -> str:
@@ -161,11 +161,11 @@ def _forbidden(name: str, host: str) -> BadOrigin:
 
 
 def _longer(extra: int) -> dict[str, str]:
-    return {"Content-Length": str(len(PICTURE) + extra)}
+    return {"Content-Length": str(len(IMAGE) + extra)}
 
 
 def _retry(status: int) -> Answer:
-    return Answer(PICTURE, headers={"Retry-After": "1"}, fail_first=1, fail_status=status)
+    return Answer(IMAGE, headers={"Retry-After": "1"}, fail_first=1, fail_status=status)
 
 
 BOMB = gzip.compress(b"\0" * (1000 * CAP_BYTES))
@@ -177,13 +177,13 @@ ORIGINS = (
     _case("a connection closed without an answer", Reason.CONNECT, raw, lambda _: None),
     _case("an answer that is not HTTP", Reason.CONNECT, raw, babble),
     _case("a connection that nobody answers", Reason.TIMEOUT, black_hole),
-    _case("a first byte that does not come", Reason.TIMEOUT, answers, Answer(PICTURE, delay_s=30)),
+    _case("a first byte that does not come", Reason.TIMEOUT, answers, Answer(IMAGE, delay_s=30)),
     _case("a body that stops coming", Reason.TIMEOUT, raw, drip),
-    _case("a body that is cut short", Reason.CUT_SHORT, answers, Answer(PICTURE, cut_at=60)),
+    _case("a body that is cut short", Reason.CUT_SHORT, answers, Answer(IMAGE, cut_at=60)),
     BadOrigin(
         "a Content-Length beyond the body",
         Reason.CUT_SHORT,
-        partial(answers, Answer(PICTURE, headers=_longer(9), cut_at=len(PICTURE))),
+        partial(answers, Answer(IMAGE, headers=_longer(9), cut_at=len(IMAGE))),
     ),
     _case("a Content-Length short of the body", Reason.CONNECT, raw, overflow),
     _case("a body without end", Reason.TOO_LARGE, raw, pour),
@@ -196,22 +196,20 @@ ORIGINS = (
         READ,
         gives,
         {"Content-Encoding": "gzip"},
-        gzip.compress(PICTURE),
+        gzip.compress(IMAGE),
     ),
     _case(
         "a body that is said to be packed, and is not",
         Reason.CUT_SHORT,
         gives,
         {"Content-Encoding": "gzip"},
-        PICTURE,
+        IMAGE,
     ),
     _case("status 404", Reason.HTTP_STATUS, answers, Answer(HTML, status=404)),
     _case("status 503 for ever", Reason.HTTP_BUSY, answers, Answer(status=503)),
     _case("status 429 with Retry-After", READ, answers, _retry(429)),
     _case("status 503 with Retry-After", READ, answers, _retry(503)),
-    _case(
-        "an origin that fails twice and then works", READ, answers, Answer(PICTURE, fail_first=2)
-    ),
+    _case("an origin that fails twice and then works", READ, answers, Answer(IMAGE, fail_first=2)),
     _case("status 200 and an HTML page", Reason.NOT_AN_IMAGE, answers, Answer(HTML)),
     _case("redirects in a loop", Reason.REDIRECTS, leads_to, "/a.png"),
     _case("a redirect without a target", Reason.REDIRECTS, answers, Answer(status=302)),

@@ -22,7 +22,7 @@ NUMBERS = 400  # more than the longest text takes
 
 
 def numbers_for(index: int, count: int = NUMBERS) -> list[float]:
-    """Give the numbers of one picture: multiples of 2**-32 in [0, 1)."""
+    """Give the numbers of one image: multiples of 2**-32 in [0, 1)."""
     rng = random.Random(index)
     return [rng.getrandbits(32) * 2.0**-32 for _ in range(count)]
 
@@ -63,29 +63,29 @@ class Replay:
 def draw_by_library(
     library: ModuleType, text: str, numbers: list[float], **options: Any
 ) -> Image.Image:
-    """Let the library draw a picture from given numbers: 128x64, unless ``options`` say else."""
+    """Let the library draw an image from given numbers: 128x64, unless ``options`` say else."""
     name = "secrets" if hasattr(library, "secrets") else "random"
     own = getattr(library, name)
     setattr(library, name, Replay(numbers))
     try:
         drawer = library.ImageCaptcha(**{"width": 128, "height": 64, **options})
-        picture: Image.Image = drawer.generate_image(text)
+        image: Image.Image = drawer.generate_image(text)
     finally:
         setattr(library, name, own)
-    return picture
+    return image
 
 
 def main() -> None:
-    """Write the pictures of the installed release."""
+    """Write the images of the installed release."""
     import captcha.image
 
     release, folder = captcha.__version__, Path(sys.argv[1])
     for index, text in enumerate(TEXTS):
-        picture = draw_by_library(captcha.image, text, numbers_for(index))
-        picture.save(folder / f"captcha-{release}-{index}.png", optimize=True)
+        image = draw_by_library(captcha.image, text, numbers_for(index))
+        image.save(folder / f"captcha-{release}-{index}.png", optimize=True)
     numbers = numbers_for(ITALIC_NUMBERS)
-    picture = draw_by_library(captcha.image, ITALIC_TEXT, numbers, fonts=[sys.argv[2]])
-    picture.save(folder / f"captcha-{release}-italic.png", optimize=True)
+    image = draw_by_library(captcha.image, ITALIC_TEXT, numbers, fonts=[sys.argv[2]])
+    image.save(folder / f"captcha-{release}-italic.png", optimize=True)
 
 
 if __name__ == "__main__":

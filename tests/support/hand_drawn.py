@@ -52,7 +52,7 @@ def page(
 
 
 def photograph(ink: Floats, *, light: Floats | float = 220, darkness: float = 0.8) -> Image.Image:
-    """Take a picture of ink on paper: it takes a share of the light that falls on it."""
+    """Take an image of ink on paper: it takes a share of the light that falls on it."""
     return grey(light * (1 - darkness * ink))
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 import recognition.images
 
-POISON = b"this picture kills whoever opens it"  # after a picture's end, where no decoder looks
+POISON = b"this image kills whoever opens it"  # after an image's end, where no decoder looks
 
 _open_image = recognition.images.open_image
 

@@ -48,7 +48,7 @@ def test_each_preset_gives_the_pixels_that_its_release_drew(release: str, index:
         np.testing.assert_array_equal(pixels(drawn.image), pixels(by_release))
 
 
-def test_same_seed_gives_the_same_picture_and_another_seed_another() -> None:
+def test_same_seed_gives_the_same_image_and_another_seed_another() -> None:
     first, again, other = (
         draw_captcha("a#", np.random.default_rng(seed), preset=PRESETS["0.3"], size=Size())
         for seed in (1, 1, 2)

@@ -1,4 +1,4 @@
-"""What an EMNIST run learns from: held-out parts, draws by class, changed pictures, targets."""
+"""What an EMNIST run learns from: held-out parts, draws by class, changed images, targets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNCHANGED = AugmentConfig(rotation=0, shear=0, shrink=1, stretch=0, shift=0, ela
 
 
 def characters(counts: list[int]) -> Characters:
-    """Pictures that tell their own number, in classes of these sizes."""
+    """Images that tell their own number, in classes of these sizes."""
     labels = np.repeat(np.arange(len(counts)), counts)
     images = np.zeros((len(labels), 28, 28), np.uint8)
     images[:, 10, 10] = np.arange(len(labels)) % 251 + 1
@@ -48,7 +48,7 @@ def test_what_is_held_out_is_trained_on_by_no_seed() -> None:
 
 
 def test_a_class_that_is_too_small_is_named() -> None:
-    with pytest.raises(UserError, match=r"9 pictures of '1': lower data\.held_out, 10"):
+    with pytest.raises(UserError, match=r"9 images of '1': lower data\.held_out, 10"):
         hold_out(characters([30, 9, 50]), per_class=10)
 
 
@@ -68,7 +68,7 @@ def test_classes_are_drawn_by_their_balance_and_weigh_alike(
     np.testing.assert_allclose(counts * draw.weights, 500, rtol=1e-5)
 
 
-def test_no_picture_is_drawn_twice_before_all_of_its_class_were() -> None:
+def test_no_image_is_drawn_twice_before_all_of_its_class_were() -> None:
     labels = np.repeat([0, 1], [10, 90])
 
     indices = ClassDraw(labels, balance=1.0).indices(50, np.random.default_rng(1))
@@ -78,13 +78,13 @@ def test_no_picture_is_drawn_twice_before_all_of_its_class_were() -> None:
     assert set(times[10:]) <= {0, 1}
 
 
-def test_no_change_leaves_a_picture_as_it_is() -> None:
+def test_no_change_leaves_a_image_as_it_is() -> None:
     images = np.random.default_rng(1).integers(0, 256, (20, 28, 28), dtype=np.uint8)
 
     np.testing.assert_array_equal(augment(images, UNCHANGED, np.random.default_rng(2)), images)
 
 
-def test_changed_pictures_differ_and_keep_most_of_their_ink() -> None:
+def test_changed_images_differ_and_keep_most_of_their_ink() -> None:
     images = np.repeat(bar(), 200, axis=0)
 
     changed = augment(images, AugmentConfig(), np.random.default_rng(2))
@@ -127,7 +127,7 @@ def lean_of(image: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> float:
 
 def test_batches_are_the_same_again_and_their_targets_are_smoothed() -> None:
     config = EmnistConfig(
-        data=DataConfig(pictures=64), schedule=EmnistSchedule(batch=16, label_smoothing=0.1)
+        data=DataConfig(images=64), schedule=EmnistSchedule(batch=16, label_smoothing=0.1)
     )
     known = characters([30, 20])
     batches = CharacterBatches(known, ClassDraw(known.labels, balance=0.5), config)
@@ -150,7 +150,7 @@ def test_lessons_mix_what_teachers_say_with_the_label() -> None:
     taught = np.tile(np.array([[0.25, 0.75]], np.float16), (50, 1))
     lessons = Lessons(known.images, known.labels, taught, np.ones(2, np.float32))
     config = EmnistConfig(
-        data=DataConfig(pictures=20), schedule=EmnistSchedule(batch=10, label_smoothing=0.0)
+        data=DataConfig(images=20), schedule=EmnistSchedule(batch=10, label_smoothing=0.0)
     )
     batches = TaughtBatches(lessons, config)  # 0.8 of the target is the teachers'
 
@@ -172,4 +172,4 @@ def test_the_command_line_goes_before_the_configuration(tmp_path: Path) -> None:
     experiment = load_experiment(tmp_path / "x.yaml", {"seed": 7, "data": {"file": "here/a.npz"}})
 
     assert experiment.config.seed == 7
-    assert experiment.described_data()["data"] == "a.npz, 9 pictures a class held out"
+    assert experiment.described_data()["data"] == "a.npz, 9 images a class held out"

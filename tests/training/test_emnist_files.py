@@ -23,7 +23,7 @@ MERGED = "7AatZ"
 
 @pytest.fixture
 def images() -> NDArray[np.uint8]:
-    """Pictures that are no mirror image of themselves: a bar on top, a dot at its left end."""
+    """Images that are no mirror image of themselves: a bar on top, a dot at its left end."""
     images = np.zeros((len(TEXTS), 28, 28), np.uint8)
     images[:, 4, 8:20] = 200
     images[:, 6, 8] = 255
@@ -233,7 +233,7 @@ def wrong_size(folder: Path, images: NDArray[np.uint8]) -> Path:
     return folder
 
 
-def no_picture(folder: Path, images: NDArray[np.uint8]) -> Path:
+def no_image(folder: Path, images: NDArray[np.uint8]) -> Path:
     (folder / "A").mkdir()
     (folder / "A" / "x.png").write_text("no image")
     return folder
@@ -257,18 +257,18 @@ BAD: dict[Spoil, str] = {
     cut_gzip: "cannot be read",
     cut_idx: r"is damaged: \d+ bytes where its header says 3936",
     header_alone: "is damaged",
-    fewer_labels: "do not fit: 5 pictures and 1 labels",
-    label_of_another_split: "picture 0 has label 61, of 47 classes",
+    fewer_labels: "do not fit: 5 images and 1 labels",
+    label_of_another_split: "image 0 has label 61, of 47 classes",
     broken_mapping: "is no mapping of class numbers to code points",
     short_rows: "has 3 columns, EMNIST has 785",
     words_in_a_row: "is no table of labels and pixels",
-    bright_pixels: "picture 0 has pixels outside 0 to 255",
+    bright_pixels: "image 0 has pixels outside 0 to 255",
     empty_csv: "holds no characters",
     no_archive: "cannot be read as .npz",
     odd_subfolder: "is named by no digit or letter: give A, 41",
-    wrong_size: r"x\.png is 30x20, EMNIST's pictures are 28x28",
-    no_picture: r"x\.png cannot be read: not_an_image",
-    empty_folder: "holds no pictures",
+    wrong_size: r"x\.png is 30x20, EMNIST's images are 28x28",
+    no_image: r"x\.png cannot be read: not_an_image",
+    empty_folder: "holds no images",
     other_form: "is in no form of EMNIST that is known",
     nothing_there: "does not exist",
 }

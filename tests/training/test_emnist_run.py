@@ -38,7 +38,7 @@ PER_CLASS = 24
 TINY = EmnistConfig(
     name="tiny-emnist",
     seed=3,
-    data=DataConfig(held_out=4, pictures=47 * 20, balance=1.0),
+    data=DataConfig(held_out=4, images=47 * 20, balance=1.0),
     augment=AugmentConfig(shrink=0.9, elastic=0.3),
     network=NetworkConfig(channels=(4, 12, 24), blocks=(0, 1)),
     schedule=EmnistSchedule(
@@ -91,7 +91,7 @@ def test_a_run_learns_and_says_what_from(run: Path) -> None:
     assert curves[-1]["exact_match"] > 0.9
     assert (run / "curves.png").read_bytes().startswith(b"\x89PNG")
     told = json.loads((run / "provenance.json").read_text())
-    assert told["data"] == "blots.npz, 4 pictures a class held out"
+    assert told["data"] == "blots.npz, 4 images a class held out"
 
 
 def test_a_run_that_stopped_ends_as_if_it_had_not(config: EmnistConfig, tmp_path: Path) -> None:
@@ -110,7 +110,7 @@ def test_the_exported_model_reads_as_the_network_did(model: Path) -> None:
     assert lost <= 0.003
 
 
-def test_the_exported_model_takes_pictures_as_they_are(model: Path) -> None:
+def test_the_exported_model_takes_images_as_they_are(model: Path) -> None:
     interpreter = load_interpreter(model.read_bytes())
     source = interpreter.get_input_details()[0]
     target = interpreter.get_output_details()[0]
@@ -120,7 +120,7 @@ def test_the_exported_model_takes_pictures_as_they_are(model: Path) -> None:
     assert (target["shape"].tolist(), target["dtype"]) == ([1, 1, 1, 47], np.int8)
 
 
-def test_the_exported_model_carries_golden_pictures_that_it_reads(model: Path) -> None:
+def test_the_exported_model_carries_golden_images_that_it_reads(model: Path) -> None:
     data = model.read_bytes()
 
     assert verify_golden(data) == 5
@@ -131,7 +131,7 @@ def test_the_exported_model_carries_golden_pictures_that_it_reads(model: Path) -
 
 
 def test_a_network_learns_from_teachers(config: EmnistConfig, model: Path, tmp_path: Path) -> None:
-    teacher = TeacherConfig(models=f"{model}, {model}", pictures=47 * 60, share=1.0)
+    teacher = TeacherConfig(models=f"{model}, {model}", images=47 * 60, share=1.0)
     schedule = replace(config.schedule, epochs=6)
     pupil = replace(config, seed=4, teacher=teacher, schedule=schedule)
 

@@ -80,7 +80,7 @@ def test_a_model_is_measured_in_its_own_size_and_symbols() -> None:
 
     assert (wanted.width, wanted.height, wanted.symbols) == (128, 64, card.symbols)
     assert fewer.symbols == "AB"
-    with pytest.raises(UserError, match="not in the alphabet"):
+    with pytest.raises(UserError, match="not in the charset"):
         set_for(card, release="0.3", n=10, seed=1, allowed="ü")
     with pytest.raises(UserError, match="single characters"):
         set_for(replace(card, decoder="argmax"), release="0.3", n=10, seed=1, allowed=None)
@@ -144,8 +144,8 @@ def test_a_command_that_cannot_be_done_says_so(arguments: list[str], message: st
 def test_the_command_measures_a_set_and_draws_what_is_asked_for(tmp_path: Path) -> None:
     wanted = LibrarySet("0.7.1", 4, 1, "AB", width=64, height=32)
     draw(wanted, tmp_path / "set", workers=1)
-    pictures = ("plot", "confusions", "mistakes")
-    options = [f"--{name}={tmp_path / name}.png" for name in pictures]
+    images = ("plot", "confusions", "mistakes")
+    options = [f"--{name}={tmp_path / name}.png" for name in images]
 
     done = CliRunner().invoke(
         evaluate,
@@ -156,7 +156,7 @@ def test_the_command_measures_a_set_and_draws_what_is_asked_for(tmp_path: Path) 
     figures = json.loads(done.stdout)
     assert figures["n"] == 4
     assert 0.0 <= figures["calibration"]["ece"] <= 1.0
-    assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in pictures)
+    assert all((tmp_path / f"{name}.png").stat().st_size > 1000 for name in images)
 
 
 def test_emnist_is_measured_in_the_form_it_is_published_in(tmp_path: Path) -> None:

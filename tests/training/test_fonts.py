@@ -166,7 +166,7 @@ def test_a_run_tells_its_fonts_by_name_and_content(folder: Path) -> None:
 
 
 def test_the_command_draws_with_the_fonts_of_a_folder(folder: Path, tmp_path: Path) -> None:
-    out = tmp_path / "pictures"
+    out = tmp_path / "images"
     wanted = f"captcha -n 2 -o {out} --seed 3 --workers 1 --max-length 9 --size 200x80"
 
     done = CliRunner().invoke(

@@ -14,7 +14,7 @@ NOTEBOOK = Path(__file__).parents[2] / "training" / "notebooks" / "captcha.ipynb
 TINY = """
 SYMBOLS, MAX_LENGTH = "A1", 2
 RELEASES = {"0.7.1": 1.0}
-PICTURES, CHECK_PICTURES = 512, 60
+IMAGES, CHECK_IMAGES = 512, 60
 EPOCHS, BATCH, LEARNING_RATE = 4, 32, 1e-2
 CHANNELS = [4, 4, 8, 8, 8, 8, 16]
 import os
@@ -51,12 +51,12 @@ def test_the_notebook_generates_trains_exports_and_evaluates(
 
     made = tmp_path / "captcha-notebook"
     assert (made / "mine.tflite").stat().st_size > 5_000
-    shown = [cell.id for cell in notebook.cells if has_picture(cell)]
+    shown = [cell.id for cell in notebook.cells if has_image(cell)]
     assert shown == ["generate", "curves", "figures", "mistakes"]
     assert "of 60 are misread" in str(notebook.cells[-2].outputs)
     with pytest.raises(ProcessLookupError):  # the kernel has ended
         os.kill(int(notebook.cells[parameters].outputs[0].text), 0)
 
 
-def has_picture(cell: Any) -> bool:
+def has_image(cell: Any) -> bool:
     return any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))

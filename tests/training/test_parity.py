@@ -1,6 +1,6 @@
-"""Pictures of the drawer are spread like those of each release of the captcha library.
+"""Images of the drawer are spread like those of each release of the captcha library.
 
-``library-measures.npz`` holds what 500 pictures of each release measure, drawn by the release
+``library-measures.npz`` holds what 500 images of each release measure, drawn by the release
 itself from its own random numbers (``python -m benchmarks.drawer_parity --keep`` writes it): with
 the drawer's seeds these comparisons come out the same every time.
 """
@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.picture_measures import Measures, doubt, doubts, measure
+from benchmarks.image_measures import Measures, doubt, doubts, measure
 from recognition.charset import CAPTCHA_SYMBOLS
 from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
@@ -31,7 +31,7 @@ CERTAIN = 1e-9  # where the library's own numbers cannot be seeded: no false ala
 
 @cache
 def drawn(release: str) -> Measures:
-    """Measure 500 pictures of the drawer; in half precision, as the library's are kept."""
+    """Measure 500 images of the drawer; in half precision, as the library's are kept."""
     captcha_set = CaptchaSet(seed=41, presets={release: 1.0})
     images = [draw_sample(captcha_set, index).drawn.image.convert("L") for index in range(500)]
     measures = measure(np.stack([np.asarray(image) for image in images]))
@@ -80,7 +80,7 @@ def test_the_measures_tell_when_the_drawer_is_off(
 
 
 @pytest.mark.timeout(60)
-def test_the_installed_library_draws_such_pictures_today() -> None:
+def test_the_installed_library_draws_such_images_today() -> None:
     library = captcha.image.ImageCaptcha(width=128, height=64)
     captcha_set = CaptchaSet(seed=42)
     samples = [draw_sample(captcha_set, index) for index in range(300)]
@@ -105,7 +105,7 @@ def test_the_shipped_reader_reads_both_alike() -> None:
             grey = np.asarray(image.convert("L"))[:, :, None]
             right[name] += recogniser.read([grey], None)[0].text == text
 
-    # at 99 % each, the difference has a standard deviation of 2.4 pictures
+    # at 99 % each, the difference has a standard deviation of 2.4 images
     assert min(right.values()) > 280
     assert abs(right["library"] - right["drawer"]) <= 15
 

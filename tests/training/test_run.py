@@ -37,7 +37,7 @@ from training.run_state import Position
 TINY = CaptchaConfig(
     name="tiny-captcha",
     seed=3,
-    data=DataConfig(pictures=512, validation_pictures=32, symbols="A1", min_length=1, max_length=2),
+    data=DataConfig(images=512, validation_images=32, symbols="A1", min_length=1, max_length=2),
     network=NetworkConfig(channels=(4, 4, 8, 8, 8, 8, 16), context_layers=1),
     schedule=CaptchaSchedule(
         epochs=10, batch=32, learning_rate=1e-2, frame_share=0.3, checkpoint_steps=40
@@ -60,7 +60,7 @@ def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     check_set = replace(check_set_of(TINY), seed=77)
     draw_files(check_set, folder, n=40, workers=1, progress=lambda _: None)
     out = run / "tiny.tflite"
-    export(run, out, ExportOptions(check_pictures=100, tests={"apart": folder}))
+    export(run, out, ExportOptions(check_images=100, tests={"apart": folder}))
     return out.read_bytes()
 
 
@@ -110,14 +110,14 @@ def test_the_story_of_a_resumed_run_is_told_whole() -> None:
 @pytest.mark.timeout(120)
 def test_a_run_that_begins_with_anothers_weights_reads_at_once(run: Path, tmp_path: Path) -> None:
     one_step = replace(TINY.schedule, epochs=1, learning_rate=1e-6, frame_share=0.0)
-    few = replace(TINY, data=replace(TINY.data, pictures=32), schedule=one_step)
+    few = replace(TINY, data=replace(TINY.data, images=32), schedule=one_step)
 
     position = trained(few, tmp_path / "on", resume=False, start=run)
 
     before = json.loads((run / "curves.json").read_text())[-1]["exact_match"]
     assert position.epochs[-1].exact_match == pytest.approx(before, abs=0.05)
     told = json.loads((tmp_path / "on" / "provenance.json").read_text())
-    assert told["begun_with_data"] == "512 pictures drawn like captcha 0.7.1 100 %"
+    assert told["begun_with_data"] == "512 images drawn like captcha 0.7.1 100 %"
 
 
 def test_a_run_cannot_begin_with_another_networks_weights(run: Path, tmp_path: Path) -> None:
@@ -166,12 +166,12 @@ def test_the_exported_model_reads_as_the_network_did(model: bytes) -> None:
     assert lost <= 0.003
     assert card.metrics["exact_match_apart"] > 0.8
     assert card.input == InputSpec(height=64, width=128)
-    assert card.provenance["data"] == "512 pictures drawn like captcha 0.7.1 100 %"
+    assert card.provenance["data"] == "512 images drawn like captcha 0.7.1 100 %"
 
 
 @pytest.mark.model
 @pytest.mark.timeout(120)
-def test_the_exported_model_carries_golden_pictures_that_it_reads(model: bytes) -> None:
+def test_the_exported_model_carries_golden_images_that_it_reads(model: bytes) -> None:
     assert verify_golden(model) == 5
     card = read_card(model)
     image = open_image(read_golden(model, card.golden[0]))
@@ -228,7 +228,7 @@ def test_test_sets_are_given_by_name() -> None:
         parse_tests(["x"])
 
 
-def test_check_pictures_are_none_of_those_trained_on() -> None:
+def test_check_images_are_none_of_those_trained_on() -> None:
     first = draw_sample(check_set_of(TINY), 0)
 
     assert (

@@ -19,7 +19,7 @@ from training.draw_set import draw_packed
 from training.packed_set import open_packed
 from training.schedule import learning_rate, progress
 
-SHIPPED = Path(__file__).parent.parent / "training" / "configs" / "captcha.yaml"
+SHIPPED = Path(__file__).parents[2] / "training" / "configs" / "captcha.yaml"
 
 
 def written(folder: Path, text: str) -> Path:
@@ -35,7 +35,7 @@ def batches_of(folder: Path, schedule: CaptchaSchedule) -> Batches:
 def test_the_shipped_settings_come_back_from_their_own_dump(tmp_path: Path) -> None:
     config = load_config(CaptchaConfig, SHIPPED)
 
-    assert config.data.pictures >= 100_000
+    assert config.data.images >= 100_000
     assert load_config(CaptchaConfig, written(tmp_path, dump_config(config))) == config
 
 

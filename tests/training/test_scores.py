@@ -148,7 +148,7 @@ def test_json_holds_every_figure() -> None:
     [(["ab", "$$$"], ["ax", "$_$"]), (["ab", "c"], ["ab", "c"]), (["a", "b"], ["a", "$"])],
     ids=["with mistakes", "without mistakes", "characters"],
 )
-def test_every_picture_is_a_png(
+def test_every_image_is_a_png(
     write: Callable[[Evaluation, Path], None], truths: list[str], texts: list[str], tmp_path: Path
 ) -> None:
     write(found_in(truths, texts), tmp_path / "figure.png")

@@ -51,7 +51,7 @@ def test_a_set_does_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.centres, two.centres)
 
 
-def test_the_pictures_of_a_seed_stay_what_they_are() -> None:
+def test_the_images_of_a_seed_stay_what_they_are() -> None:
     captcha_set = CaptchaSet(seed=11, presets=dict.fromkeys(PRESETS, 1.0))
     digest = sha256()
 
@@ -79,7 +79,7 @@ def test_a_mixture_holds_each_release_by_its_share() -> None:
     assert set(presets) == {"0.3", "0.7.1"}
 
 
-def test_files_hold_the_pictures_and_texts_of_the_set(folder: Path) -> None:
+def test_files_hold_the_images_and_texts_of_the_set(folder: Path) -> None:
     draw_files(SMALL, folder, n=4, workers=1, progress=ignore)
 
     labels = read_labels(folder)
@@ -124,13 +124,13 @@ def test_a_folder_in_use_is_left_alone(folder: Path) -> None:
 
 
 def test_the_command_draws_what_it_is_asked_for(tmp_path: Path) -> None:
-    out = tmp_path / "pictures"
+    out = tmp_path / "images"
     wanted = f"captcha -n 3 -o {out} --seed 9 --preset 0.3 --symbols AB --min-length 2 --workers 1"
 
     done = CliRunner().invoke(cli.generate, wanted.split(), catch_exceptions=False)
 
     assert done.exit_code == 0
-    assert re.fullmatch(rf"{out}: 3 pictures, \d+ pictures/s\n", done.stdout)
+    assert re.fullmatch(rf"{out}: 3 images, \d+ images/s\n", done.stdout)
     assert all(set(text) <= set("AB") and len(text) >= 2 for text in read_labels(out).values())
 
 
@@ -161,7 +161,7 @@ def test_a_size_is_read_as_width_by_height() -> None:
 
 
 def test_the_script_that_uses_the_library_itself_makes_a_readable_set(tmp_path: Path) -> None:
-    script = Path(__file__).parent.parent / "training" / "measuring" / "draw_with_library.py"
+    script = Path(__file__).parents[2] / "training" / "measuring" / "draw_with_library.py"
 
     subprocess.run([sys.executable, "-I", script, "-n", "3", "-o", tmp_path / "t"], check=True)
 

@@ -21,8 +21,8 @@ from workers.cli import classify as classify_command
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give three pictures, the last of which is none."""
-    root = tmp_path / "pictures"
+    """Give three images, the last of which is none."""
+    root = tmp_path / "images"
     root.mkdir()
     (root / "a.png").write_bytes(png("g"))
     (root / "b.png").write_bytes(png("hi"))

@@ -1,4 +1,4 @@
-"""Every bad picture gets the outcome that docs/failures.md promises, soon and in little memory."""
+"""Every bad image gets the outcome that docs/failures.md promises, soon and in little memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from contract.reasons import Reason
 from recognition.decoding import Reading
 from recognition.interpreter import Recogniser
-from tests.support.bad_images import PICTURES, READ, TEXT, BadPicture
+from tests.support.bad_images import IMAGES, READ, TEXT, BadImage
 from tests.support.failures_table import table
 from tests.support.make_tiny_model import TINY_MODEL
 from tests.support.stripes import png
@@ -39,21 +39,21 @@ def recogniser() -> Recogniser:
     return Recogniser(TINY_MODEL.read_bytes())
 
 
-@pytest.mark.parametrize("picture", PICTURES, ids=lambda picture: picture.name)
-def test_picture_has_its_outcome(picture: BadPicture, recogniser: Recogniser) -> None:
-    data = picture.make()
+@pytest.mark.parametrize("image", IMAGES, ids=lambda image: image.name)
+def test_image_has_its_outcome(image: BadImage, recogniser: Recogniser) -> None:
+    data = image.make()
     started = time.monotonic()
     row = read_bytes(0, data, recogniser, None)
-    assert (row.reason or READ) == picture.outcome, row.detail
-    assert row.text == (TEXT if picture.outcome == READ else None)
+    assert (row.reason or READ) == image.outcome, row.detail
+    assert row.text == (TEXT if image.outcome == READ else None)
     assert time.monotonic() - started < SLOWEST_S, "its chunk's other images wait for it"
 
 
-def test_table_of_pictures_is_what_is_tested() -> None:
-    assert table("Pictures") == {picture.name: picture.outcome for picture in PICTURES}
+def test_table_of_images_is_what_is_tested() -> None:
+    assert table("Images") == {image.name: image.outcome for image in IMAGES}
 
 
-def test_largest_16_bit_picture_needs_little_memory() -> None:
+def test_largest_16_bit_image_needs_little_memory() -> None:
     command = [sys.executable, "-c", DEEP]
     most_mb = int(subprocess.run(command, check=True, stdout=subprocess.PIPE).stdout)
     assert 50 < most_mb < DEEP_MB

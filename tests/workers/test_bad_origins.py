@@ -12,7 +12,7 @@ from broker.messages import Item, Row
 from contract.settings import parse_networks
 from recognition.interpreter import Recogniser
 from tests.support.bad_images import READ, TEXT
-from tests.support.bad_origins import CAP_BYTES, LOOPBACK, ORIGINS, PICTURE, BadOrigin, Stage, gives
+from tests.support.bad_origins import CAP_BYTES, IMAGE, LOOPBACK, ORIGINS, BadOrigin, Stage, gives
 from tests.support.failures_table import table
 from tests.support.faulty_origin import FaultyOrigin
 from tests.support.make_tiny_model import TINY_MODEL
@@ -64,9 +64,9 @@ def test_table_of_origins_is_what_is_tested() -> None:
 def test_surplus_of_one_body_does_not_reach_the_next(
     origin: FaultyOrigin, recogniser: Recogniser, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    short = {"Content-Length": str(len(PICTURE) - 60)}
+    short = {"Content-Length": str(len(IMAGE) - 60)}
     with ExitStack() as stack:
-        bad = gives(short, PICTURE, Stage(origin, stack, monkeypatch))
-        good = [origin.add(f"/{number}.png", PICTURE) for number in range(3)]
+        bad = gives(short, IMAGE, Stage(origin, stack, monkeypatch))
+        good = [origin.add(f"/{number}.png", IMAGE) for number in range(3)]
         rows = read([bad, *good], recogniser, allow=LOOPBACK)
     assert [row.text for row in rows] == [None, TEXT, TEXT, TEXT]

@@ -20,7 +20,7 @@ from workers.cli import classify as classify_command
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Give a folder of images in a few formats, one of them damaged, and other files."""
-    root = tmp_path / "pictures"
+    root = tmp_path / "images"
     (root / "deep").mkdir(parents=True)
     (root / "b.png").write_bytes(png("BC"))
     (root / "deep" / "a.bmp").write_bytes(encoded(draw("XY"), "BMP"))
@@ -97,7 +97,7 @@ def test_only_allowed_symbols_are_written(tiny_model: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("arguments", "error", "words"),
     [
-        (["--symbols", "Ä"], UserError, "not in the alphabet"),
+        (["--symbols", "Ä"], UserError, "not in the charset"),
         (["--model", "nonsense"], ModelError, "no model 'nonsense'"),
         (["--csv", "/nowhere/out.csv"], OutputError, "cannot be written"),
     ],

@@ -1,4 +1,4 @@
-"""A picture that kills the process that opens it, among others that are good."""
+"""An image that kills the process that opens it, among others that are good."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Pictures of the captcha library: drawing them as its releases do, and the network for them."""
+"""Images of the captcha library: drawing them as its releases do, and the network for them."""

@@ -32,7 +32,7 @@ class Batches:
         return len(self.packed) // self.schedule.batch
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Shuffle the pictures for an epoch (from 0): (steps, batch) indices."""
+        """Shuffle the images for an epoch (from 0): (steps, batch) indices."""
         rng = np.random.default_rng([self.seed, epoch])
         used = self.steps_per_epoch * self.schedule.batch
         return rng.permutation(len(self.packed))[:used].reshape(-1, self.schedule.batch)
@@ -41,7 +41,7 @@ class Batches:
         """Read one batch as (pixels, targets) for ``CtcModel``.
 
         Args:
-            indices: which pictures.
+            indices: which images.
             done: share of the run that is done, in [0, 1].
         """
         images, labels = self.packed.images[indices], self.packed.labels[indices]
@@ -69,6 +69,6 @@ class Batches:
 
 
 def to_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Turn grey pictures (n, h, w) into the network's input (n, h, w, 1) in [-1, 0]."""
+    """Turn grey images (n, h, w) into the network's input (n, h, w, 1) in [-1, 0]."""
     pixels: NDArray[np.float32] = (images[..., None].astype(np.float32) - WHITE) / WHITE
     return pixels

@@ -14,8 +14,8 @@ class DataConfig:
     """What is drawn.
 
     Attributes:
-        pictures: distinct training pictures; each is seen once an epoch.
-        validation_pictures: drawn with another seed, never trained on.
+        images: distinct training images; each is seen once an epoch.
+        validation_images: drawn with another seed, never trained on.
         presets: release of the captcha library to its share.
         symbols: that texts are made of.
         min_length: symbols a text.
@@ -23,14 +23,14 @@ class DataConfig:
         symbol_weights: symbol to how often it is trained on, where that is not 1.
         length_weights: one a length, from ``min_length`` on; empty: uniform. What a run is measured
             with is always uniform.
-        width: of a picture in px.
-        height: of a picture in px.
+        width: of an image in px.
+        height: of an image in px.
         fonts: a folder; one of its fonts is drawn for each glyph. Empty: the library's own font.
         font_sizes: in px, one of them for each glyph; empty: the library's own.
     """
 
-    pictures: int = 160_000
-    validation_pictures: int = 8_000
+    images: int = 160_000
+    validation_images: int = 8_000
     presets: dict[str, float] = field(default_factory=lambda: {"0.7.1": 1.0})
     symbols: str = CAPTCHA_SYMBOLS
     min_length: int = 1
@@ -48,7 +48,7 @@ class NetworkConfig:
     """The sizes of the network (see ``network.py``).
 
     Attributes:
-        channels: of the seven stages, from the picture to the frames.
+        channels: of the seven stages, from the image to the frames.
         context_frames: width of the depthwise kernels over the frames.
         context_layers: how many of them.
     """

@@ -60,6 +60,6 @@ def compile_for_training(
         schedule.learning_rate, weight_decay=schedule.weight_decay, global_clipnorm=5.0
     )
     optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
-    # XLA halves the speed of TensorFlow on a CPU (257 against 556 pictures/s); JAX needs its jit
+    # XLA halves the speed of TensorFlow on a CPU (257 against 556 images/s); JAX needs its jit
     model.compile(optimizer=optimizer, jit_compile=keras.backend.backend() == "jax")
     return model

@@ -19,7 +19,7 @@ EXPORT_SEED_OFFSET = 2_000
 
 
 def training_set_of(config: CaptchaConfig) -> CaptchaSet:
-    """Describe the pictures of an experiment."""
+    """Describe the images of an experiment."""
     data = config.data
     return CaptchaSet(
         seed=config.seed,
@@ -36,12 +36,12 @@ def training_set_of(config: CaptchaConfig) -> CaptchaSet:
 
 
 def validation_set_of(config: CaptchaConfig) -> CaptchaSet:
-    """Describe pictures that the experiment measures its epochs with: uniform."""
+    """Describe images that the experiment measures its epochs with: uniform."""
     return _uniform(training_set_of(config), VALIDATION_SEED_OFFSET)
 
 
 def check_set_of(config: CaptchaConfig) -> CaptchaSet:
-    """Describe pictures that no epoch has been chosen by, those of an export: uniform."""
+    """Describe images that no epoch has been chosen by, those of an export: uniform."""
     return _uniform(training_set_of(config), EXPORT_SEED_OFFSET)
 
 

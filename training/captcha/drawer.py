@@ -1,4 +1,4 @@
-"""Draw a picture as the captcha library does, from a seed, and say where each glyph stands.
+"""Draw an image as the captcha library does, from a seed, and say where each glyph stands.
 
 The library's order of random numbers is kept, so that the same numbers give the same pixels as the
 library itself, for every preset. Drawing grey from the start was tried: 1.25 times as fast, and
@@ -33,11 +33,11 @@ Ink = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A picture, and the x of each visible glyph's middle.
+    """An image, and the x of each visible glyph's middle.
 
     Attributes:
         image: mode RGB.
-        centres: one a symbol, in px of the picture.
+        centres: one a symbol, in px of the image.
     """
 
     image: Image.Image
@@ -46,7 +46,7 @@ class Drawn:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size of a picture in px."""
+    """The size of an image in px."""
 
     width: int = 128
     height: int = 64
@@ -74,9 +74,9 @@ def draw_captcha(
 
     Args:
         text: one symbol or more that every face has.
-        rng: where the picture comes from; the same state gives the same picture.
+        rng: where the image comes from; the same state gives the same image.
         preset: the release to draw like.
-        size: of the picture.
+        size: of the image.
         faces: one of them is drawn for each glyph.
     """
     per_symbol = 1 + 2 * GLYPH_NUMBERS + 2

@@ -1,4 +1,4 @@
-"""The captcha experiment: pictures drawn like the library's, read by CTC."""
+"""The captcha experiment: images drawn like the library's, read by CTC."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class CaptchaExperiment:
         mixture = ", ".join(f"{name} {100 * share:g} %" for name, share in data.presets.items())
         weighed = "weighed" if data.symbol_weights or data.length_weights else "uniform"
         texts = f"{data.min_length} to {data.max_length} of {len(data.symbols)} symbols, {weighed}"
-        told = {"data": f"{data.pictures} pictures drawn like captcha {mixture}", "texts": texts}
+        told = {"data": f"{data.images} images drawn like captcha {mixture}", "texts": texts}
         fonts = training_set_of(self.config).fonts
         if fonts:
             told["fonts"] = ", ".join(f"{font.name} {font.sha256[:12]}" for font in fonts)
@@ -52,14 +52,14 @@ class CaptchaExperiment:
         return told
 
     def prepare(self, run: Path, *, workers: int) -> None:
-        """Draw its pictures into the run's folder, or find them there."""
+        """Draw its images into the run's folder, or find them there."""
         to_train, to_measure = training_set_of(self.config), validation_set_of(self.config)
         data = self.config.data
         self._training = _ensure_set(
-            to_train, run / "data" / "train", n=data.pictures, workers=workers
+            to_train, run / "data" / "train", n=data.images, workers=workers
         )
         self._validation = _ensure_set(
-            to_measure, run / "data" / "val", n=data.validation_pictures, workers=workers
+            to_measure, run / "data" / "val", n=data.validation_images, workers=workers
         )
 
     def batches(self) -> Batches:
@@ -96,7 +96,7 @@ class CaptchaExperiment:
         )
 
     def exact_match(self, model: Any) -> float:
-        """Give the share of the validation pictures that a model reads without an error."""
+        """Give the share of the validation images that a model reads without an error."""
         from training.captcha.keras_reading import exact_match
 
         assert self._validation is not None, "prepare comes first"
@@ -109,18 +109,18 @@ class CaptchaExperiment:
         return ModelCard(self.config.name, data.symbols, "ctc", spec)
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Turn grey pictures (n, h, w) into the network's input (n, h, w, 1)."""
+        """Turn grey images (n, h, w) into the network's input (n, h, w, 1)."""
         return to_pixels(images)
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
-        """Draw pictures (n, h, w) of the kind that it learns from."""
+        """Draw images (n, h, w) of the kind that it learns from."""
         return _drawn(training_set_of(self.config), n, name="").images
 
     def check_set(self, n: int) -> CheckSet:
-        """Draw pictures of a seed that no epoch learnt from or was measured with."""
+        """Draw images of a seed that no epoch learnt from or was measured with."""
         return _drawn(check_set_of(self.config), n, name="own_drawing")
 
-    def check_picture(self, index: int) -> Image.Image:
+    def check_image(self, index: int) -> Image.Image:
         """Draw one of them again, in its colours."""
         return draw_sample(check_set_of(self.config), index).drawn.image
 

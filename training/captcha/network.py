@@ -1,4 +1,4 @@
-"""The captcha network: a grey picture in, a row of class scores every 4 px out.
+"""The captcha network: a grey image in, a row of class scores every 4 px out.
 
 Convolutions only, so that batch and width are free in TFLite and every runtime loads it. Pixels
 enter as (v - 255) / 255: white is 0, so that the zero padding continues the paper, and a uint8

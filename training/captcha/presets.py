@@ -1,4 +1,4 @@
-"""The picture distributions that versions of the captcha library have had.
+"""The image distributions that versions of the captcha library have had.
 
 Source: captcha/image.py of the releases 0.3, 0.5.0, 0.7.0 and 0.7.1, read side by side. Releases
 0.6.0 to 0.7.0 draw alike. 0.3 runs on Pillow 9 only; Pillow 9.5 and 13 give the same pixels for

@@ -1,7 +1,7 @@
-"""What stands in picture number i of a captcha data set: its text, its release, its pixels.
+"""What stands in image number i of a captcha data set: its text, its release, its pixels.
 
-Every picture has a generator of its own, made of the set's seed and the picture's index, so that a
-set does not depend on how many processes drew it, and its first n pictures not on its length.
+Every image has a generator of its own, made of the set's seed and the image's index, so that a
+set does not depend on how many processes drew it, and its first n images not on its length.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from contract.errors import SettingsError
-from recognition.charset import CAPTCHA_SYMBOLS, Alphabet
+from recognition.charset import CAPTCHA_SYMBOLS, Charset
 from training.captcha.drawer import Drawn, Size, draw_captcha
 from training.captcha.fonts import Font, check_font
 from training.captcha.glyphs import faces_of
@@ -24,7 +24,7 @@ MOST_SYMBOLS = 255  # a packed set keeps a class in a byte
 
 @dataclass(frozen=True, slots=True)
 class CaptchaSet:
-    """A description from which all pictures of a set follow.
+    """A description from which all images of a set follow.
 
     Attributes:
         seed: 0 or more.
@@ -32,7 +32,7 @@ class CaptchaSet:
         symbols: that texts are made of.
         min_length: of a text, in symbols.
         max_length: of a text.
-        size: of a picture.
+        size: of an image.
         symbol_weights: symbol to how often it is drawn, where that is not 1.
         length_weights: one a length, from ``min_length`` on; empty: uniform.
         fonts: one of them is drawn for each glyph; empty: the library's own.
@@ -52,7 +52,7 @@ class CaptchaSet:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, before any process is started."""
-        Alphabet(self.symbols)
+        Charset(self.symbols)
         if not self.symbols.isprintable() or len(self.symbols) > MOST_SYMBOLS:
             raise SettingsError("symbols", self.symbols, f"at most {MOST_SYMBOLS}, all printable")
         for name in self.presets:
@@ -87,7 +87,7 @@ class CaptchaSet:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture of a set, with what is known of it."""
+    """One image of a set, with what is known of it."""
 
     text: str
     preset: str
@@ -95,7 +95,7 @@ class Sample:
 
 
 def describe(captcha_set: CaptchaSet, *, n: int) -> dict[str, Any]:
-    """Say what the first ``n`` pictures of a set follow from: fonts by content, not by place."""
+    """Say what the first ``n`` images of a set follow from: fonts by content, not by place."""
     told = {**asdict(captcha_set), "n": n}
     told["fonts"] = [{"name": font.name, "sha256": font.sha256} for font in captcha_set.fonts]
     for name, usual in (("fonts", []), ("font_sizes", FONT_SIZES)):
@@ -105,7 +105,7 @@ def describe(captcha_set: CaptchaSet, *, n: int) -> dict[str, Any]:
 
 
 def draw_sample(captcha_set: CaptchaSet, index: int) -> Sample:
-    """Draw picture ``index`` of a set."""
+    """Draw image ``index`` of a set."""
     rng = np.random.default_rng([captcha_set.seed, index])
     preset = _pick_preset(captcha_set.presets, rng)
     text = _pick_text(captcha_set, rng)

@@ -34,12 +34,12 @@ def frame_targets(
         px_per_frame: width of a frame.
     """
     n = len(labels)
-    picture, place = np.nonzero(labels)
-    frame = np.clip(centres[picture, place] // px_per_frame, 0, frames - 1).astype(np.int64)
+    image, place = np.nonzero(labels)
+    frame = np.clip(centres[image, place] // px_per_frame, 0, frames - 1).astype(np.int64)
     classes = np.full((n, frames), BLANK, dtype=np.int32)
     weights = np.full((n, frames), BLANK_WEIGHT, dtype=np.float32)
     for shift in (-1, 1):
-        weights[picture, np.clip(frame + shift, 0, frames - 1)] = 0.0
-    classes[picture, frame] = labels[picture, place]
-    weights[picture, frame] = 1.0
+        weights[image, np.clip(frame + shift, 0, frames - 1)] = 0.0
+    classes[image, frame] = labels[image, place]
+    weights[image, frame] = 1.0
     return FrameTargets(classes, weights)

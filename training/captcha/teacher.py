@@ -14,11 +14,11 @@ from recognition.interpreter import Recogniser
 
 
 class Teacher:
-    """A converted model, asked for its logits picture by picture."""
+    """A converted model, asked for its logits image by image."""
 
     def __init__(self, model: bytes) -> None:
         self._recogniser = Recogniser(model)
 
     def logits(self, images: NDArray[np.uint8]) -> FloatArray:
-        """Score grey pictures (n, h, w): logits (n, t, k) float32."""
+        """Score grey images (n, h, w): logits (n, t, k) float32."""
         return np.stack([self._recogniser.logits(image[:, :, None]) for image in images])

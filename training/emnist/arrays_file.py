@@ -1,4 +1,4 @@
-"""Characters in an ``.npz``: upright pictures, labels and class names as arrays."""
+"""Characters in an ``.npz``: upright images, labels and class names as arrays."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def read_arrays(path: Path, part: str) -> Characters:
         raise UserError(f"{path} cannot be read as .npz: {error}") from error
     if images.ndim != 3 or images.dtype != np.uint8 or labels.shape != images.shape[:1]:
         found = f"{images.dtype} {images.shape} and {labels.dtype} {labels.shape}"
-        raise UserError(f"{path}: {part} is {found}, not uint8 pictures with a label each")
+        raise UserError(f"{path}: {part} is {found}, not uint8 images with a label each")
     check_labels(path, labels.astype(np.int64), symbols)
     return Characters(images, labels.astype(np.int64), symbols)

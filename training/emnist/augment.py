@@ -1,6 +1,6 @@
 """Handwriting made to vary: turned, sheared, scaled, moved, bent a little, thicker and thinner.
 
-A whole batch at once in numpy: one gather with bilinear weights, 40 microseconds a picture.
+A whole batch at once in numpy: one gather with bilinear weights, 40 microseconds an image.
 
 Source: Simard et al. 2003, "Best practices for convolutional neural networks applied to visual
 document analysis", for affine and elastic distortions of handwriting.
@@ -17,13 +17,13 @@ from training.emnist.config import AugmentConfig
 Floats = NDArray[np.float32]
 
 GRID = 5  # nodes a side of the elastic displacements: a stroke bends, and is not torn
-PAD = 1  # px of black around a picture, where everything outside is read
+PAD = 1  # px of black around an image, where everything outside is read
 
 
 def augment(
     images: NDArray[np.uint8], config: AugmentConfig, rng: np.random.Generator
 ) -> NDArray[np.uint8]:
-    """Change each picture (n, 28, 28) by a random share, between none and all, of the limits."""
+    """Change each image (n, 28, 28) by a random share, between none and all, of the limits."""
     strength = rng.random((len(images), 1), dtype=np.float32)
     inked = _thickened(images.astype(np.float32), config, strength, rng)
     y, x = _sources(len(images), config, strength, rng)
@@ -49,7 +49,7 @@ def _thickened(
 def _sources(
     n: int, config: AugmentConfig, strength: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Give for each pixel of each picture where it comes from: y and x, each (n, 784), px."""
+    """Give for each pixel of each image where it comes from: y and x, each (n, 784), px."""
 
     def limit(most: float) -> Floats:
         return np.float32(most) * strength * _symmetric(rng, n)[:, None]
@@ -77,7 +77,7 @@ def _smooth_noise(n: int, rng: np.random.Generator) -> Floats:
 
 
 def _sample(images: Floats, y: Floats, x: Floats) -> Floats:
-    """Read pictures (n, 28, 28) at fractional places (n, 784); black outside."""
+    """Read images (n, 28, 28) at fractional places (n, 784); black outside."""
     padded = np.pad(images, ((0, 0), (PAD, PAD + 1), (PAD, PAD + 1)))
     side = padded.shape[1]
     y, x = (np.clip(v + np.float32(PAD), 0, SIDE + PAD) for v in (y, x))

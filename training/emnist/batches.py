@@ -18,7 +18,7 @@ from training.emnist.network import to_pixels
 
 @dataclass(frozen=True, slots=True)
 class CharacterBatches:
-    """Batches of pictures that are drawn by class and changed anew each time."""
+    """Batches of images that are drawn by class and changed anew each time."""
 
     characters: Characters
     draw: ClassDraw
@@ -27,10 +27,10 @@ class CharacterBatches:
     @property
     def steps_per_epoch(self) -> int:
         """Count the batches of an epoch."""
-        return self.config.data.pictures // self.config.schedule.batch
+        return self.config.data.images // self.config.schedule.batch
 
     def order(self, epoch: int) -> NDArray[np.int64]:
-        """Draw the pictures of an epoch (from 0): (steps, batch) indices."""
+        """Draw the images of an epoch (from 0): (steps, batch) indices."""
         rng = np.random.default_rng([self.config.seed, epoch])
         batch = self.config.schedule.batch
         return self.draw.indices(self.steps_per_epoch * batch, rng).reshape(-1, batch)
@@ -55,8 +55,8 @@ class TaughtBatches:
     @property
     def steps_per_epoch(self) -> int:
         """Count the batches of an epoch."""
-        pictures = min(self.config.data.pictures, len(self.lessons))
-        return pictures // self.config.schedule.batch
+        images = min(self.config.data.images, len(self.lessons))
+        return images // self.config.schedule.batch
 
     def order(self, epoch: int) -> NDArray[np.int64]:
         """Shuffle the lessons, and give an epoch its share of them: (steps, batch) indices."""

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Split = Literal["balanced", "byclass"]
 
-SIDE = 28  # px, of every EMNIST picture
+SIDE = 28  # px, of every EMNIST image
 BY_CLASS_SYMBOLS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 BALANCED_SYMBOLS = string.digits + string.ascii_uppercase + "abdefghnqrt"
 SYMBOLS: dict[Split, str] = {"balanced": BALANCED_SYMBOLS, "byclass": BY_CLASS_SYMBOLS}
@@ -23,7 +23,7 @@ SYMBOLS: dict[Split, str] = {"balanced": BALANCED_SYMBOLS, "byclass": BY_CLASS_S
 
 @dataclass(frozen=True, slots=True)
 class Characters:
-    """Pictures of single characters and what they show.
+    """Images of single characters and what they show.
 
     Attributes:
         images: (n, 28, 28) uint8, upright, white ink (255) on black (0), y before x.
@@ -36,15 +36,15 @@ class Characters:
     symbols: str
 
     def __len__(self) -> int:
-        """Count the pictures."""
+        """Count the images."""
         return len(self.images)
 
     def text(self, index: int) -> str:
-        """Give the character of one picture."""
+        """Give the character of one image."""
         return self.symbols[self.labels[index]]
 
     def take(self, indices: NDArray[np.int64]) -> Characters:
-        """Give some of the pictures, in the order of ``indices``."""
+        """Give some of the images, in the order of ``indices``."""
         return replace(self, images=self.images[indices], labels=self.labels[indices])
 
 

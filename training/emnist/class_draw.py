@@ -1,4 +1,4 @@
-"""How often each class is drawn, and what its pictures then weigh."""
+"""How often each class is drawn, and what its images then weigh."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from numpy.typing import NDArray
 
 
 class ClassDraw:
-    """Draws pictures by class.
+    """Draws images by class.
 
     Attributes:
         shares: of each class among the drawn.
-        weights: of a picture of each class, so that all classes weigh alike together.
+        weights: of an image of each class, so that all classes weigh alike together.
     """
 
     def __init__(self, labels: NDArray[np.int64], *, balance: float) -> None:
         """Draw from ``labels`` (n,), where each class occurs.
 
         Args:
-            labels: the class of each picture.
+            labels: the class of each image.
             balance: 0 draws a class as often as it occurs, 1 all classes alike.
         """
         counts = np.bincount(labels).astype(np.float64)
@@ -28,7 +28,7 @@ class ClassDraw:
         self._members = [np.flatnonzero(labels == label) for label in range(len(counts))]
 
     def indices(self, n: int, rng: np.random.Generator) -> NDArray[np.int64]:
-        """Draw ``n`` pictures, shuffled; none twice before all of its class were drawn."""
+        """Draw ``n`` images, shuffled; none twice before all of its class were drawn."""
         quotas = np.floor(self.shares * n).astype(np.int64)
         quotas[rng.permutation(len(quotas))[: n - quotas.sum()]] += 1
         parts = [

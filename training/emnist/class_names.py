@@ -46,7 +46,7 @@ def check_labels(path: Path, labels: NDArray[np.int64], symbols: str) -> None:
     if len(wrong):
         row, label = int(wrong[0]), int(labels[wrong[0]])
         classes = f"of {len(symbols)} classes"
-        raise UserError(f"{path}: picture {row} has label {label}, {classes}; is it another split?")
+        raise UserError(f"{path}: image {row} has label {label}, {classes}; is it another split?")
 
 
 def _read_mapping(path: Path) -> str:

@@ -15,23 +15,23 @@ class DataConfig:
     Attributes:
         file: in a form that ``load_characters`` reads; of an ``.npz`` its part ``train``.
         split: what the classes of a file without mapping are; empty: as its name says.
-        held_out: pictures a class that are taken out of the file, to measure epochs and exports
+        held_out: images a class that are taken out of the file, to measure epochs and exports
             with; never trained on.
-        pictures: an epoch.
+        images: an epoch.
         balance: 0 draws a class as often as the file holds it, 1 all classes alike; what is between
-            shows more distinct pictures. The loss weighs the classes alike in any case.
+            shows more distinct images. The loss weighs the classes alike in any case.
     """
 
     file: str = ""
     split: Literal["", "balanced", "byclass"] = ""
     held_out: int = 60
-    pictures: int = 56_320
+    images: int = 56_320
     balance: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class AugmentConfig:
-    """How far a picture may be changed; each is changed by a random share of it, at most by all.
+    """How far an image may be changed; each is changed by a random share of it, at most by all.
 
     Attributes:
         rotation: in degrees, either way.
@@ -40,7 +40,7 @@ class AugmentConfig:
         stretch: of width against height, as a share.
         shift: in px, along each axis.
         elastic: standard deviation in px of the displacements on a grid of 5x5 nodes.
-        thickness: share of the way to the picture whose strokes are a pixel thicker or thinner.
+        thickness: share of the way to the image whose strokes are a pixel thicker or thinner.
     """
 
     rotation: float = 14.0
@@ -83,13 +83,13 @@ class TeacherConfig:
     Attributes:
         models: shipped names or ``.tflite`` files, a comma between them; empty: none. The mean of
             their probabilities is what they teach.
-        pictures: changed pictures that the teachers read once, before the training; it then learns
+        images: changed images that the teachers read once, before the training; it then learns
             these over and over, and changes them no more.
         share: of the target that is the teachers', in [0, 1].
     """
 
     models: str = ""
-    pictures: int = 470_000
+    images: int = 470_000
     share: float = 0.8
 
     @property

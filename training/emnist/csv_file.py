@@ -1,4 +1,4 @@
-"""EMNIST as Kaggle hosts it: a CSV of label and 784 pixels a row, the pictures transposed.
+"""EMNIST as Kaggle hosts it: a CSV of label and 784 pixels a row, the images transposed.
 
 Source: https://www.kaggle.com/datasets/crawford/emnist (the rows are those of the IDX files).
 """
@@ -39,7 +39,7 @@ def read_csv(path: Path, split: Split | None) -> Characters:
     labels, pixels = table[:, 0].astype(np.int64), table[:, 1:]
     if pixels.size and (pixels.min() < 0 or pixels.max() > 255):
         row = int(np.flatnonzero(((pixels < 0) | (pixels > 255)).any(axis=1))[0])
-        raise UserError(f"{path}: picture {row} has pixels outside 0 to 255")
+        raise UserError(f"{path}: image {row} has pixels outside 0 to 255")
     check_labels(path, labels, symbols)
     upright = pixels.reshape(-1, SIDE, SIDE).transpose(0, 2, 1)
     return Characters(np.ascontiguousarray(upright, dtype=np.uint8), labels, symbols)

@@ -42,7 +42,7 @@ class EmnistExperiment:
         """Say what it learns from."""
         data, teacher = self.config.data, self.config.teacher
         told = {
-            "data": f"{Path(data.file).name}, {data.held_out} pictures a class held out",
+            "data": f"{Path(data.file).name}, {data.held_out} images a class held out",
             "classes": f"{len(BALANCED_SYMBOLS)}, of EMNIST balanced",
         }
         if teacher.names:
@@ -66,7 +66,7 @@ class EmnistExperiment:
             return
         from training.emnist.lessons import ensure_lessons
 
-        with progress_bar("teachers read", teacher.pictures) as advance:
+        with progress_bar("teachers read", teacher.images) as advance:
             self._lessons = ensure_lessons(
                 training, self.config, run / "lessons", workers=workers, progress=advance
             )
@@ -95,7 +95,7 @@ class EmnistExperiment:
         return build_network(self.config.network, classes=len(BALANCED_SYMBOLS))
 
     def exact_match(self, model: Any) -> float:
-        """Give the share of the held-out pictures that a model reads right."""
+        """Give the share of the held-out images that a model reads right."""
         from training.emnist.keras_reading import exact_match
 
         return exact_match(model, self.parts().held_out)
@@ -106,30 +106,30 @@ class EmnistExperiment:
         return ModelCard(self.config.name, BALANCED_SYMBOLS, "argmax", spec)
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Turn pictures (n, h, w), white on black, into the network's input (n, h, w, 1)."""
+        """Turn images (n, h, w), white on black, into the network's input (n, h, w, 1)."""
         from training.emnist.network import to_pixels
 
         return to_pixels(images)
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
-        """Give pictures (n, h, w) that it learns from, changed as it learns them."""
+        """Give images (n, h, w) that it learns from, changed as it learns them."""
         training = self.parts().training
         rng = np.random.default_rng([self.config.seed, n])
         draw = ClassDraw(training.labels, balance=self.config.data.balance)
         return augment(training.images[draw.indices(n, rng)], self.config.augment, rng)
 
     def check_set(self, n: int) -> CheckSet:
-        """Give the pictures that were held out."""
+        """Give the images that were held out."""
         held_out = self._checked()
         kept = min(n, len(held_out))
         texts = tuple(held_out.text(index) for index in range(kept))
         return CheckSet("held_out", held_out.images[:kept], texts)
 
-    def check_picture(self, index: int) -> Image.Image:
+    def check_image(self, index: int) -> Image.Image:
         """Give one of them, white on black."""
         return Image.fromarray(self._checked().images[index])
 
     def _checked(self) -> Characters:
-        """Mix the classes of what is held out, so that the first pictures show them all."""
+        """Mix the classes of what is held out, so that the first images show them all."""
         held_out = self.parts().held_out
         return held_out.take(np.random.default_rng(0).permutation(len(held_out)))

@@ -16,7 +16,7 @@ from training.emnist.characters import (
 )
 from training.emnist.csv_file import read_csv
 from training.emnist.idx_files import read_idx
-from training.emnist.picture_folder import read_folder
+from training.emnist.image_folder import read_folder
 
 FORMS = (
     "a folder with a subfolder a character, an .npz, a .csv, or the images-idx3-ubyte[.gz] file"
@@ -45,7 +45,7 @@ def load_characters(
         raise UserError(f"{path} holds no characters")
     if read.images.shape[1:] != (SIDE, SIDE):
         size = "x".join(map(str, read.images.shape[1:]))
-        raise UserError(f"{path} holds pictures of {size}, EMNIST's are {SIDE}x{SIDE}")
+        raise UserError(f"{path} holds images of {size}, EMNIST's are {SIDE}x{SIDE}")
     unknown = sorted(set(read.symbols) - set(SYMBOLS["byclass"]))
     if unknown:
         raise UserError(f"{path} has classes that EMNIST does not know: {unknown}")

@@ -9,19 +9,19 @@ import numpy as np
 from contract.errors import UserError
 from training.emnist.characters import Characters
 
-SHUFFLE_SEED = 20_170_217  # not the run's: seeds and teachers must all leave the same pictures out
+SHUFFLE_SEED = 20_170_217  # not the run's: seeds and teachers must all leave the same images out
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """Two parts of a file that share no picture."""
+    """Two parts of a file that share no image."""
 
     training: Characters
     held_out: Characters
 
 
 def hold_out(characters: Characters, *, per_class: int) -> Parts:
-    """Take as many pictures of each class out of those to train on.
+    """Take as many images of each class out of those to train on.
 
     Raises:
         UserError: a class has too few.
@@ -32,7 +32,7 @@ def hold_out(characters: Characters, *, per_class: int) -> Parts:
     if counts.min() <= per_class:
         symbol = characters.symbols[int(counts.argmin())]
         raise UserError(
-            f"the data hold {counts.min()} pictures of {symbol!r}: lower data.held_out, {per_class}"
+            f"the data hold {counts.min()} images of {symbol!r}: lower data.held_out, {per_class}"
         )
     rank = np.arange(len(characters)) - np.repeat(np.cumsum(counts) - counts, counts)
     is_out = rank < per_class

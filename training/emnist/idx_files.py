@@ -1,4 +1,4 @@
-"""EMNIST as it is published: IDX files, gzipped or not, whose pictures are transposed.
+"""EMNIST as it is published: IDX files, gzipped or not, whose images are transposed.
 
 Source: http://yann.lecun.com/exdb/mnist for the format; the transposition is EMNIST's own.
 """
@@ -32,7 +32,7 @@ def read_idx(images_path: Path, split: Split | None) -> Characters:
     images = _read_array(images_path, dimensions=3)
     labels = _read_array(labels_path, dimensions=1).astype(np.int64)
     if len(images) != len(labels):
-        counts = f"{len(images)} pictures and {len(labels)} labels"
+        counts = f"{len(images)} images and {len(labels)} labels"
         raise UserError(f"{images_path} and {labels_path.name} do not fit: {counts}")
     check_labels(labels_path, labels, symbols)
     return Characters(np.ascontiguousarray(images.transpose(0, 2, 1)), labels, symbols)

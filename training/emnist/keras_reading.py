@@ -14,7 +14,7 @@ from training.prediction import predict
 
 
 def network_logits(network: Any, images: NDArray[np.uint8]) -> FloatArray:
-    """Run a network over pictures (n, 28, 28): logits (n, 1, classes) float32."""
+    """Run a network over images (n, 28, 28): logits (n, 1, classes) float32."""
     return predict(network, images, to_pixels).reshape(len(images), 1, -1)
 
 

@@ -1,6 +1,6 @@
-"""What teachers say of pictures: read once, kept in the run's folder, learnt from over and over.
+"""What teachers say of images: read once, kept in the run's folder, learnt from over and over.
 
-Three teachers of the pupil's size read a picture in 0.26 ms (int8, one core of Zen 5) where a step
+Three teachers of the pupil's size read an image in 0.26 ms (int8, one core of Zen 5) where a step
 of training takes 0.7 ms: asked at each step, they would take a quarter of the time.
 
 Source: Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network"; the teachers
@@ -30,18 +30,18 @@ from training.emnist.class_draw import ClassDraw
 from training.emnist.config import EmnistConfig
 
 DESCRIPTION_FILE = "lessons.json"
-BLOCK = 2_000  # pictures that a process reads at a time
+BLOCK = 2_000  # images that a process reads at a time
 
 
 @dataclass(frozen=True, slots=True)
 class Lessons:
-    """Changed pictures, mapped from disk.
+    """Changed images, mapped from disk.
 
     Attributes:
         images: (n, 28, 28) uint8.
         labels: (n,) int64.
         taught: (n, classes) float16, the teachers' probabilities.
-        weights: of a picture of each class, see ``ClassDraw``.
+        weights: of an image of each class, see ``ClassDraw``.
     """
 
     images: NDArray[np.uint8]
@@ -50,7 +50,7 @@ class Lessons:
     weights: NDArray[np.float32]
 
     def __len__(self) -> int:
-        """Count the pictures."""
+        """Count the images."""
         return len(self.images)
 
 
@@ -71,7 +71,7 @@ def ensure_lessons(
     draw = ClassDraw(characters.labels, balance=config.data.balance)
     wanted = {
         "seed": config.seed,
-        "pictures": config.teacher.pictures,
+        "images": config.teacher.images,
         "held_out": config.data.held_out,
         "augment": repr(config.augment),
         "teachers": [teacher.digest for teacher in teachers],
@@ -79,8 +79,8 @@ def ensure_lessons(
     if _description(folder) != wanted:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / DESCRIPTION_FILE).unlink(missing_ok=True)
-        rng = np.random.default_rng([config.seed, config.teacher.pictures])
-        indices = draw.indices(config.teacher.pictures, rng)
+        rng = np.random.default_rng([config.seed, config.teacher.images])
+        indices = draw.indices(config.teacher.images, rng)
         models = [teacher.data for teacher in teachers]
         _write(characters.take(indices), config, models, folder, workers=workers, progress=progress)
         text = json.dumps(wanted, indent=1) + "\n"
@@ -133,7 +133,7 @@ def _teach(
 
 
 def taught_of(teachers: list[Recogniser], images: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """Give the mean of the teachers' probabilities for pictures (n, h, w): (n, classes)."""
+    """Give the mean of the teachers' probabilities for images (n, h, w): (n, classes)."""
     read = [[teacher.logits(image[:, :, None]) for image in images] for teacher in teachers]
     probabilities: NDArray[np.float16] = softmax(np.array(read))[:, :, 0].mean(0).astype(np.float16)
     return probabilities

@@ -1,4 +1,4 @@
-"""The EMNIST network: a character's picture in, a score for each class out.
+"""The EMNIST network: a character's image in, a score for each class out.
 
 Convolutions only, so that every runtime loads it. Pixels enter as v / 255: black is 0, so that the
 zero padding continues the background, and a uint8 tensor with scale 1/255 and zero point 0 holds
@@ -42,7 +42,7 @@ def build_network(config: NetworkConfig, *, classes: int) -> Any:
 
 
 def to_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Turn pictures (n, h, w), white on black, into the network's input (n, h, w, 1) in [0, 1]."""
+    """Turn images (n, h, w), white on black, into the network's input (n, h, w, 1) in [0, 1]."""
     pixels: NDArray[np.float32] = images[..., None].astype(np.float32) / np.float32(WHITE)
     return pixels
 

@@ -1,1 +1,1 @@
-"""How well a model reads: on labelled files, or on pictures that a release of captcha draws."""
+"""How well a model reads: on labelled files, or on images that a release of captcha draws."""

@@ -29,11 +29,11 @@ class ConfidenceBin:
 
 @dataclass(frozen=True, slots=True)
 class ByEye:
-    """What becomes of a job when a person reads its least sure pictures.
+    """What becomes of a job when a person reads its least sure images.
 
     Attributes:
-        share: of the pictures that are read by eye, in [0, 1].
-        exact_match: of all pictures, if a person makes no error.
+        share: of the images that are read by eye, in [0, 1].
+        exact_match: of all images, if a person makes no error.
         errors_among: the share of what the person sees that the model had wrong.
     """
 

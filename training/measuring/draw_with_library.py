@@ -2,9 +2,9 @@
 
 Stands alone: it needs the captcha package, Pillow and Python 3.9, so that it runs in an environment
 made for an old release (``pip install captcha==0.3 pillow==9.5.0``, say), and imports nothing of
-this project. Texts follow from the seed. So do the pictures of releases up to 0.7.0, which draw
+this project. Texts follow from the seed. So do the images of releases up to 0.7.0, which draw
 from ``random``, whatever the number of processes; 0.7.1 draws from the system's entropy, and the
-same seed gives the same texts in other pictures.
+same seed gives the same texts in other images.
 
 Example:
     python training/measuring/draw_with_library.py -n 10000 -o test-0.7.1
@@ -23,7 +23,7 @@ from captcha.image import ImageCaptcha
 
 SYMBOLS = "ABCDeFghijkMnPQRSTUVWXxYZz0123456789#/\\[]:><%{}-+"
 PNG_LEVEL = 1
-CHUNK = 100  # pictures between two lines of --progress
+CHUNK = 100  # images between two lines of --progress
 
 
 def main() -> None:
@@ -53,9 +53,9 @@ def _draw(options: argparse.Namespace, texts: list[str], start: int) -> int:
     library = ImageCaptcha(width=options.width, height=options.height)
     chosen = texts[start : start + CHUNK]
     for index, text in enumerate(chosen, start):
-        random.seed(f"{options.seed} {index}")  # a picture does not depend on who draws it
-        picture = library.generate_image(text)
-        picture.save(options.out / _name(index), compress_level=PNG_LEVEL)
+        random.seed(f"{options.seed} {index}")  # an image does not depend on who draws it
+        image = library.generate_image(text)
+        image.save(options.out / _name(index), compress_level=PNG_LEVEL)
     return len(chosen)
 
 

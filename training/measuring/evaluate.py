@@ -21,7 +21,7 @@ BLOCK = 100  # images read between two moves of the progress bar
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A picture, (h, w, 1) uint8, that was read wrong."""
+    """An image, (h, w, 1) uint8, that was read wrong."""
 
     tensor: NDArray[np.uint8]
     truth: str

@@ -15,7 +15,7 @@ PNG = click.Path(path_type=Path, dir_okay=False)
 @click.command()
 @click.argument("model")
 @click.argument("data", type=click.Path(path_type=Path), required=False)
-@click.option("--library", metavar="RELEASE", help="Let this release of captcha draw the pictures.")
+@click.option("--library", metavar="RELEASE", help="Let this release of captcha draw the images.")
 @click.option("-n", "n", type=click.IntRange(1), default=10_000, help="With --library [10000].")
 @click.option("--seed", type=click.IntRange(0), default=0, help="With --library [0].")
 @click.option("--symbols", help="Allow these symbols only [default: all of the model's].")
@@ -35,11 +35,11 @@ def evaluate(
     confusions: Path | None,
     mistakes: Path | None,
 ) -> None:
-    """Measure MODEL on DATA, or on pictures that the captcha library draws.
+    """Measure MODEL on DATA, or on images that the captcha library draws.
 
     MODEL is the name of a shipped model, or a .tflite file. DATA is a folder with labels.tsv, a
     packed set, or EMNIST in a form that it is published in. With --library, the unmodified release
-    0.3, 0.5.0, 0.7.0 or 0.7.1 draws N pictures in an environment of its own; both are kept in the
+    0.3, 0.5.0, 0.7.0 or 0.7.1 draws N images in an environment of its own; both are kept in the
     cache. Release 0.7.1 cannot be seeded: there the seed stands for the texts alone.
 
     \b
@@ -79,4 +79,4 @@ def evaluate(
 
 def _refuse_both(data: Path | None) -> None:
     if data is not None:
-        raise UserError(f"--library draws its own pictures: leave {data} out")
+        raise UserError(f"--library draws its own images: leave {data} out")

@@ -36,7 +36,7 @@ class Release:
     newest_python: Version | None = None
 
 
-# Pinned, so that a seed means the same pictures next year.
+# Pinned, so that a seed means the same images next year.
 RELEASES = {
     release.version: release
     for release in (

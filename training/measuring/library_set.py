@@ -1,7 +1,7 @@
 """Test sets that a release of the captcha library has drawn itself, kept in the cache.
 
 A set is found again by what was asked for. Release 0.7.1 draws from the system's entropy, which
-cannot be seeded without changing the library: its texts follow from the seed, and its pictures are
+cannot be seeded without changing the library: its texts follow from the seed, and its images are
 the same again only as long as the set is kept; without the cache they are others, as good.
 """
 
@@ -27,13 +27,13 @@ class LibrarySet:
 
     Attributes:
         release: of the library.
-        n: pictures.
-        seed: of the texts, and of the pictures where the release can be seeded.
+        n: images.
+        seed: of the texts, and of the images where the release can be seeded.
         symbols: that texts are made of.
         min_length: of a text, in symbols.
         max_length: of a text.
-        width: of a picture, in px.
-        height: of a picture, in px.
+        width: of an image, in px.
+        height: of an image, in px.
     """
 
     release: str
@@ -53,7 +53,7 @@ class LibrarySet:
 
 
 def set_for(card: ModelCard, *, release: str, n: int, seed: int, allowed: str | None) -> LibrarySet:
-    """Describe the pictures that measure a model: of its size, and of the symbols it may write.
+    """Describe the images that measure a model: of its size, and of the symbols it may write.
 
     Raises:
         UserError: the model reads single characters, or lacks an allowed symbol.
@@ -62,7 +62,7 @@ def set_for(card: ModelCard, *, release: str, n: int, seed: int, allowed: str | 
     if card.decoder != "ctc":
         raise UserError(f"{card.name} reads single characters, and the captcha library draws texts")
     find_release(release)
-    card.alphabet.mask(allowed)
+    card.charset.mask(allowed)
     size = card.input
     symbols = allowed or card.symbols
     return LibrarySet(release, n, seed, symbols, width=size.width, height=size.height)

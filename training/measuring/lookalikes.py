@@ -1,4 +1,4 @@
-"""How much of the error is in symbols that the pictures themselves hardly tell apart."""
+"""How much of the error is in symbols that the images themselves hardly tell apart."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class FoldedScore:
     Attributes:
         pair: the two symbols; all of them together for the whole set of pairs.
         folded: exact match where either may be read for the other, in [0, 1].
-        without: exact match of the pictures that hold neither; None if there is none.
+        without: exact match of the images that hold neither; None if there is none.
         n_without: how many those are.
     """
 

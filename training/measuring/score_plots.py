@@ -1,4 +1,4 @@
-"""An evaluation in pictures: the scores, the table of confusions, and the worst mistakes."""
+"""An evaluation in images: the scores, the table of confusions, and the worst mistakes."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def _plot_by_eye(axes: Axes, calibration: Calibration) -> None:
     for share, value in zip(shares, values, strict=True):
         axes.annotate(f"{value:.2f}", (share, value), (4, -11), textcoords="offset points")
     axes.set(
-        title="The least sure, read by eye", xlabel="of the pictures, %", ylabel="exact match, %"
+        title="The least sure, read by eye", xlabel="of the images, %", ylabel="exact match, %"
     )
     axes.margins(0.12)
 

@@ -1,6 +1,6 @@
-"""What a captcha picture measures: greys, where its ink lies, its glyphs' box, its noise.
+"""What a captcha image measures: greys, where its ink lies, its glyphs' box, its noise.
 
-Each measure is one number a picture, so that two ways of drawing can be compared distribution by
+Each measure is one number an image, so that two ways of drawing can be compared distribution by
 distribution, with the two-sample test of Kolmogorov and Smirnov.
 """
 
@@ -20,16 +20,16 @@ DOT_PX = 5  # a dot of 3 px, smoothed
 ALONE_PX = 11  # no other ink this near: a dot that touches nothing
 
 
-def measure(pictures: NDArray[np.uint8]) -> Measures:
-    """Measure grey pictures (n, h, w): one float32 (n,) a measure."""
-    ink = pictures < INK_BELOW
+def measure(images: NDArray[np.uint8]) -> Measures:
+    """Measure grey images (n, h, w): one float32 (n,) a measure."""
+    ink = images < INK_BELOW
     found = {
-        "paper": np.median(pictures, axis=(1, 2)),
-        "darkest": pictures.min(axis=(1, 2)),
+        "paper": np.median(images, axis=(1, 2)),
+        "darkest": images.min(axis=(1, 2)),
         "ink": ink.mean(axis=(1, 2)),
-        "contours": np.abs(np.diff(pictures.astype(np.int16), axis=2)).mean(axis=(1, 2)),
+        "contours": np.abs(np.diff(images.astype(np.int16), axis=2)).mean(axis=(1, 2)),
         "dots": _lonely_ink(ink),
-        **_histogram(pictures),
+        **_histogram(images),
         **_bands("columns", ink.mean(axis=1)),
         **_bands("rows", ink.mean(axis=2)),
         **_extent("x", ink.sum(axis=1) > GLYPH_PX),
@@ -56,14 +56,14 @@ def doubt(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
 
 
 def doubts(a: Measures, b: Measures) -> dict[str, float]:
-    """Compare two sets of pictures: measure to p-value, the smallest first."""
+    """Compare two sets of images: measure to p-value, the smallest first."""
     found = {name: doubt(a[name], b[name]) for name in a}
     return dict(sorted(found.items(), key=lambda item: item[1]))
 
 
-def _histogram(pictures: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
+def _histogram(images: NDArray[np.uint8]) -> dict[str, NDArray[np.float64]]:
     width = 256 // BANDS
-    shares = [(pictures // width == band).mean(axis=(1, 2)) for band in range(BANDS)]
+    shares = [(images // width == band).mean(axis=(1, 2)) for band in range(BANDS)]
     return {f"grey {band * width}+": share for band, share in enumerate(shares)}
 
 
@@ -89,7 +89,7 @@ def _lonely_ink(ink: NDArray[np.bool_]) -> NDArray[np.int64]:
 
 
 def _box_sum(ink: NDArray[np.bool_], side: int) -> NDArray[np.int32]:
-    """Sum the box of ``side`` px around each pixel; beyond the picture there is no ink."""
+    """Sum the box of ``side`` px around each pixel; beyond the image there is no ink."""
     half = side // 2
     padded = np.pad(ink.astype(np.int32), ((0, 0), (half + 1, half), (half + 1, half)))
     sums = padded.cumsum(axis=1).cumsum(axis=2)

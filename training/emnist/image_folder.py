@@ -23,20 +23,20 @@ LIGHT_PAPER = 128  # a border whose median is above: dark ink on light paper
 
 
 def read_folder(folder: Path) -> Characters:
-    """Read every picture of every subfolder, in the order of their names.
+    """Read every image of every subfolder, in the order of their names.
 
     Raises:
-        UserError: a subfolder's name is no character, or a file no picture of 28x28.
+        UserError: a subfolder's name is no character, or a file no image of 28x28.
     """
     images: list[NDArray[np.uint8]] = []
     labels: list[int] = []
     for subfolder in sorted(p for p in folder.iterdir() if p.is_dir() and p.name[0] != "."):
         label = BY_CLASS_SYMBOLS.index(_character(subfolder))
         files = sorted(p for p in subfolder.iterdir() if p.is_file() and p.name[0] != ".")
-        images += [_read_picture(path) for path in files]
+        images += [_read_image(path) for path in files]
         labels += [label] * len(files)
     if not images:
-        raise UserError(f"{folder} holds no pictures: give it a subfolder a character")
+        raise UserError(f"{folder} holds no images: give it a subfolder a character")
     return Characters(np.stack(images), np.array(labels, dtype=np.int64), BY_CLASS_SYMBOLS)
 
 
@@ -49,13 +49,13 @@ def _character(subfolder: Path) -> str:
     return character
 
 
-def _read_picture(path: Path) -> NDArray[np.uint8]:
+def _read_image(path: Path) -> NDArray[np.uint8]:
     try:
         pixels = np.asarray(open_image(path.read_bytes()))
     except (OSError, ImageError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     if pixels.shape != (SIDE, SIDE):
         height, width = pixels.shape
-        raise UserError(f"{path} is {width}x{height}, EMNIST's pictures are {SIDE}x{SIDE}")
+        raise UserError(f"{path} is {width}x{height}, EMNIST's images are {SIDE}x{SIDE}")
     border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
     return 255 - pixels if np.median(border) > LIGHT_PAPER else pixels
