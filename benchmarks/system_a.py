@@ -32,7 +32,7 @@ from pifleet.local.origin import OriginOptions, index_item, running_origin
 from pifleet.local.redis_server import embedded_redis
 from pifleet.local.submitting import Submission, Summary, submit
 from pifleet.local.supervisor import FleetOptions, LocalFleet, local_fleet
-from producer.job.ledger import Ledger
+from producer.job.store import Ledger
 from producer.submission import ledger_path
 
 PATIENCE_S = 120.0

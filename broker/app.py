@@ -14,11 +14,11 @@ from celery import Celery
 from kombu import Queue
 from kombu.transport import TRANSPORT_ALIASES
 
+from broker.connection import SOCKET_TIMEOUT_S
 from broker.keys import KEY_PREFIX, QUEUE
 from broker.sentinel import is_sentinel, sentinel_options
 from broker.sentinel import parse as parse_sentinel
 
-SOCKET_TIMEOUT_S = 10.0  # a half-open connection costs a worker up to two of these
 HARD_LIMIT_S = 300  # a chunk that takes this long hangs: its process is killed
 SOFT_LIMIT_S = 240  # a worker gives a chunk up itself a minute before
 
@@ -100,10 +100,3 @@ def broker_url(redis_url: str) -> str:
     if redis_url.startswith("unix://"):
         return "redis+socket://" + redis_url.removeprefix("unix://")
     return parse_sentinel(redis_url).for_kombu() if is_sentinel(redis_url) else redis_url
-
-
-def client_url(redis_url: str) -> str:
-    """Spell a broker URL as redis-py wants it: a socket is ``unix://`` there."""
-    if redis_url.startswith("redis+socket://"):
-        return "unix://" + redis_url.removeprefix("redis+socket://")
-    return redis_url

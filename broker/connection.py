@@ -7,14 +7,15 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from broker.app import SOCKET_TIMEOUT_S, client_url
-from broker.keys import OLDEST_REDIS
 from broker.sentinel import FORM, is_sentinel, master_client
 from broker.sentinel import parse as parse_sentinel
 from contract.errors import ServiceError, SettingsError
 
 if TYPE_CHECKING:
     from redis import Redis
+
+OLDEST_REDIS = (6, 2)  # XADD NOMKSTREAM came with 6.2
+SOCKET_TIMEOUT_S = 10.0  # a half-open connection costs a worker up to two of these
 
 
 def connect(redis_url: str) -> Redis:
@@ -101,3 +102,10 @@ def _check_version(client: Redis, redis_url: str) -> None:
         raise ServiceError(
             f"Redis at {masked(redis_url)} is {version}: pifleet needs {oldest} or newer"
         )
+
+
+def client_url(redis_url: str) -> str:
+    """Spell a broker URL as redis-py wants it: a socket is ``unix://`` there."""
+    if redis_url.startswith("redis+socket://"):
+        return "unix://" + redis_url.removeprefix("redis+socket://")
+    return redis_url

@@ -1,25 +1,48 @@
-"""What a worker says of itself, every two seconds."""
+"""Heartbeats: what each worker says of itself every two seconds, and the fleet they add up to.
+
+One hash holds them all, and not a key a worker: `HSET` refuses any other key's type, so a worker
+needs neither `SET` nor `DEL`, with which it could overwrite or delete the queue. A sorted set of
+names, scored by Redis's clock, saves `KEYS` and `SCAN`, which an ACL need not allow then.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+import logging
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, cast
 
-from broker.fields import need, need_or_none, need_version, parse_object
-from broker.limits import (
-    MAX_HEARTBEAT_BYTES,
-    MAX_PROCESSES,
-    check_size,
-    number,
-    printable,
-)
+import msgspec
+from msgspec import Meta
 
-VERSION = 1
+from broker.chunks import count_waiting
+from broker.keys import Rights, key
+from broker.messages import Count, Message, from_json, make_printable
+from contract.errors import MessageError
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_EVERY_S = 2.0  # four beats may get lost before a worker counts as dead
+HEARTBEAT_TTL_S = 10  # a worker silent for this long is taken for dead
+FORGET_S = 3600.0  # a worker that is gone for an hour leaves the list of workers
+MAX_HEARTBEAT_BYTES = 200_000  # 256 processes, and a thousand models in the cache
+MAX_PROCESSES = 1024  # the producer sends a few chunks for each
+
+HEARTBEATS_KEY = key("heartbeats")
+WORKERS_KEY = key("workers")
+_KEYS = (HEARTBEATS_KEY, WORKERS_KEY)
+RIGHTS = {
+    "producer": Rights(_KEYS, ("zrangebyscore", "hmget")),
+    "worker": Rights(_KEYS, ("hset", "hdel", "zadd", "zrem", "zrangebyscore", "zscore")),
+    "metrics": Rights(_KEYS, ("zrangebyscore", "hmget", "zcard")),
+}
 
 
-@dataclass(frozen=True, slots=True)
-class Heartbeat:
-    """One pulse of a worker.
+class Heartbeat(Message, frozen=True, tag=1):
+    """One heartbeat of a worker.
 
     Attributes:
         worker: its name.
@@ -40,9 +63,9 @@ class Heartbeat:
     """
 
     worker: str
-    pid: int
+    pid: Count
     host: str
-    processes: int
+    processes: Annotated[int, Meta(ge=0, le=MAX_PROCESSES)]
     in_hand: tuple[str, ...]
     images: int
     failed: int
@@ -55,34 +78,133 @@ class Heartbeat:
     runtime: str
     models: tuple[str, ...]
 
-    def to_json(self) -> str:
-        """Write the heartbeat."""
-        return json.dumps({"v": VERSION, **asdict(self)}, separators=(",", ":"))
+    def __post_init__(self) -> None:
+        """Keep what a terminal would take for more than text out of tables."""
+        make_printable(self, "worker", "host", "version", "runtime")
+
+    @property
+    def instance(self) -> str:
+        """One start of a worker: after a restart the same name holds none of the old chunks."""
+        return f"{self.worker}#{self.pid}@{self.started_at:.3f}"
 
     @classmethod
     def from_json(cls, text: bytes | str) -> Heartbeat:
         """Read a heartbeat.
 
         Raises:
-            MessageError: of an unknown version, or a field is missing or mistyped.
+            MessageError: it is none of ours.
         """
-        check_size(text, MAX_HEARTBEAT_BYTES, "heartbeat")
-        fields = parse_object(text, "heartbeat")
-        need_version(fields, VERSION, "heartbeat")
-        return cls(
-            worker=printable(need(fields, "worker", str)),
-            pid=number(need(fields, "pid", int), "pid"),
-            host=printable(need(fields, "host", str)),
-            processes=number(need(fields, "processes", int), "processes", most=MAX_PROCESSES),
-            in_hand=tuple(str(task) for task in need(fields, "in_hand", list)),
-            images=need(fields, "images", int),
-            failed=need(fields, "failed", int),
-            images_per_s=need(fields, "images_per_s", float),
-            started_at=need(fields, "started_at", float),
-            temperature_c=need_or_none(fields, "temperature_c", float),
-            throttled=need_or_none(fields, "throttled", int),
-            rss_mb=need(fields, "rss_mb", float),
-            version=printable(need(fields, "version", str)),
-            runtime=printable(need(fields, "runtime", str)),
-            models=tuple(str(digest) for digest in need(fields, "models", list)),
-        )
+        return from_json(cls, text, limit=MAX_HEARTBEAT_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """The fleet at one moment.
+
+    Attributes:
+        workers: the live ones, by name.
+        waiting: chunks in the queue that no worker holds, of all jobs.
+    """
+
+    workers: tuple[Heartbeat, ...] = ()
+    waiting: int = 0
+
+    @property
+    def processes(self) -> int:
+        """How many chunks the fleet reads at once."""
+        return sum(worker.processes for worker in self.workers)
+
+    @property
+    def in_hand(self) -> dict[str, str]:
+        """The task ids that workers hold, each with the start of the worker that holds it."""
+        return {task: worker.instance for worker in self.workers for task in worker.in_hand}
+
+    @property
+    def instances(self) -> set[str]:
+        """The live workers, each as one start of it."""
+        return {worker.instance for worker in self.workers}
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether a process waits for work and the queue has none."""
+        return not self.waiting and len(self.in_hand) < self.processes
+
+
+def look(client: Redis) -> Fleet:
+    """Read the heartbeats of live workers and the queue's length: four commands.
+
+    A worker whose heartbeat cannot be understood is left out with a warning: it may be of a
+    version to come.
+    """
+    since = _redis_time(client) - HEARTBEAT_TTL_S
+    names = cast(list[bytes], client.zrangebyscore(WORKERS_KEY, since, "+inf"))
+    texts = client.hmget(HEARTBEATS_KEY, names) if names else []
+    workers = [
+        _parse(name, text)
+        for name, text in zip(names, cast(list[bytes | None], texts), strict=True)
+        if text
+    ]
+    return Fleet(tuple(w for w in workers if w is not None), count_waiting(client))
+
+
+def beat(client: Redis, heartbeat: Heartbeat) -> None:
+    """Publish a heartbeat, scored by Redis's clock: a Pi's own may be off by minutes.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    now = _redis_time(client)
+    pipeline = client.pipeline(transaction=False)
+    pipeline.hset(HEARTBEATS_KEY, heartbeat.worker, heartbeat.to_json())
+    pipeline.zadd(WORKERS_KEY, {heartbeat.worker: now})
+    pipeline.zrangebyscore(WORKERS_KEY, "-inf", now - FORGET_S)
+    for name in pipeline.execute()[-1]:
+        sign_off(client, name)
+
+
+def sign_off(client: Redis, worker: str | bytes) -> None:
+    """Take a worker off the list at once, so that nobody waits for it.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    client.hdel(HEARTBEATS_KEY, worker)
+    client.zrem(WORKERS_KEY, worker)
+
+
+def is_taken(name: str, client: Redis) -> bool:
+    """Tell whether a living worker has this name; one that died may have left a heartbeat.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    last = client.zscore(WORKERS_KEY, name)
+    if last is None or last < _redis_time(client) - HEARTBEAT_TTL_S:
+        return False
+    give_up_at = time.monotonic() + 1.5 * HEARTBEAT_EVERY_S
+    while time.monotonic() < give_up_at:
+        time.sleep(HEARTBEAT_EVERY_S / 8)
+        if (client.zscore(WORKERS_KEY, name) or 0.0) > last:
+            return True  # it was renewed while we looked
+    return False
+
+
+def _redis_time(client: Redis) -> float:
+    seconds, microseconds = client.time()
+    return float(seconds) + float(microseconds) / 1e6
+
+
+def _parse(name: bytes, text: bytes) -> Heartbeat | None:
+    try:
+        heartbeat = Heartbeat.from_json(text)
+        if heartbeat.worker.encode() != name:
+            raise MessageError(f"{name!r:.80} calls itself {heartbeat.worker!r}")
+    except MessageError as error:
+        log.warning("heartbeat ignored: %s", error)
+        return None
+    return heartbeat
+
+
+def to_object(heartbeat: Heartbeat) -> dict[str, object]:
+    """Build the JSON object of a heartbeat, for who shows it to a machine."""
+    return cast(dict[str, object], msgspec.to_builtins(heartbeat))

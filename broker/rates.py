@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from redis.exceptions import WatchError
 
-from broker.keys import RATE_FIELD, rate_key
+from broker.keys import Rights, key
 from contract.errors import ImageError
 from contract.reasons import Reason
 
@@ -29,10 +29,21 @@ if TYPE_CHECKING:
 Gate = Callable[[str], Awaitable[None]]  # awaited with a host before each request to it
 
 CONFLICT_S = 0.01  # many processes may want the same bucket at once
+HOST_BUCKET_S = 600  # longer than any turn that is still to come
+TURN_FIELD = "next"  # of a bucket: server time at which the next request may go, seconds
+RIGHTS = {
+    "producer": Rights((key("rate", "*"),), ("del", "expire")),
+    "worker": Rights((key("rate", "*"),), ("hget", "hset", "@transaction")),
+}
+
+
+def rate_key(scope: str) -> str:
+    """Name a bucket that requests take turns at; the scope is ``job:JOB`` or ``host:HOST``."""
+    return key("rate", scope)
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RateLimits:
     """How fast a job may be fetched, by the whole fleet together.
 
     Attributes:
@@ -51,7 +62,7 @@ class Limits:
         return [(rate_key(scope), rate) for scope, rate in named if rate is not None]
 
 
-def make_gate(redis: Redis, limits: Limits, *, until: float) -> Gate | None:
+def make_gate(redis: Redis, limits: RateLimits, *, until: float) -> Gate | None:
     """Make the gate for one chunk; None where there is no limit.
 
     Args:
@@ -64,9 +75,9 @@ def make_gate(redis: Redis, limits: Limits, *, until: float) -> Gate | None:
         return None
 
     async def wait(host: str) -> None:
-        for key, rate in limits.buckets(host):
+        for bucket, rate in limits.buckets(host):
             within_s = until - time.monotonic()
-            turn_s = await asyncio.to_thread(reserve, redis, key, rate, within_s=within_s)
+            turn_s = await asyncio.to_thread(reserve, redis, bucket, rate, within_s=within_s)
             await asyncio.sleep(turn_s)
 
     return wait
@@ -89,14 +100,23 @@ def reserve(redis: Redis, key: str, rate: float, *, within_s: float) -> float:
             pipeline.watch(key)  # type: ignore[no-untyped-call]  # redis-py leaves it so
             seconds, microseconds = pipeline.time()
             now = seconds + microseconds / 1e6
-            turn = max(now, float(pipeline.hget(key, RATE_FIELD) or 0.0))
+            turn = max(now, float(pipeline.hget(key, TURN_FIELD) or 0.0))
             if turn - now > within_s:
                 raise ImageError(Reason.RATE_LIMIT, f"its turn would come in {turn - now:.0f} s")
             pipeline.multi()
-            pipeline.hset(key, RATE_FIELD, repr(turn + 1.0 / rate))
+            pipeline.hset(key, TURN_FIELD, repr(turn + 1.0 / rate))
             try:
                 pipeline.execute()
             except WatchError:
                 time.sleep(random.uniform(0, CONFLICT_S))
                 continue
             return turn - now
+
+
+def forget_limits(client: Redis, job: str, hosts: Iterable[str]) -> None:
+    """Remove a job's bucket; those of its hosts may be in use by another job, and go later."""
+    with client.pipeline(transaction=False) as pipeline:
+        pipeline.delete(rate_key(f"job:{job}"))
+        for host in hosts:
+            pipeline.expire(rate_key(f"host:{host}"), HOST_BUCKET_S)
+        pipeline.execute()

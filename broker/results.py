@@ -1,26 +1,34 @@
-"""The three things that go into Redis: the model, a chunk of work, and the open results stream."""
+"""Results: a stream a job, onto which workers put an entry a chunk and which its producer reads.
+
+Only the producer creates it: workers add with NOMKSTREAM, so that an answer to a job that is over
+leaves nothing behind.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+import random
+import time
+from enum import StrEnum
 from typing import TYPE_CHECKING, cast
 
-from broker.app import make_app
-from broker.keys import (
-    MODEL_TTL_S,
-    OPEN_FIELD,
-    QUEUE,
-    RESULTS_FIELD,
-    RESULTS_TTL_S,
-    TASK_READ_CHUNK,
-    model_key,
-    rate_key,
-    results_key,
-    signature_key,
+import msgspec
+from redis.exceptions import RedisError
+
+from broker.keys import JOB_TTL_S, Rights, key
+from broker.messages import (
+    Count,
+    Message,
+    Seconds,
+    Share,
+    from_json,
+    is_storable,
+    make_printable,
+    printable,
 )
-from broker.messages import ChunkResult, ChunkTask
+from contract.backoff import full_jitter
 from contract.errors import MessageError
+from contract.reasons import Reason
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -29,64 +37,115 @@ log = logging.getLogger(__name__)
 
 Entry = tuple[bytes, dict[bytes, bytes]]  # id, fields
 
-HOST_BUCKET_S = 600  # longer than any turn that is still to come
+MAX_RESULT_BYTES = 2_000_000  # 1,024 rows with the longest details come to a third of it
+MAX_DETAIL = 200  # characters of a failure's detail; it is for a person, not for a program
 READ_AT_ONCE = 100  # entries; 6,400 rows a transaction keep both Redis and SQLite quick
+GIVE_UP_S = 60.0  # the reconciler sends the chunk again sooner than a longer wait would pay
+
+RESULT_FIELD = "r"  # one field an entry: the JSON of one ChunkResult
+OPEN_FIELD = "open"  # first entry of a stream, which its producer makes
+RIGHTS = {
+    "producer": Rights((key("results", "*"),), ("expire", "xadd", "xread", "xtrim", "del")),
+    "worker": Rights((key("results", "*"),), ("xadd",)),  # no XREAD, no XRANGE
+}
 
 
-class ChunkSender:
-    """Sends chunks through Celery; one connection, kept."""
-
-    def __init__(self, redis_url: str) -> None:
-        self._app = make_app(redis_url)
-
-    def send(self, task: ChunkTask) -> None:
-        """Put a chunk into the queue.
-
-        Its arguments are shown in Flower as a sentence, not as a list of addresses.
-        """
-        readable = f"job {task.job}, chunk {task.chunk}, {len(task.items)} images"
-        self._app.send_task(
-            TASK_READ_CHUNK,
-            args=[task.to_wire()],
-            task_id=task.task_id(),
-            queue=QUEUE,
-            argsrepr=f"({readable})",
-            kwargsrepr="{}",
-            retry=False,  # the run decides when to try again
-        )
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._app.close()
+def results_key(job: str) -> str:
+    """Name the stream that a job's rows come back on."""
+    return key("results", job)
 
 
-def push_model(client: Redis, digest: str, data: bytes, signature: str | None) -> None:
-    """Put a model where workers find it, for as long as jobs ask for it.
+class Row(msgspec.Struct, frozen=True, array_like=True):
+    """The answer to one image: a text, or a reason why there is none.
 
-    Its signature comes first: a worker that finds the model without one refuses it.
+    Attributes:
+        index: the image's index in the job.
+        text: what was read; None if it failed.
+        confidence: in [0, 1]; 0 if it failed.
+        reason: why it failed; None if it was read.
+        detail: a sentence for a person, at most ``MAX_DETAIL`` characters.
     """
-    if signature is not None:
-        client.set(signature_key(digest), signature, ex=MODEL_TTL_S)
-    key = model_key(digest)
-    if not client.expire(key, MODEL_TTL_S):
-        client.set(key, data, ex=MODEL_TTL_S)
+
+    index: Count
+    text: str | None
+    confidence: Share = 0.0
+    reason: Reason | None = None
+    detail: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuse what is neither read nor failed, or could not be stored."""
+        if (self.text is None) == (self.reason is None):
+            raise ValueError("a row has a text, or a reason why there is none")
+        if self.text and not is_storable(self.text):
+            raise ValueError("the text holds half a character")
+        if self.detail:
+            make_printable(self, "detail", most=MAX_DETAIL)
 
 
-def forget_limits(client: Redis, job: str, hosts: Iterable[str]) -> None:
-    """Remove a job's bucket; those of its hosts may be in use by another job, and go later."""
-    with client.pipeline(transaction=False) as pipeline:
-        pipeline.delete(rate_key(f"job:{job}"))
-        for host in hosts:
-            pipeline.expire(rate_key(f"host:{host}"), HOST_BUCKET_S)
-        pipeline.execute()
+class Outcome(StrEnum):
+    """How a chunk ended."""
+
+    DONE = "done"
+    """Every image of it has a row."""
+    NO_MODEL = "no_model"
+    """Redis does not hold the model (any more): the producer puts it there and sends again."""
+    BAD_MODEL = "bad_model"
+    """This worker cannot use the model; the detail says why."""
+    CRASHED = "crashed"
+    """The process that read it died, or ran out of time."""
+
+
+class Crash(msgspec.Struct, frozen=True):
+    """What is known of a process's last moment.
+
+    Attributes:
+        was_seen: whether its in-flight marker could be read; it dies with its whole worker.
+        image: the index of the image that it was reading; None if it was between two, or nobody
+            knows.
+    """
+
+    was_seen: bool = False
+    image: Count | None = None
+
+
+class ChunkResult(Message, frozen=True, tag=2):
+    """What comes back on a job's results stream, one entry a chunk.
+
+    Attributes:
+        delivery: whose it is.
+        worker: the worker's name.
+        outcome: how it ended; rows come with ``DONE`` only.
+        rows: one an image.
+        took_s: seconds from the start of the chunk to its end, on the worker's clock.
+        detail: a sentence for a person, where the outcome is not ``DONE``.
+        crash: of a chunk that ``CRASHED``.
+    """
+
+    delivery: Count
+    worker: str
+    outcome: Outcome
+    rows: tuple[Row, ...] = ()
+    took_s: Seconds = 0.0
+    detail: str = ""
+    crash: Crash | None = None
+
+    def __post_init__(self) -> None:
+        """Keep what a terminal would take for more than text out of logs."""
+        make_printable(self, "worker")
+        make_printable(self, "detail", most=MAX_DETAIL)
+
+    @classmethod
+    def from_json(cls, text: bytes | str) -> ChunkResult:
+        """Read an entry.
+
+        Raises:
+            MessageError: it is none of ours.
+        """
+        return from_json(cls, text, limit=MAX_RESULT_BYTES)
 
 
 class ResultStream:
-    """The stream that one job's answers come back on.
-
-    Only the producer creates it: workers add with NOMKSTREAM, so that an answer to a job that is
-    over leaves nothing behind, and a worker skips what nobody waits for.
-    """
+    """The stream that one job's answers come back on, as its producer sees it."""
 
     def __init__(self, client: Redis, job: str, *, position: str = "0") -> None:
         self._client = client
@@ -95,25 +154,27 @@ class ResultStream:
 
     def open(self) -> bool:
         """Make sure that it exists; True if it had to be made, so whatever was out is lost."""
-        if self._client.expire(self._key, RESULTS_TTL_S):  # by us: no worker may expire a key
+        if self._client.expire(self._key, JOB_TTL_S):  # by us: no worker may expire a key
             return False
         entry = cast(bytes, self._client.xadd(self._key, {OPEN_FIELD: "1"}))
-        self._client.expire(self._key, RESULTS_TTL_S)
+        self._client.expire(self._key, JOB_TTL_S)
         self.position = entry.decode()
         return True
 
-    def read(self, *, wait_ms: int) -> tuple[list[ChunkResult], str]:
+    def read(self, *, wait_ms: int) -> tuple[list[ChunkResult], str, bool]:
         """Read what came after the position, waiting a while for the first entry.
 
         Returns:
-            The answers, and the position after them, which the caller takes once they are in the
-            ledger. An entry that cannot be understood is passed over with a warning.
+            The answers; the position after them, which the caller takes once they are in the
+            ledger; and whether more may wait. An entry that cannot be understood is passed over
+            with a warning.
         """
         block = wait_ms if wait_ms > 0 else None
         found = self._client.xread({self._key: self.position}, count=READ_AT_ONCE, block=block)
         entries = cast(list[tuple[bytes, list[Entry]]], found)[0][1] if found else []
         results = [result for _, fields in entries if (result := _parse(fields)) is not None]
-        return results, entries[-1][0].decode() if entries else self.position
+        position = entries[-1][0].decode() if entries else self.position
+        return results, position, len(entries) == READ_AT_ONCE
 
     def trim(self) -> None:
         """Drop what came before the position: the ledger has it by now."""
@@ -124,12 +185,58 @@ class ResultStream:
         self._client.delete(self._key)
 
 
+def add_result(client: Redis, job: str, result: ChunkResult) -> bool:
+    """Add one entry, once, for a worker.
+
+    Returns:
+        False where the job has no stream any more; it is never made anew, for nobody would
+        ever read or remove it.
+
+    Raises:
+        RedisError: Redis is away, or refuses.
+    """
+    text = result.to_json()
+    added = client.xadd(results_key(job), {RESULT_FIELD: text}, nomkstream=True)
+    entry = cast(bytes | None, added)
+    if entry is None:
+        log.info("result-dropped job=%s delivery=%d reason=job-is-over", job, result.delivery)
+    return entry is not None
+
+
+def deliver(
+    client: Redis,
+    job: str,
+    result: ChunkResult,
+    *,
+    rng: random.Random,
+    give_up_s: float = GIVE_UP_S,
+) -> bool:
+    """Add one entry, and try again while Redis is away.
+
+    Returns:
+        Whether it stands in the stream.
+    """
+    give_up_at = time.monotonic() + give_up_s
+    attempt = 0
+    while True:
+        try:
+            return add_result(client, job, result)
+        except RedisError as error:
+            wait_s = full_jitter(attempt, rng)
+            attempt += 1
+            if time.monotonic() + wait_s > give_up_at:
+                log.error("result-lost job=%s delivery=%d error=%s", job, result.delivery, error)
+                return False
+            log.warning("result-waits job=%s delivery=%d error=%s", job, result.delivery, error)
+        time.sleep(wait_s)
+
+
 def _parse(fields: dict[bytes, bytes]) -> ChunkResult | None:
-    text = fields.get(RESULTS_FIELD.encode())
+    text = fields.get(RESULT_FIELD.encode())
     if text is None:
         return None
     try:
         return ChunkResult.from_json(text)
     except MessageError as error:
-        log.warning("answer ignored: %s", error)
+        log.warning("answer ignored: %s", printable(str(error)))
         return None

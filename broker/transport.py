@@ -15,7 +15,33 @@ from typing import Any
 
 from kombu.transport import redis
 
-from broker.keys import QUEUE
+from broker.keys import KEY_PREFIX, QUEUE, Rights, key
+
+DATABASE = 0  # it stands in the names of kombu's channels, and an ACL must name them exactly
+CONTROL = f"&{KEY_PREFIX}/{DATABASE}.celery.pidbox"
+EVENTS = f"&{KEY_PREFIX}/{DATABASE}.celeryev/*"
+BINDINGS = key("_kombu.binding.*")
+REPLIES = key("*.reply.celery.pidbox")
+INBOXES = key("*.celery.pidbox")  # always empty: a worker asks how long its own is
+UNACKED = (key("unacked"), key("unacked_index"))  # what a worker has taken and not acknowledged
+BROADCAST = ("publish", "psubscribe", "punsubscribe")  # Celery's events and remote control
+RIGHTS = {
+    "producer": Rights((BINDINGS,), ("multi", "exec", "sadd", "smembers")),
+    "worker": Rights(
+        (*UNACKED, BINDINGS, REPLIES, INBOXES, CONTROL, EVENTS),
+        (
+            *("@transaction", "hset", "hget", "hdel", "zadd", "zrem", "zrange", "zrangebyscore"),
+            *("sadd", "smembers", *BROADCAST),
+        ),
+    ),
+    "dashboard": Rights(
+        (BINDINGS, REPLIES, key("celeryev.*"), CONTROL, EVENTS),
+        (
+            *("multi", "exec", *BROADCAST),  # what the workers do
+            *("brpop", "llen", "del", "sadd", "srem", "smembers"),  # their answers when asked
+        ),
+    ),
+}
 
 
 class NoLock:

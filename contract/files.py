@@ -1,9 +1,10 @@
-"""Write the CSV that a person takes away: whole or not at all, the same bytes every time."""
+"""Files that appear whole or not at all: any file, and the CSV that a person takes away."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import IO
@@ -11,6 +12,30 @@ from typing import IO
 from contract.errors import OutputError
 
 QUOTED = frozenset(',"\r\n')  # all that RFC 4180 wants quoted
+SECRET_MODE = 0o600
+
+
+@contextmanager
+def atomic_write(path: Path, *, is_secret: bool = False) -> Iterator[IO[bytes]]:
+    """Open a temporary file in the same folder, which takes the path's place at the end.
+
+    Args:
+        path: where the file shall stand; an older one is replaced in one step.
+        is_secret: whether nobody else may read it.
+
+    Raises:
+        OSError: it cannot be written; nothing is left behind then, whatever was raised.
+    """
+    with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())  # a power cut after the rename must not leave an empty file
+            temporary.chmod(SECRET_MODE if is_secret else 0o666 & ~_umask())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 def write_rows(
@@ -20,10 +45,10 @@ def write_rows(
     first_line: str | None = None,
     header: Sequence[str] | None = None,
 ) -> int:
-    """Write rows under a temporary name in the same folder, then rename.
+    """Write a CSV, whole or not at all, the same bytes every time.
 
     Args:
-        path: where the file shall stand; an older one is replaced in one step.
+        path: where the file shall stand.
         rows: the fields of each row, in the order in which they shall stand.
         first_line: a line of its own before everything else, such as a user's name.
         header: the names of the columns; None writes none.
@@ -36,50 +61,23 @@ def write_rows(
 
     Source: RFC 4180, except that lines end with LF and fields are quoted only where they must be.
     """
+    count = 0
     try:
-        with NamedTemporaryFile(
-            "w",
-            encoding="utf-8",
-            newline="",
-            dir=path.parent,
-            prefix=f".{path.name}.",
-            delete=False,
-        ) as file:
-            return _fill(file, path, rows, first_line, header)
+        with atomic_write(path) as file:
+            if first_line is not None:
+                file.write(f"{first_line}\n".encode())
+            if header is not None:
+                file.write(format_row(header).encode())
+            for count, row in enumerate(rows, start=1):  # noqa: B007  # the last one is returned
+                file.write(format_row(row).encode())
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    return count
 
 
 def format_row(fields: Sequence[str]) -> str:
-    """Give one line of CSV, with its LF."""
+    """Write one line of CSV, with its LF."""
     return ",".join([_field(field) for field in fields]) + "\n"
-
-
-def _fill(
-    file: IO[str],
-    path: Path,
-    rows: Iterable[Sequence[str]],
-    first_line: str | None,
-    header: Sequence[str] | None,
-) -> int:
-    """Write the open temporary file and rename it; it is gone whatever happens."""
-    temporary = Path(file.name)
-    count = 0
-    try:
-        if first_line is not None:
-            file.write(first_line + "\n")
-        if header is not None:
-            file.write(format_row(header))
-        for row in rows:
-            file.write(format_row(row))
-            count += 1
-        file.flush()
-        os.fsync(file.fileno())  # a power cut after the rename must not leave an empty file
-        temporary.chmod(0o666 & ~_umask())  # NamedTemporaryFile gives 0600
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return count
 
 
 def _field(text: str) -> str:
@@ -89,7 +87,7 @@ def _field(text: str) -> str:
 
 
 def _umask() -> int:
-    """Give the process's umask; the only way to read it is to set it."""
+    """Read the process's umask; the only way to read it is to set it."""
     mask = os.umask(0o077)
     os.umask(mask)
     return mask

@@ -36,8 +36,8 @@ class Settings:
             a folder; ``PIFLEET_ADVERTISE_HOST``, default the address it talks to Redis from.
         worker_name: ``PIFLEET_WORKER_NAME``, default the host's name.
         notify_socket: where systemd hears of a worker; ``NOTIFY_SOCKET``, which systemd sets.
-        deaf_after_s: seconds after which a worker that gets none of the work that waits exits, to
-            be started again; ``PIFLEET_DEAF_AFTER_S``.
+        stalled_after_s: seconds after which a worker that gets none of the work that waits exits,
+            to be started again; ``PIFLEET_STALLED_AFTER_S``.
         trusted_keys: a public key, or a folder of them; a worker then refuses every model that
             none of them has signed; ``PIFLEET_TRUSTED_KEYS``.
     """
@@ -48,7 +48,7 @@ class Settings:
     state_dir: Path = Path("~/.local/state/pifleet")
     advertise_host: str | None = None
     worker_name: str | None = None
-    deaf_after_s: float = 60.0
+    stalled_after_s: float = 60.0
     notify_socket: str | None = None
     trusted_keys: Path | None = None
 
@@ -77,8 +77,8 @@ class Settings:
             advertise_host=env.get("PIFLEET_ADVERTISE_HOST") or None,
             worker_name=env.get("PIFLEET_WORKER_NAME") or None,
             notify_socket=env.get("NOTIFY_SOCKET") or None,
-            deaf_after_s=parse_seconds(
-                "PIFLEET_DEAF_AFTER_S", env.get("PIFLEET_DEAF_AFTER_S") or "60"
+            stalled_after_s=parse_seconds(
+                "PIFLEET_STALLED_AFTER_S", env.get("PIFLEET_STALLED_AFTER_S") or "60"
             ),
             trusted_keys=parse_path("PIFLEET_TRUSTED_KEYS", env.get("PIFLEET_TRUSTED_KEYS")),
         )

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from broker.claims import Offers
+from broker.claims import Claims
 from broker.connection import connect
 from broker.results import ResultStream
 from contract.errors import LedgerError
 from contract.reasons import Reason
 from contract.settings import Settings
-from producer.job.ledger import Ledger
-from producer.job.lock import is_in_use
+from producer.job.deliveries import Deliveries
 from producer.job.scheduler import CANCELLED_KEY
+from producer.job.store import Ledger, is_in_use
 from producer.registry import find_output
 from producer.submission import ledger_path, load_layout, write_submission
 
@@ -18,7 +18,7 @@ from producer.submission import ledger_path, load_layout, write_submission
 def cancel(job: str, settings: Settings) -> str:
     """Cancel a job, and say in a sentence what that meant.
 
-    Workers skip its chunks as soon as its offers are gone. A producer that is at work on it
+    Workers skip its chunks as soon as its claims are gone. A producer that is at work on it
     sees the note in the ledger and writes the submission; otherwise that is done here.
 
     Raises:
@@ -37,7 +37,7 @@ def cancel(job: str, settings: Settings) -> str:
                 raise LedgerError(f"job {ledger.spec.job} is over already: see {output}")
             ledger.put(CANCELLED_KEY, "1")
             ResultStream(client, ledger.spec.job).delete()
-            Offers(client, ledger.spec.job).clear()
-            failed = ledger.fail_open(Reason.CANCELLED)
+            Claims(client, ledger.spec.job).clear()
+            failed = Deliveries(ledger).fail_open(Reason.CANCELLED)
             write_submission(ledger, output, load_layout(ledger))
             return f"job {ledger.spec.job} cancelled, {failed} images unread -> {output}"

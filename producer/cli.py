@@ -15,7 +15,7 @@ from contract.settings import Settings
 
 if TYPE_CHECKING:
     from producer.submission import Layout
-    from producer.submit import Summary
+    from producer.submit import JobSummary
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -135,8 +135,8 @@ def jobs(as_json: bool) -> None:
     \b
     Example: pifleet jobs
     """
-    from producer.job_table import jobs_json, jobs_table
     from producer.registry import known_jobs
+    from producer.tables import jobs_json, jobs_table
 
     known = list(known_jobs(job_settings(None).state_dir))
     if as_json:
@@ -170,8 +170,8 @@ def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
     Example: pifleet status --watch
     """
     from broker.connection import connect, redis_errors
-    from broker.fleet import look
-    from producer.status import fleet_json, fleet_table
+    from broker.heartbeats import look
+    from producer.tables import fleet_json, fleet_table
 
     settings = job_settings(redis_url)
     with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
@@ -215,7 +215,7 @@ def _layout(options: dict[str, Any]) -> Layout:
     )
 
 
-def conclude(summary: Summary, *, as_json: bool) -> None:
+def conclude(summary: JobSummary, *, as_json: bool) -> None:
     """Print how a job ended, and exit with what that means."""
     if as_json:
         click.echo(json.dumps(summary.to_json()))

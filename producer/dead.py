@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from contract.errors import SettingsError
 from contract.reasons import Reason
 from contract.settings import Settings
-from producer.job.ledger import Ledger
+from producer.job.deliveries import Deliveries
+from producer.job.store import Ledger
 from producer.registry import find_output
 from producer.submission import ledger_path
-from producer.submit import Summary, finish
+from producer.submit import JobSummary, finish
 
 FIELDS = ("name", "reason", "detail", "attempts", "worker", "url")
 
@@ -50,7 +51,7 @@ def count_reasons(images: list[DeadImage]) -> dict[str, int]:
     return dict(Counter(image.reason for image in images).most_common())
 
 
-def replay(job: str, reason: str | None, chunk: int, settings: Settings) -> Summary:
+def replay(job: str, reason: str | None, chunk: int, settings: Settings) -> JobSummary:
     """Try a job's failed images again, and write its submission anew.
 
     Args:
@@ -67,7 +68,7 @@ def replay(job: str, reason: str | None, chunk: int, settings: Settings) -> Summ
     wanted = check_reason(reason)
     output = find_output(settings.state_dir, job)
     with Ledger(ledger_path(output)) as ledger:
-        ledger.revive(wanted)
+        Deliveries(ledger).revive(wanted)
         return finish(ledger, output, chunk, settings)
 
 

@@ -56,7 +56,7 @@ def push(model: str, redis_url: str | None) -> None:
     Example: pifleet models push my.tflite
     """
     from broker.connection import connect, redis_errors
-    from broker.results import push_model
+    from broker.models import push_model
     from recognition.model_file import load_model
 
     found = load_model(model)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import LedgerError, OutputError
-from producer.job.ledger import Ledger
-from producer.job.lock import is_in_use
+from contract.files import atomic_write
 from producer.job.spec import Counts, JobSpec
+from producer.job.store import Ledger, is_in_use
 from producer.submission import ledger_path
 
 
@@ -42,9 +41,8 @@ def remember(state_dir: Path, job: str, output: Path) -> None:
     folder = state_dir / "jobs"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{job}.{os.getpid()}"
-        temporary.write_text(json.dumps({"output": str(output.absolute())}))
-        temporary.replace(folder / f"{job}.json")
+        with atomic_write(folder / f"{job}.json") as file:
+            file.write(json.dumps({"output": str(output.absolute())}).encode())
     except OSError as error:
         message = f"state folder {folder}: {error.strerror}; set PIFLEET_STATE_DIR to another"
         raise OutputError(message) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from contract.errors import SettingsError
 from contract.files import write_rows
-from producer.job.ledger import Ledger
+from producer.job.store import Ledger
 from recognition.letters import capitalise
 
 COLUMNS = {

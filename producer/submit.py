@@ -6,17 +6,19 @@ import logging
 import secrets
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from broker.connection import connect
 from contract.errors import FleetError, LedgerError, OutputError, UserError
 from contract.settings import Settings
-from producer.job.ledger import Ledger
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
 from producer.job.spec import JobSpec
+from producer.job.store import Ledger
 from producer.progress import shown
 from producer.registry import find_output, remember
 from producer.sources.source import SourceImage, open_source
@@ -70,7 +72,7 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class JobSummary:
     """How a job ended."""
 
     job: str
@@ -85,11 +87,11 @@ class Summary:
     failures_csv: str
 
     def to_json(self) -> dict[str, Any]:
-        """Give it as a JSON object."""
+        """Build it as a JSON object."""
         return asdict(self)
 
 
-def submit(request: Request, settings: Settings) -> Summary:
+def submit(request: Request, settings: Settings) -> JobSummary:
     """Run a job to its end; goes on where an earlier run of the same job stopped.
 
     Raises:
@@ -104,7 +106,7 @@ def submit(request: Request, settings: Settings) -> Summary:
 
 
 def detach(request: Request, settings: Settings) -> str:
-    """Send a whole job at once, and leave; gives the job's id.
+    """Send a whole job at once, and leave; returns the job's id.
 
     Raises:
         UserError: the job is too large for that, or its images are served from here.
@@ -120,14 +122,16 @@ def detach(request: Request, settings: Settings) -> str:
         if total > DETACH_LIMIT:
             raise UserError(f"--detach: {total} images, at most {DETACH_LIMIT} fit into Redis")
         options = RunOptions(settings.redis_url, chunk=request.chunk)
-        run = JobRun(ledger, connect(settings.redis_url), options)
-        with shown(total, spec.job) as report:
+        with (
+            connect(settings.redis_url) as client,
+            closing(JobRun(ledger, client, options)) as run,
+            shown(total, spec.job) as report,
+        ):
             run.send_all(report)
-        run.close()
         return spec.job
 
 
-def collect(job: str, chunk: int, settings: Settings) -> Summary:
+def collect(job: str, chunk: int, settings: Settings) -> JobSummary:
     """Go on with a job by its id, and end it in the layout that it was submitted with.
 
     Raises:
@@ -162,6 +166,7 @@ def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
         try:
             if ledger.is_sealed:
                 _check_same(ledger.spec, request, model)
+                _take_changes(ledger, request)
             else:
                 _seal(ledger, request, model)
                 remember(settings.state_dir, ledger.spec.job, request.output)
@@ -175,7 +180,7 @@ def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
         yield ledger
 
 
-def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> Summary:
+def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobSummary:
     """Run what is left of a job, and write its submission."""
     started = time.monotonic()
     before = ledger.counts()
@@ -188,7 +193,7 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> Summ
     write_submission(ledger, output, load_layout(ledger))
     seconds = time.monotonic() - started
     counts = ledger.counts()
-    return Summary(
+    return JobSummary(
         job=ledger.spec.job,
         images=counts.total,
         read=counts.read,
@@ -227,12 +232,9 @@ def discard(output: Path) -> None:
 
 
 def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
-    run = JobRun(ledger, client, options)
-    try:
-        with shown(ledger.counts().total, ledger.spec.job) as report:
-            progress = run.run(report)
-    finally:
-        run.close()
+    total, job = ledger.counts().total, ledger.spec.job
+    with closing(JobRun(ledger, client, options)) as run, shown(total, job) as report:
+        progress = run.run(report)
     return progress.repeats, progress.resent
 
 
@@ -292,6 +294,15 @@ def _check_same(spec: JobSpec, request: Request, model: ModelFile) -> None:
             f"{ledger_path(request.output)} holds job {spec.job} with another"
             f" {' and '.join(differing)}: give another -o, or --restart to throw it away"
         )
+
+
+def _take_changes(ledger: Ledger, request: Request) -> None:
+    """Let a resumed job go on as fast, and as patiently, as it is asked to now."""
+    asked = {name: getattr(request, name) for name in ("rate", "per_host", "attempts")}
+    spec = msgspec.structs.replace(ledger.spec, **asked)
+    if spec != ledger.spec:
+        log.info("job=%s goes on with %s", spec.job, asked)
+        ledger.change_spec(spec)
 
 
 def _remove(path: Path) -> None:

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from broker.fleet import look
-from broker.heartbeats import Heartbeat
+from broker.heartbeats import Heartbeat, look
 from contract.errors import ServiceError
 from pifleet.local.children import Child, end_child, start_child
 from pifleet.local.redis_server import embedded_redis

@@ -5,6 +5,6 @@ from __future__ import annotations
 import os
 
 from contract.settings import Settings
-from workers.assembly import make_worker_app
+from workers.worker import make_worker_app
 
 app = make_worker_app(Settings.from_env(os.environ))

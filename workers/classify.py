@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 
-from broker.messages import Row
+from broker.results import Row
 from contract.errors import ImageError, SourceError
 from contract.reasons import Reason
 from recognition.interpreter import Recogniser

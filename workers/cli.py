@@ -47,7 +47,7 @@ def worker(
     \b
     Example:  pifleet worker --redis-url redis://:secret@192.168.1.10:6379/0
     """
-    from workers.run import configure_logging, run_worker
+    from workers.worker import configure_logging, run_worker
 
     configure_logging(verbose - quiet)
     settings = Settings.from_env(os.environ, redis_url=redis_url)

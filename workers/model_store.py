@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import OrderedDict
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
-from broker.keys import model_key, signature_key
+from broker.models import fetch_model, fetch_signature, has_model
 from contract.errors import FleetError, ModelError
+from contract.files import atomic_write
 from contract.settings import Settings
 from recognition.interpreter import Recogniser, verify_golden
 from recognition.model_file import digest_of
@@ -48,7 +47,7 @@ class ModelStore:
         self._ready: OrderedDict[str, Recogniser] = OrderedDict()
 
     def recogniser(self, digest: str) -> Recogniser:
-        """Give a model that is ready to read.
+        """Return a model that is ready to read.
 
         Raises:
             NoModel: neither the cache nor Redis holds it.
@@ -79,15 +78,14 @@ class ModelStore:
         """Ask Redis each time a process loads the model: a key may be trusted no longer."""
         if self._trusted is None:
             return
-        signature = self._redis.get(signature_key(digest))
-        if signature is None and not self._redis.exists(model_key(digest)):
+        signature = fetch_signature(self._redis, digest)
+        if signature is None and not has_model(self._redis, digest):
             raise NoModel(f"Redis holds neither model {digest[:12]} nor its signature")
-        text = signature.decode(errors="replace") if isinstance(signature, bytes) else None
-        self._trusted.check(digest, text)
+        self._trusted.check(digest, signature)
 
     def _fetch(self, digest: str) -> bytes:
-        data = self._redis.get(model_key(digest))
-        if not isinstance(data, bytes):
+        data = fetch_model(self._redis, digest)
+        if data is None:
             raise NoModel(f"Redis holds no model {digest[:12]}")
         if digest_of(data) != digest:
             raise ModelError(f"the model under {digest[:12]} in Redis is another one")
@@ -104,7 +102,7 @@ def trusted(settings: Settings) -> TrustedKeys | None:
 
 
 def models_folder(cache_dir: Path) -> Path:
-    """Give the folder that models are cached in."""
+    """Name the folder that models are cached in."""
     return cache_dir.expanduser() / "models"
 
 
@@ -114,7 +112,7 @@ def cached_digests(cache_dir: Path) -> tuple[str, ...]:
 
 
 def read_cached(folder: Path, digest: str) -> bytes | None:
-    """Give a cached model; one that is damaged is removed and counts as missing.
+    """Read a cached model; one that is damaged is removed and counts as missing.
 
     A power cut of a Pi is enough to damage a file.
     """
@@ -134,15 +132,8 @@ def write_cached(folder: Path, digest: str, data: bytes) -> None:
     """Keep a model; a full or read-only disk costs the cache and not the chunk."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile(dir=folder, prefix=".model.", delete=False) as file:
-            temporary = Path(file.name)
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(_path(folder, digest))
-            finally:
-                temporary.unlink(missing_ok=True)
+        with atomic_write(_path(folder, digest)) as file:
+            file.write(data)
     except OSError as error:
         log.warning("cache-unwritable folder=%s error=%s", folder, error)
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import re
 import socket
-import time
 from typing import TYPE_CHECKING
 
-from broker.keys import HEARTBEAT_EVERY_S, HEARTBEAT_TTL_S, workers_key
+from broker.heartbeats import is_taken
 from contract.errors import SettingsError
 from contract.settings import Settings
 
@@ -35,25 +34,11 @@ def choose_name(settings: Settings, redis: Redis) -> str:
     return f"{name}-{os.getpid()}" if is_taken(name, redis) else name
 
 
-def is_taken(name: str, redis: Redis) -> bool:
-    """Say whether a living worker has this name; one that died may have left a heartbeat."""
-    seconds, _ = redis.time()
-    last = redis.zscore(workers_key(), name)
-    if last is None or last < seconds - HEARTBEAT_TTL_S:
-        return False
-    give_up_at = time.monotonic() + 1.5 * HEARTBEAT_EVERY_S
-    while time.monotonic() < give_up_at:
-        time.sleep(HEARTBEAT_EVERY_S / 8)
-        if (redis.zscore(workers_key(), name) or 0.0) > last:
-            return True  # it was renewed while we looked
-    return False
-
-
 def node_name(worker: str) -> str:
-    """Give the name under which Celery and Flower know a worker."""
+    """Build the name under which Celery and Flower know a worker."""
     return NODE + worker
 
 
 def worker_of(node: str) -> str:
-    """Give a worker's name from Celery's; that of a worker started by ``celery`` itself too."""
+    """Read a worker's name from Celery's; that of a worker started by ``celery`` itself too."""
     return node.removeprefix(NODE)

@@ -13,13 +13,14 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from broker.messages import Item, Row
+from broker.chunks import Item
+from broker.results import Row
 from contract.errors import ImageError
 from contract.reasons import PASSING, Reason
 from recognition.images import open_image, to_tensor
 from recognition.interpreter import Recogniser
-from workers.fetch.concurrency import Window
-from workers.health import in_flight as witness
+from workers.fetch.concurrency import ConcurrencyLimit
+from workers.health import in_flight
 
 log = logging.getLogger(__name__)
 
@@ -29,26 +30,26 @@ Fetch = Callable[[str], Awaitable[bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class ChunkReader:
     """What a chunk needs besides its images: how to fetch and how to read.
 
     Attributes:
         fetch: gives the bytes behind a URL, or raises ``ImageError``.
         recogniser: the job's model.
         symbols: those the job allows; None allows all.
-        window: how many fetches may be in flight, and learns from how they end.
+        concurrency: how many fetches may be in flight, and learns from how they end.
         deadline_s: seconds after which no more fetch starts.
     """
 
     fetch: Fetch
     recogniser: Recogniser
     symbols: str | None
-    window: Window = field(default_factory=Window)
+    concurrency: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     deadline_s: float = DEADLINE_S
 
 
-async def read_items(items: Sequence[Item], how: Reading) -> tuple[Row, ...]:
-    """Give a row for every image, in the order of the items, whatever happens to each."""
+async def read_items(items: Sequence[Item], how: ChunkReader) -> tuple[Row, ...]:
+    """Read every image into a row, in the order of the items, whatever happens to each."""
     rows: dict[int, Row] = {}
     async with asyncio.TaskGroup() as group:
         crew = _Crew(group, iter(items), how, rows)
@@ -81,22 +82,22 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, symbols: str | N
         return failure_row(index, ImageError(Reason.MODEL, repr(error)))
     if not 0.0 <= read.confidence <= 1.0:  # NaN: weights that overflow on these pixels
         return failure_row(index, ImageError(Reason.MODEL, f"confidence {read.confidence}"))
-    return Row(index=index, text=read.text, confidence=read.confidence)
+    return Row(index, read.text, round(read.confidence, 4))  # as many digits as travel
 
 
 def failure_row(index: int, error: ImageError) -> Row:
-    """Give the row of an image that has no text."""
+    """Build the row of an image that has no text."""
     return Row(index=index, text=None, reason=error.reason, detail=error.detail)
 
 
 class _Crew:
-    """Coroutines that share the images of a chunk, as many as the window allows."""
+    """Coroutines that share the images of a chunk, as many as the limit allows."""
 
     def __init__(
         self,
         group: asyncio.TaskGroup,
         waiting: Iterator[Item],
-        how: Reading,
+        how: ChunkReader,
         rows: dict[int, Row],
     ) -> None:
         self._group = group
@@ -107,8 +108,8 @@ class _Crew:
         self._working = 0
 
     def hire(self) -> None:
-        """Fill the window; an image waits for each new coroutine, or none is made."""
-        while self._working < self._how.window.size:
+        """Fill what the limit allows; an image waits for each new coroutine, or none is made."""
+        while self._working < self._how.concurrency.size:
             item = next(self._waiting, None)
             if item is None:
                 return
@@ -116,19 +117,19 @@ class _Crew:
             self._group.create_task(self._work(item))
 
     async def _work(self, item: Item | None) -> None:
-        """Read images until none is left, or the window has shrunk."""
+        """Read images until none is left, or the limit has shrunk."""
         while item is not None:
             row = await _read_item(item, self._how, stop_at=self._stop_at)
             self._rows[item.index] = row
-            self._how.window.note(succeeded=row.reason not in PASSING)
-            if self._working > self._how.window.size:
+            self._how.concurrency.note(succeeded=row.reason not in PASSING)
+            if self._working > self._how.concurrency.size:
                 break
             self.hire()
             item = next(self._waiting, None)
         self._working -= 1
 
 
-async def _read_item(item: Item, how: Reading, *, stop_at: float) -> Row:
+async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
     if time.monotonic() > stop_at:
         late = ImageError(Reason.TIMEOUT, "the chunk's time ran out before this image's turn")
         return failure_row(item.index, late)
@@ -139,8 +140,8 @@ async def _read_item(item: Item, how: Reading, *, stop_at: float) -> Row:
     except Exception as error:  # the download loop's border: the others of the chunk go on
         log.exception("fetch-failed index=%d", item.index)
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
-    witness.begin(item.index)
+    in_flight.begin(item.index)
     try:
         return read_bytes(item.index, data, how.recogniser, how.symbols)
     finally:
-        witness.end()
+        in_flight.end()

@@ -11,29 +11,31 @@ import logging
 import random
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
+import msgspec
 from redis.exceptions import RedisError
 
-from broker.answers import deliver, may_begin
 from broker.app import SOFT_LIMIT_S
+from broker.chunks import ChunkTask
+from broker.claims import claim
 from broker.connection import make_client
-from broker.messages import ChunkResult, ChunkTask, Outcome, Row
-from broker.rates import Limits, make_gate
+from broker.rates import RateLimits, make_gate
+from broker.results import ChunkResult, Outcome, Row, deliver
 from contract.errors import FleetError
 from contract.settings import Settings
 from recognition.interpreter import Recogniser
-from workers.fetch.concurrency import Window
+from workers.fetch.concurrency import ConcurrencyLimit
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
 from workers.model_store import ModelStore, NoModel, trusted
-from workers.pipeline import Reading, read_items
+from workers.pipeline import ChunkReader, read_items
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class ChunkSummary:
     """What a chunk came to, as Flower and the worker's counters see it."""
 
     images: int
@@ -42,7 +44,7 @@ class Summary:
     outcome: str
 
     def to_dict(self) -> dict[str, object]:
-        """Give the task's return value; only its repr leaves the process."""
+        """Build the task's return value; only its repr leaves the process."""
         return {
             "images": self.images,
             "failed": self.failed,
@@ -65,36 +67,36 @@ class WorkerProcess:
         self._rng = random.Random()
         self._redis = make_client(settings.redis_url)
         self._store = ModelStore(settings.cache_dir, self._redis, trusted=trusted(settings))
-        self._window = Window()
+        self._concurrency = ConcurrencyLimit()
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
         limits = limits or FetchLimits()
         self._fetcher = self._runner.run(self._open(settings, limits))
 
-    def handle(self, task: ChunkTask, worker: str) -> Summary:
+    def handle(self, task: ChunkTask, worker: str) -> ChunkSummary:
         """Read a chunk and put the answer on its job's stream."""
         if not self._is_wanted(task):
-            log.info("chunk-skipped job=%s chunk=%d reason=not-wanted", task.job, task.chunk)
-            return Summary(images=0, failed=0, took_s=0.0, outcome="skipped")
+            log.info("chunk-skipped job=%s delivery=%d reason=not-wanted", task.job, task.delivery)
+            return ChunkSummary(images=0, failed=0, took_s=0.0, outcome="skipped")
         result = self.read(task, worker)
         was_added = deliver(self._redis, task.job, result, rng=self._rng)
         failed = sum(row.reason is not None for row in result.rows)
         log.info(
-            "chunk job=%s chunk=%d outcome=%s images=%d failed=%d took_s=%.3f",
-            *(task.job, task.chunk, result.outcome, len(result.rows), failed, result.took_s),
+            "chunk job=%s delivery=%d outcome=%s images=%d failed=%d took_s=%.3f",
+            *(task.job, task.delivery, result.outcome, len(result.rows), failed, result.took_s),
         )
         outcome = str(result.outcome) if was_added else "undelivered"
-        return Summary(len(result.rows), failed, result.took_s, outcome)
+        return ChunkSummary(len(result.rows), failed, result.took_s, outcome)
 
     def read(self, task: ChunkTask, worker: str) -> ChunkResult:
         """Read a chunk; whatever happens, there is an answer."""
         started = time.monotonic()
         result = self._answer(task, worker)
-        return replace(result, took_s=time.monotonic() - started)
+        return msgspec.structs.replace(result, took_s=round(time.monotonic() - started, 3))
 
     def report_crash(self, task: ChunkTask, worker: str, detail: str) -> None:
         """Tell the producer that this chunk got no rows."""
-        crashed = ChunkResult(task.chunk, worker, Outcome.CRASHED, detail=detail)
+        crashed = ChunkResult(task.delivery, worker, Outcome.CRASHED, detail=detail)
         deliver(self._redis, task.job, crashed, rng=self._rng)
 
     def close(self) -> None:
@@ -109,7 +111,7 @@ class WorkerProcess:
 
     def _is_wanted(self, task: ChunkTask) -> bool:
         try:
-            return may_begin(self._redis, task)
+            return claim(self._redis, task.job, task.delivery)
         except RedisError as error:  # it may be back by the time the rows are there
             log.warning("redis-away job=%s error=%s", task.job, error)
             return True
@@ -119,22 +121,22 @@ class WorkerProcess:
             recogniser = self._store.recogniser(task.model)
             recogniser.card.charset.mask(task.symbols)  # raises here once, not at each image
         except (NoModel, RedisError) as error:
-            return ChunkResult(task.chunk, worker, Outcome.NO_MODEL, detail=str(error))
+            return ChunkResult(task.delivery, worker, Outcome.NO_MODEL, detail=str(error))
         except FleetError as error:
-            log.error("model-refused job=%s chunk=%d error=%s", task.job, task.chunk, error)
-            return ChunkResult(task.chunk, worker, Outcome.BAD_MODEL, detail=str(error))
+            log.error("model-refused job=%s delivery=%d error=%s", task.job, task.delivery, error)
+            return ChunkResult(task.delivery, worker, Outcome.BAD_MODEL, detail=str(error))
         try:
             rows = self._runner.run(self._rows(task, recogniser))
         except TimeoutError:
             late = f"not read within {self._chunk_limit_s:g} s"
-            return ChunkResult(task.chunk, worker, Outcome.CRASHED, detail=late)
-        return ChunkResult(task.chunk, worker, Outcome.DONE, rows)
+            return ChunkResult(task.delivery, worker, Outcome.CRASHED, detail=late)
+        return ChunkResult(task.delivery, worker, Outcome.DONE, rows)
 
     async def _rows(self, task: ChunkTask, recogniser: Recogniser) -> tuple[Row, ...]:
-        limits = Limits(task.job, task.rate, task.per_host)
+        limits = RateLimits(task.job, task.rate, task.per_host)
         gate = make_gate(self._redis, limits, until=time.monotonic() + self._chunk_limit_s / 2)
-        how = Reading(
-            partial(self._fetcher.fetch, gate=gate), recogniser, task.symbols, self._window
+        how = ChunkReader(
+            partial(self._fetcher.fetch, gate=gate), recogniser, task.symbols, self._concurrency
         )
         async with asyncio.timeout(self._chunk_limit_s):
             return await read_items(task.items, how)
@@ -159,7 +161,7 @@ def close_process() -> None:
 
 
 def current() -> WorkerProcess:
-    """Give this process's tools."""
+    """Return this process's tools."""
     assert _current is not None, "open_process comes before the first task"
     return _current
 

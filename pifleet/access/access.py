@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from broker.connection import connect, redis_errors
+from broker.transport import DATABASE
 from contract.errors import OutputError, SettingsError, UserError
 from contract.settings import with_authority
 from pifleet.access.authority import make_authority, make_server_certificate
-from pifleet.access.roles import ADMIN, DASHBOARD, DATABASE, METRICS, PRODUCER, Role
+from pifleet.access.roles import ADMIN, DASHBOARD, METRICS, PRODUCER, Role
 from pifleet.access.users_file import NOBODY, User, new_user, read_users, write_secret, write_users
 
 if TYPE_CHECKING:

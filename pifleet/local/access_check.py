@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from broker.app import client_url
-from broker.connection import make_client
+from broker.connection import client_url, make_client
 from pifleet.local.findings import Finding, fail, ok, warn
 from pifleet.local.up import is_loopback
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from broker.connection import connect
-from broker.fleet import look
+from broker.heartbeats import look
 from contract.errors import ServiceError
 from pifleet.local.children import Child, end_child, last_line, start_child
 

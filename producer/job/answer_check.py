@@ -10,9 +10,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable
 
-from broker.messages import ChunkResult, Outcome, Row
+from broker.results import ChunkResult, Outcome, Row
 from contract.errors import MessageError
-from producer.job.ledger import Ledger
+from producer.job.store import Ledger
 from recognition.card import read_card
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ class AnswerCheck:
         self._allowed = frozenset(allowed)
 
     def acceptable(self, results: Iterable[ChunkResult]) -> list[ChunkResult]:
-        """Give those that may be taken; the others are logged and dropped.
+        """Keep those that may be taken; the others are logged and dropped.
 
         The delivery of one that was dropped counts as unanswered, and is sent again.
         """
@@ -46,7 +46,7 @@ class AnswerCheck:
         Raises:
             MessageError: says what is wrong.
         """
-        members = self._members(result.chunk)
+        members = self._members(result.delivery)
         if not members:
             raise MessageError("nothing of this number was ever sent")
         if result.outcome is Outcome.DONE:
@@ -55,14 +55,17 @@ class AnswerCheck:
                 self._check_text(row)
         elif result.rows:
             raise MessageError(f"{len(result.rows)} rows, though it is {result.outcome}")
-        if not members.issuperset(result.suspects or ()):
-            raise MessageError("it suspects images that it was not given")
+        if result.crash is not None and result.crash.image not in {None, *members}:
+            raise MessageError("it suspects an image that it was not given")
 
     def _is_acceptable(self, result: ChunkResult) -> bool:
         try:
             self.check(result)
         except MessageError as error:
-            log.warning("answer refused chunk=%d worker=%s: %s", result.chunk, result.worker, error)
+            log.warning(
+                "answer refused delivery=%d worker=%s: %s",
+                *(result.delivery, result.worker, error),
+            )
             return False
         return True
 
@@ -71,13 +74,11 @@ class AnswerCheck:
             return
         if not self._allowed.issuperset(row.text):
             raise MessageError(f"image {row.index} is read as {row.text!r:.40}, beyond the symbols")
-        if not 0.0 <= row.confidence <= 1.0:  # false for NaN, too
-            raise MessageError(f"image {row.index} has confidence {row.confidence}")
 
 
-def check_of(ledger: Ledger) -> AnswerCheck:
-    """Give what the answers to a ledger's job are held against."""
-    return AnswerCheck(ledger.members, ledger.spec.symbols or read_card(ledger.model).symbols)
+def allowed_symbols(ledger: Ledger) -> str:
+    """Name the symbols that the texts of a ledger's job may hold."""
+    return ledger.spec.symbols or read_card(ledger.model).symbols
 
 
 def _check_indexes(rows: tuple[Row, ...], members: frozenset[int]) -> None:

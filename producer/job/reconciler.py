@@ -22,8 +22,7 @@ from enum import StrEnum
 from statistics import median
 
 from broker.app import HARD_LIMIT_S
-from broker.fleet import Fleet
-from broker.keys import HEARTBEAT_EVERY_S
+from broker.heartbeats import HEARTBEAT_EVERY_S, Fleet
 
 GRACE_S = 3 * HEARTBEAT_EVERY_S  # a heartbeat may be late, and one may get lost
 STRAGGLER_FACTOR = 4.0  # a chunk four times as slow as the median is read again by idle workers
@@ -68,10 +67,10 @@ class Out:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Loss:
     """A delivery to give up, and why."""
 
-    chunk: int
+    delivery: int
     cause: Cause
     holder: str = ""
 
@@ -96,19 +95,19 @@ class Reconciler:
     """Chunks of any job that were seen to leave the queue; a look misses those that were quick."""
     _in_hand: frozenset[str] = frozenset()
 
-    def sent(self, chunk: int, images: int, now: float) -> None:
+    def sent(self, delivery: int, images: int, now: float) -> None:
         """Note a delivery as out."""
-        self.out[chunk] = Out(since=now, images=images)
+        self.out[delivery] = Out(since=now, images=images)
 
-    def answered(self, chunk: int, took_s: float) -> None:
+    def answered(self, delivery: int, took_s: float) -> None:
         """Note an answer: the delivery is no longer out."""
-        self.popped = max(self.popped, chunk)
-        self.out.pop(chunk, None)
+        self.popped = max(self.popped, delivery)
+        self.out.pop(delivery, None)
         self.took_s = [*self.took_s[-TIMES_KEPT:], took_s]
 
-    def ended(self, chunk: int) -> None:
+    def ended(self, delivery: int) -> None:
         """Forget a delivery that was given up."""
-        self.out.pop(chunk, None)
+        self.out.pop(delivery, None)
 
     def interrupted(self) -> None:
         """Forget who held what: Redis was away, and with it every heartbeat.
@@ -119,7 +118,7 @@ class Reconciler:
         for out in self.out.values():
             out.holder, out.held_since, out.missing_since = "", None, None
 
-    def look(self, fleet: Fleet, now: float) -> list[Verdict]:
+    def look(self, fleet: Fleet, now: float) -> list[Loss]:
         """Update what is known, and name the deliveries to give up.
 
         Args:
@@ -128,14 +127,14 @@ class Reconciler:
         """
         in_hand = fleet.in_hand
         alive = fleet.instances
-        held = {chunk: in_hand.get(f"{self.job}.{chunk}") for chunk in self.out}
-        self.popped = max([self.popped, *(chunk for chunk, holder in held.items() if holder)])
+        held = {delivery: in_hand.get(f"{self.job}.{delivery}") for delivery in self.out}
+        self.popped = max([self.popped, *(delivery for delivery, holder in held.items() if holder)])
         self._count_taken(fleet)
-        verdicts = [
-            self._judge(chunk, held[chunk], alive=alive, queue=fleet.waiting, now=now)
-            for chunk in list(self.out)
+        losses = [
+            self._judge(delivery, held[delivery], alive=alive, queue=fleet.waiting, now=now)
+            for delivery in list(self.out)
         ]
-        lost = [verdict for verdict in verdicts if verdict is not None]
+        lost = [loss for loss in losses if loss is not None]
         return lost or self._straggler(fleet, now)
 
     def _count_taken(self, fleet: Fleet) -> None:
@@ -147,39 +146,39 @@ class Reconciler:
                 out.ahead = self.taken + fleet.waiting + 2 * fleet.processes
 
     def _judge(
-        self, chunk: int, holder: str | None, *, alive: set[str], queue: int, now: float
-    ) -> Verdict | None:
-        out = self.out[chunk]
+        self, delivery: int, holder: str | None, *, alive: set[str], queue: int, now: float
+    ) -> Loss | None:
+        out = self.out[delivery]
         if holder:
             out.holder, out.missing_since = holder, None
             out.held_since = now if out.held_since is None else out.held_since
-            return self._overdue(chunk, out, now)
+            return self._overdue(delivery, out, now)
         if out.holder and not alive:
             return None  # all at once: Redis lost the beats, or nobody is there to read it anyway
         if out.holder and out.holder not in alive:
-            return Verdict(chunk, Cause.WORKER_GONE, out.holder)
-        if queue and chunk > self.popped and self.taken <= (out.ahead or 0):
+            return Loss(delivery, Cause.WORKER_GONE, out.holder)
+        if queue and delivery > self.popped and self.taken <= (out.ahead or 0):
             out.missing_since = None  # it may well be in the queue
             return None
         out.missing_since = now if out.missing_since is None else out.missing_since
         is_lost = now - max(out.missing_since, out.since) > GRACE_S
-        return Verdict(chunk, Cause.VANISHED) if is_lost else None
+        return Loss(delivery, Cause.VANISHED) if is_lost else None
 
-    def _overdue(self, chunk: int, out: Out, now: float) -> Verdict | None:
+    def _overdue(self, delivery: int, out: Out, now: float) -> Loss | None:
         limit = max(DEADLINE_MIN_S, DEADLINE_FACTOR * self.typical_s)
         is_overdue = out.held_since is not None and now - out.held_since > limit
-        return Verdict(chunk, Cause.OVERDUE, out.holder) if is_overdue else None
+        return Loss(delivery, Cause.OVERDUE, out.holder) if is_overdue else None
 
-    def _straggler(self, fleet: Fleet, now: float) -> list[Verdict]:
+    def _straggler(self, fleet: Fleet, now: float) -> list[Loss]:
         """Name the slowest delivery, if it is far behind and somebody could read it meanwhile."""
-        held = [(out.held_since, chunk) for chunk, out in self.out.items() if out.held_since]
+        held = [(out.held_since, delivery) for delivery, out in self.out.items() if out.held_since]
         if not (held and self.hedge and fleet.is_idle and self.took_s):
             return []
-        since, chunk = min(held)
+        since, delivery = min(held)
         limit = max(STRAGGLER_MIN_S, STRAGGLER_FACTOR * self.typical_s)
         if now - since <= limit:
             return []
-        return [Verdict(chunk, Cause.STRAGGLER, self.out[chunk].holder)]
+        return [Loss(delivery, Cause.STRAGGLER, self.out[delivery].holder)]
 
     @property
     def typical_s(self) -> float:

@@ -9,22 +9,25 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from broker.claims import Offers
+from broker.chunks import ChunkSender, ChunkTask, Item
+from broker.claims import Claims
 from broker.connection import redis_errors
-from broker.fleet import Fleet, look
-from broker.messages import ChunkResult, ChunkTask, Item, Outcome
-from broker.results import READ_AT_ONCE, ChunkSender, ResultStream, forget_limits, push_model
+from broker.heartbeats import Fleet, look
+from broker.models import push_model
+from broker.rates import forget_limits
+from broker.results import ChunkResult, Crash, Outcome, ResultStream
 from contract.errors import ModelError, ServiceError, UserError
 from contract.reasons import Reason
-from producer.job.answer_check import check_of
-from producer.job.ledger import Ledger
+from producer.job.answer_check import AnswerCheck, allowed_symbols
+from producer.job.deliveries import Deliveries
 from producer.job.reconciler import Cause, Reconciler
 from producer.job.spec import Change, Counts, JobSpec
+from producer.job.store import Ledger
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -65,7 +68,15 @@ class RunOptions:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A running job, for whoever shows it."""
+    """A running job, for whoever shows it.
+
+    Attributes:
+        counts: how many images stand where.
+        fleet: as last seen.
+        repeats: answers to images that had one already.
+        resent: images that were sent again.
+        problem: what it waits for; empty while it gets on.
+    """
 
     counts: Counts
     fleet: Fleet
@@ -79,14 +90,14 @@ class JobRun:
 
     def __init__(self, ledger: Ledger, client: Redis, options: RunOptions) -> None:
         self._ledger = ledger
+        self._deliveries = Deliveries(ledger)
         self._client = client
         self._options = options
         self._spec: JobSpec = ledger.spec
         self._sender = ChunkSender(options.redis_url)
         self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
-        self._offers = Offers(client, self._spec.job)
-        self._session = ledger.begin_session()
-        self._check = check_of(ledger)
+        self._claims = Claims(client, self._spec.job)
+        self._check = AnswerCheck(self._deliveries.members, allowed_symbols(ledger))
         self._reconciler = Reconciler(self._spec.job, hedge=not self._spec.is_limited)
         self._hosts = ledger.hosts() if self._spec.per_host is not None else set()
         self._most_out = most_out(self._spec, len(self._hosts))
@@ -167,46 +178,46 @@ class JobRun:
     def _ensure_open(self) -> None:
         """Make the stream and the model be there; where Redis was wiped, send all again."""
         if not self._stream.open():
-            self._offers.keep()
+            self._claims.keep()
             return
         self._push_model()
         self._ledger.put("position", self._stream.position)
-        for chunk in list(self._reconciler.out):
-            self._give_up(chunk, "wiped")
+        for delivery in list(self._reconciler.out):
+            self._give_up(delivery, "wiped")
 
     def _collect(self) -> None:
         """Read the stream to its end."""
         wait_ms = self._wait_ms
         while True:
-            answers, position = self._stream.read(wait_ms=wait_ms)
+            answers, position, has_more = self._stream.read(wait_ms=wait_ms)
             results = self._check.acceptable(answers)
             done = [result for result in results if result.outcome is Outcome.DONE]
             forgiven = self._older if self._options.is_served else set()
             if position != self._stream.position:
-                self._apply(self._ledger.record(done, position=position, forgive=forgiven))
+                self._apply(self._deliveries.record(done, position=position, forgive=forgiven))
                 self._stream.position = position  # only now: the rows are in the ledger
             for result in results:
                 self._note(result)
-            if len(answers) < READ_AT_ONCE:
+            if not has_more:
                 return
             wait_ms = 0
 
     def _note(self, result: ChunkResult) -> None:
         self._silent_looks = 0
         if result.outcome is Outcome.DONE:
-            self._reconciler.answered(result.chunk, result.took_s)
+            self._reconciler.answered(result.delivery, result.took_s)
             self._bad_models = 0
             return
         log.warning(
-            "chunk failed job=%s chunk=%d worker=%s outcome=%s detail=%s",
-            *(self._spec.job, result.chunk, result.worker, result.outcome, result.detail),
+            "chunk failed job=%s delivery=%d worker=%s outcome=%s detail=%s",
+            *(self._spec.job, result.delivery, result.worker, result.outcome, result.detail),
         )
         if result.outcome in (Outcome.NO_MODEL, Outcome.BAD_MODEL):
             self._push_model()  # a worker refuses one whose signature is not there yet, too
         if result.outcome is Outcome.BAD_MODEL:
             self._count_bad_model(result)
-        is_death = result.outcome is Outcome.CRASHED
-        self._give_up(result.chunk, result.outcome, is_death=is_death, suspects=result.suspects)
+        crash = result.crash or Crash() if result.outcome is Outcome.CRASHED else None
+        self._give_up(result.delivery, result.outcome, crash)
 
     def _count_bad_model(self, result: ChunkResult) -> None:
         self._bad_models += 1
@@ -226,31 +237,24 @@ class JobRun:
             )
 
     def _reconcile(self) -> None:
-        verdicts = self._reconciler.look(self._fleet, time.monotonic())
-        if any(verdict.cause is Cause.VANISHED for verdict in verdicts):
+        losses = self._reconciler.look(self._fleet, time.monotonic())
+        if any(loss.cause is Cause.VANISHED for loss in losses):
             self._count_silence()
-        for verdict in verdicts:
+        for loss in losses:
             log.warning(
-                "sent again job=%s chunk=%d cause=%s worker=%s",
-                *(self._spec.job, verdict.chunk, verdict.cause, verdict.holder),
+                "sent again job=%s delivery=%d cause=%s worker=%s",
+                *(self._spec.job, loss.delivery, loss.cause, loss.holder),
             )
-            self._give_up(verdict.chunk, verdict.cause, is_death=verdict.is_death)
-            if verdict.cause is Cause.STRAGGLER:
+            self._give_up(loss.delivery, loss.cause, Crash() if loss.is_death else None)
+            if loss.cause is Cause.STRAGGLER:
                 self._send_one(self._options.chunk)  # now, while somebody is idle
 
-    def _give_up(
-        self,
-        chunk: int,
-        why: str,
-        *,
-        is_death: bool = False,
-        suspects: Collection[int] | None = None,
-    ) -> None:
-        self._reconciler.ended(chunk)
-        change = self._ledger.give_up(chunk, why, is_death=is_death, suspects=suspects)
+    def _give_up(self, delivery: int, why: str, crash: Crash | None = None) -> None:
+        self._reconciler.ended(delivery)
+        change = self._deliveries.give_up(delivery, why, crash=crash)
         self._resent += change.again
         self._apply(change)
-        self._offers.withdraw(chunk)
+        self._claims.withdraw(delivery)
 
     def _push_model(self) -> None:
         signature = self._ledger.get(SIGNATURE_KEY)
@@ -264,24 +268,23 @@ class JobRun:
                 return
 
     def _send_one(self, size: int) -> bool:
-        chunk, items = self._ledger.take(size, session=self._session)
+        delivery, items = self._deliveries.take(size)
         if not items:
             return False
-        fetched = tuple(Item(item.index, self._options.url_of(item.url)) for item in items)
         spec = self._spec
         task = ChunkTask(
-            *(spec.job, chunk, spec.model, spec.symbols, fetched),
+            *(spec.job, delivery, spec.model, spec.symbols),
+            items=tuple(Item(item.index, self._options.url_of(item.url)) for item in items),
             rate=spec.rate,
             per_host=spec.per_host,
-            is_offered=True,
         )
         try:
-            self._offers.add(chunk)
+            self._claims.add(delivery)
             self._sender.send(task)
         except Exception:
-            self._ledger.give_up(chunk, "not_sent")
+            self._deliveries.give_up(delivery, "not_sent")
             raise
-        self._reconciler.sent(chunk, len(items), time.monotonic())
+        self._reconciler.sent(delivery, len(items), time.monotonic())
         return True
 
     def _is_window_full(self) -> bool:
@@ -304,20 +307,20 @@ class JobRun:
 
     def _take_over(self) -> set[int]:
         """Take over what an earlier run left out; it may still be answered."""
-        left = self._ledger.deliveries_out()
-        for delivery in left:
-            self._reconciler.sent(delivery.chunk, delivery.images, time.monotonic())
-        return {delivery.chunk for delivery in left}
+        left = self._deliveries.out()
+        for delivery, images in left.items():
+            self._reconciler.sent(delivery, images, time.monotonic())
+        return set(left)
 
     def _end(self) -> None:
         """Leave Redis as it was; a job that was cancelled fails what it did not read."""
         if self._counts.open:
-            failed = self._ledger.fail_open(Reason.CANCELLED)
+            failed = self._deliveries.fail_open(Reason.CANCELLED)
             self._apply(Change(failed=failed))
         try:
             with redis_errors(self._options.redis_url):
                 self._stream.delete()
-                self._offers.clear()
+                self._claims.clear()
                 forget_limits(self._client, self._spec.job, self._hosts)
         except ServiceError as error:
             log.warning("job=%s left its stream in Redis: %s", self._spec.job, error)
@@ -341,7 +344,7 @@ class JobRun:
 
 
 def most_out(spec: JobSpec, hosts: int) -> float:
-    """Give the most images that may be out at once, so that their turns come in time.
+    """Count the most images that may be out at once, so that their turns come in time.
 
     A job without limits may have any number out.
     """

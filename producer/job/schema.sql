@@ -13,10 +13,10 @@ CREATE TABLE IF NOT EXISTS image (
     name       TEXT NOT NULL UNIQUE,
     url        TEXT NOT NULL,
     state      INTEGER NOT NULL DEFAULT 0,  -- producer.job.spec.State
-    chunk      INTEGER,                     -- the delivery that is out, or that answered
-    ready_at   REAL NOT NULL DEFAULT 0,     -- Unix time before which it is not sent again
+    delivery   INTEGER,                     -- the one that is out, or that answered
+    ready_at   REAL NOT NULL DEFAULT 0,     -- on the ledger's clock: not sent again before
     attempts   INTEGER NOT NULL DEFAULT 0,  -- answers so far, failed ones that may pass included
-    deaths     INTEGER NOT NULL DEFAULT 0,  -- how suspect it is, see producer.job.ledger
+    suspicion  INTEGER NOT NULL DEFAULT 0,  -- points, see producer.job.policy
     text       TEXT,
     confidence REAL,
     reason     TEXT,
@@ -25,20 +25,13 @@ CREATE TABLE IF NOT EXISTS image (
 );
 
 -- Waiting images by suspicion: suspects and the others go out in turns.
-CREATE INDEX IF NOT EXISTS image_waiting ON image (deaths, idx) WHERE state = 0;
+CREATE INDEX IF NOT EXISTS image_waiting ON image (suspicion, idx) WHERE state = 0;
 -- What is not at its end yet; empty when the job is over.
-CREATE INDEX IF NOT EXISTS image_out ON image (chunk) WHERE state = 1;
+CREATE INDEX IF NOT EXISTS image_out ON image (delivery) WHERE state = 1;
 
-CREATE TABLE IF NOT EXISTS chunk (
-    id      INTEGER PRIMARY KEY,
-    sent_at REAL NOT NULL,     -- Unix time
-    session INTEGER NOT NULL,  -- which run of the producer sent it
-    images  INTEGER NOT NULL,
-    ended   TEXT               -- answered, or why it was given up; NULL while it is out
+CREATE TABLE IF NOT EXISTS delivery (
+    id     INTEGER PRIMARY KEY,
+    images TEXT NOT NULL,  -- as ranges ("0-63,70"): an answer must be to those
+    ended  TEXT            -- answered, or why it was given up; NULL while it is out
 );
--- Which images each delivery holds, as ranges ("0-63,70"): an answer must be to those.
-CREATE TABLE IF NOT EXISTS membership (
-    chunk INTEGER PRIMARY KEY,
-    items TEXT NOT NULL
-);
-CREATE INDEX IF NOT EXISTS chunk_out ON chunk (id) WHERE ended IS NULL;
+CREATE INDEX IF NOT EXISTS delivery_out ON delivery (id) WHERE ended IS NULL;

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 
 class State(IntEnum):
@@ -15,8 +16,7 @@ class State(IntEnum):
     FAILED = 3
 
 
-@dataclass(frozen=True, slots=True)
-class JobSpec:
+class JobSpec(msgspec.Struct, frozen=True):
     """What a job was asked to do; a ledger belongs to exactly one.
 
     Attributes:
@@ -47,8 +47,7 @@ class JobSpec:
         return self.rate is not None or self.per_host is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
+class Counts(msgspec.Struct, frozen=True):
     """How many images of a job stand where."""
 
     total: int
@@ -62,8 +61,7 @@ class Counts:
         return self.total - self.read - self.failed
 
 
-@dataclass(frozen=True, slots=True)
-class Change:
+class Change(msgspec.Struct, frozen=True):
     """What a write did to the counts: newly read, newly failed, to be sent again, repeated."""
 
     read: int = 0
@@ -79,13 +77,3 @@ class Change:
             again=self.again + other.again,
             repeats=self.repeats + other.repeats,
         )
-
-
-@dataclass(frozen=True, slots=True)
-class Delivery:
-    """A chunk that is out: its number, when it was sent (Unix time), by which run, how many."""
-
-    chunk: int
-    sent_at: float
-    session: int
-    images: int

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from broker.app import client_url
+from broker.connection import client_url
 from broker.sentinel import is_sentinel
 from broker.sentinel import parse as parse_sentinel
 from contract.errors import OutputError

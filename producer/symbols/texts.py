@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contract.errors import SourceError
-from producer.job.ledger import Ledger
+from producer.job.store import Ledger
 from recognition.model_file import ModelFile, load_model, parse_model
 
 SQLITE = b"SQLite format 3\0"  # how a ledger begins

@@ -9,16 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.chunks import MAX_CHUNK, ChunkTask, Item
 from broker.heartbeats import Heartbeat
-from broker.messages import (
-    MAX_CHUNK,
-    MAX_DETAIL,
-    ChunkResult,
-    ChunkTask,
-    Item,
-    Outcome,
-    Row,
-)
+from broker.results import MAX_DETAIL, ChunkResult, Outcome, Row
 from contract.errors import MessageError
 from contract.reasons import Reason
 
@@ -78,17 +71,16 @@ def test_unknown_field_of_a_newer_version_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"v": 2}, "version 2, this program knows 1"),
-        ({"v": None}, "'v' is NoneType"),
-        ({"v": True}, "'v' is bool"),
-        ({"job": 5}, "'job' is int, not str"),
-        ({"chunk": "1"}, "'chunk' is str, not int"),
-        ({"symbols": ["A"]}, "'symbols' is list"),
-        ({"items": []}, "chunk of 0 images"),
-        ({"items": [[0, "u"]] * (MAX_CHUNK + 1)}, f"1 to {MAX_CHUNK} are accepted"),
-        ({"items": [["0", "u"]]}, "is not \\[index, url\\]"),
-        ({"items": [[0, "u", 1]]}, "is not \\[index, url\\]"),
-        ({"items": [None]}, "is not \\[index, url\\]"),
+        ({"v": 1}, "version 1, this program knows 2"),
+        ({"v": None}, r"Expected `int`, got `null` - at `\$\.v`"),
+        ({"v": True}, r"got `bool` - at `\$\.v`"),
+        ({"job": 5}, r"Expected `str`, got `int` - at `\$\.job`"),
+        ({"delivery": "1"}, r"Expected `int`, got `str` - at `\$\.delivery`"),
+        ({"symbols": ["A"]}, r"got `array` - at `\$\.symbols`"),
+        ({"items": []}, r"length >= 1 - at `\$\.items`"),
+        ({"items": [[0, "u"]] * (MAX_CHUNK + 1)}, f"length <= {MAX_CHUNK}"),
+        ({"items": [["0", "u"]]}, "Expected `int`, got `str`"),
+        ({"items": [None]}, "Expected `array`, got `null`"),
     ],
     ids=str,
 )
@@ -99,17 +91,17 @@ def test_chunk_with_a_bad_field_is_refused_by_name(changes: dict[str, Any], word
 
 @pytest.mark.parametrize("message", [None, "text", 5, [["v", 1]]])
 def test_message_that_is_no_object_is_refused(message: Any) -> None:
-    with pytest.raises(MessageError, match="not an object"):
+    with pytest.raises(MessageError, match="Expected `object`"):
         ChunkTask.from_wire(message)
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (b"\xff", "no JSON"),
-        (b"", "no JSON"),
-        (b"[]", "is a JSON list"),
-        (b"{}", "'v' is missing"),
+        (b"\xff", "malformed"),
+        (b"", "truncated"),
+        (b"[]", "Expected `object`, got `array`"),
+        (b"{}", "missing required field `v`"),
     ],
 )
 def test_result_that_is_no_message_is_refused(text: bytes, words: str) -> None:
@@ -118,7 +110,17 @@ def test_result_that_is_no_message_is_refused(text: bytes, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "row", [[], [0], [0, "A"], [0, "nonsense", "", None], [0, None, 1.0], "A", [0, "A", "1"]]
+    "row",
+    [
+        [],
+        [0],
+        [0, None, 0.0, "nonsense", ""],
+        [0, None, 1.0],
+        "A",
+        [0, "A", "1"],
+        [0, "A", 1.5],
+        [0, "A", 0.5, "dns"],
+    ],
 )
 def test_row_that_is_none_is_refused(row: Any) -> None:
     fields = json.loads(ChunkResult(0, "pi1", Outcome.DONE).to_json())

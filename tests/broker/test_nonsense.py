@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from broker.chunks import ChunkTask
 from broker.heartbeats import Heartbeat
-from broker.messages import ChunkResult, ChunkTask, Outcome, Row
+from broker.results import ChunkResult, Outcome, Row
 from contract.errors import ImageError, MessageError, ModelError, UserError
 from contract.reasons import Reason
 from recognition.card import MAX_INPUT_PIXELS, ModelCard, append_card, read_card
@@ -58,13 +59,13 @@ def storable(read: Any) -> bool:
     """
     if isinstance(read, ChunkTask):
         json.dumps(read.to_wire(), allow_nan=False).encode()
-        numbers = [read.chunk, *(item.index for item in read.items)]
+        numbers = [read.delivery, *(item.index for item in read.items)]
         read.task_id().encode()
     else:
-        read.to_json().encode()
+        read.to_json().decode()
         rows = read.rows if isinstance(read, ChunkResult) else ()
         numbers = [row.index for row in rows]
-        numbers += [read.chunk] if isinstance(read, ChunkResult) else []
+        numbers += [read.delivery] if isinstance(read, ChunkResult) else []
         assert all(0.0 <= row.confidence <= 1.0 for row in rows)
     return all(type(number) is int and abs(number) < 2**63 for number in numbers)
 
@@ -99,7 +100,7 @@ def test_rows_and_items_of_nonsense_are_read_or_refused(first: Any, rest: list[A
 @quick
 @given(text=st.binary(max_size=50) | VALUES.map(lambda value: json.dumps(value).encode()))
 @example(text=b"[" * 200_000)
-@example(text=b'{"v":1,"chunk":' + b"9" * 10_000 + b"}")
+@example(text=b'{"v":2,"delivery":' + b"9" * 10_000 + b"}")
 def test_text_that_is_no_message_is_refused(parse: Any, text: bytes) -> None:
     with pytest.raises((MessageError, ModelError)):
         parse(text.decode(errors="surrogateescape") if parse == ModelCard.from_json else text)

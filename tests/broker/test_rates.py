@@ -7,8 +7,7 @@ import threading
 import pytest
 
 from broker.connection import connect
-from broker.keys import rate_key
-from broker.rates import Limits, make_gate, reserve
+from broker.rates import RateLimits, make_gate, rate_key, reserve
 from contract.errors import ImageError
 
 pytestmark = pytest.mark.redis
@@ -50,12 +49,12 @@ def test_turn_that_comes_too_late_is_not_reserved(redis_url: str) -> None:
 
 def test_job_without_limits_has_no_gate(redis_url: str) -> None:
     with connect(redis_url) as redis:
-        assert make_gate(redis, Limits("job"), until=0.0) is None
-        assert make_gate(redis, Limits("job", rate=1.0), until=0.0) is not None
+        assert make_gate(redis, RateLimits("job"), until=0.0) is None
+        assert make_gate(redis, RateLimits("job", rate=1.0), until=0.0) is not None
 
 
 def test_each_limit_has_a_bucket_of_its_own() -> None:
-    limits = Limits("job", rate=5.0, per_host=2.0)
+    limits = RateLimits("job", rate=5.0, per_host=2.0)
 
     assert limits.buckets("Example.ORG") == [
         (rate_key("job:job"), 5.0),

@@ -10,13 +10,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from broker.messages import ChunkResult, Outcome
+from broker.results import ChunkResult, Crash, Outcome
 from contract.errors import MessageError
 from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import FleetJob, fleet_job
 from tests.support.stripes import png
-from workers.health import in_flight as witness
+from workers.health import in_flight
 
 
 @pytest.fixture
@@ -27,34 +27,35 @@ def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # from Python 3.12 on
 def test_parent_sees_what_its_child_read_last() -> None:
-    witness.prepare()
+    in_flight.prepare()
     child = os.fork()
     if child == 0:
-        witness.begin(17)
+        in_flight.begin(17)
         os._exit(0)
     os.waitpid(child, 0)
 
-    assert witness.last_words(child) == (17,)
+    assert in_flight.last_moment(child) == Crash(was_seen=True, image=17)
 
 
 def test_process_between_two_images_accuses_none() -> None:
-    witness.prepare()
-    assert witness.last_words(1) is None  # it never wrote
-    witness.begin(3)
-    witness.end()
+    in_flight.prepare()
+    assert in_flight.last_moment(1) == Crash()  # it never wrote
+    in_flight.begin(3)
+    in_flight.end()
 
-    assert witness.last_words(os.getpid()) == ()
+    assert in_flight.last_moment(os.getpid()) == Crash(was_seen=True)
 
 
-@pytest.mark.parametrize("suspects", [None, (), (5,)])
-def test_suspects_travel(suspects: tuple[int, ...] | None) -> None:
-    sent = ChunkResult(1, "pi", Outcome.CRASHED, suspects=suspects)
+@pytest.mark.parametrize("crash", [None, Crash(), Crash(was_seen=True, image=5)])
+def test_what_is_known_of_a_crash_travels(crash: Crash | None) -> None:
+    sent = ChunkResult(1, "pi", Outcome.CRASHED, crash=crash)
     assert ChunkResult.from_json(sent.to_json()) == sent
 
 
-def test_suspects_that_are_no_indexes_are_refused() -> None:
-    text = ChunkResult(1, "pi", Outcome.CRASHED, suspects=(5,)).to_json().replace("[5]", '["x"]')
-    with pytest.raises(MessageError, match="are no indexes"):
+def test_suspect_that_is_no_index_is_refused() -> None:
+    text = ChunkResult(1, "pi", Outcome.CRASHED, crash=Crash(image=5)).to_json()
+    text = text.replace(b":5", b':"x"')
+    with pytest.raises(MessageError, match="Expected `int"):
         ChunkResult.from_json(text)
 
 
@@ -71,4 +72,4 @@ def test_process_killed_while_it_waits_accuses_none(
         os.kill(child.pid, signal.SIGKILL)
 
     (result,) = job.wait_results(1)
-    assert (result.outcome, result.suspects) == (Outcome.CRASHED, ())
+    assert (result.outcome, result.crash) == (Outcome.CRASHED, Crash(was_seen=True))

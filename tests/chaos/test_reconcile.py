@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
-from broker.fleet import Fleet
+from broker.heartbeats import Fleet
 from producer.job.reconciler import GRACE_S, Cause, Reconciler
 from tests.producer.test_reconcile import BEAT, fleet
 
 
 def holding_two() -> Reconciler:
     reconciler = Reconciler("j")
-    for chunk in (1, 2):
-        reconciler.sent(chunk, 64, 0.0)
+    for delivery in (1, 2):
+        reconciler.sent(delivery, 64, 0.0)
     reconciler.look(fleet(1, 2), 1.0)
     return reconciler
 
@@ -32,8 +32,8 @@ def test_worker_that_is_late_after_an_outage_is_not_dead() -> None:
     assert reconciler.look(other, 2.0) == []  # pi1 has not yet found its way back
     assert reconciler.look(fleet(1), 4.0) == []
 
-    verdicts = reconciler.look(fleet(1), 2.1 + GRACE_S)
-    assert [(v.chunk, v.cause, v.is_death) for v in verdicts] == [(2, Cause.VANISHED, False)]
+    losses = reconciler.look(fleet(1), 2.1 + GRACE_S)
+    assert [(v.delivery, v.cause, v.is_death) for v in losses] == [(2, Cause.VANISHED, False)]
 
 
 def test_lost_delivery_is_missed_though_other_jobs_fill_the_queue() -> None:
@@ -41,9 +41,9 @@ def test_lost_delivery_is_missed_though_other_jobs_fill_the_queue() -> None:
     reconciler.sent(1, 64, 0.0)
 
     found = [
-        (now, verdict.cause)
+        (now, loss.cause)
         for now in range(60)  # each second two more chunks of the other job are in hand
-        for verdict in reconciler.look(fleet(2 * now, 2 * now + 1, job="o", waiting=20), now)
+        for loss in reconciler.look(fleet(2 * now, 2 * now + 1, job="o", waiting=20), now)
     ]
 
     began = found[0][0]

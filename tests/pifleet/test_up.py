@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from broker.keys import workers_key
+from broker.heartbeats import WORKERS_KEY
 from contract.errors import ServiceError
 from pifleet.local.children import Child, end_child, start_child
 from pifleet.local.redis_server import free_port
@@ -46,7 +46,7 @@ def test_stack_prints_a_broker_that_has_its_workers_and_takes_it_away_at_the_end
     exported = re.search(r"export PIFLEET_REDIS_URL=(\S+)", said.read_text())
     assert exported is not None
     with connect(exported[1]) as redis:
-        assert redis.zcard(workers_key()) == 1
+        assert redis.zcard(WORKERS_KEY) == 1
         assert redis.config_get("appendonly") == {"appendonly": "yes"}
 
     second = subprocess.run(COMMAND, env=env, check=False, stderr=subprocess.PIPE, text=True)

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from broker.chunks import QUEUE_KEY
 from broker.connection import connect
-from broker.keys import KEY_PREFIX, queue_key, results_key
+from broker.keys import KEY_PREFIX
+from broker.results import results_key
 from tests.conftest import Pifleet, StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.stripes import png, some_text
@@ -52,7 +54,7 @@ def test_job_reads_every_image_once_and_leaves_redis_as_it_was(
     assert (summary["images"], summary["read"], summary["failed"]) == (300, 300, 0)
     assert (summary["repeats"], summary["resent"]) == (0, 0)
     with connect(redis_url) as client:
-        assert not client.exists(results_key(summary["job"]), queue_key())
+        assert not client.exists(results_key(summary["job"]), QUEUE_KEY)
 
 
 def test_failed_images_are_rows_with_a_reason_and_exit_1(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from broker.messages import ChunkResult, Outcome, Row
+from broker.results import ChunkResult, Crash, Outcome, Row
 from contract.errors import LedgerError, OutputError, SourceError
 from contract.reasons import Reason
-from producer.job.ledger import Ledger
-from producer.job.lock import is_in_use
+from producer.job.deliveries import Deliveries
 from producer.job.spec import Change, JobSpec
+from producer.job.store import Ledger, is_in_use
 from producer.sources.source import SourceImage
 
 SPEC = JobSpec("job1", "urls.txt", "0" * 64, "tiny", None, attempts=2)
@@ -21,16 +21,16 @@ def make(tmp_path: Path, images: int = 4) -> Ledger:
     ledger = Ledger(tmp_path / "a.ledger")
     listed = (SourceImage(f"{i}.png", f"http://h/{i}.png") for i in range(images))
     ledger.seal(SPEC, listed, model=b"model")
-    ledger.begin_session()
     return ledger
 
 
-def done(chunk: int, *rows: Row) -> ChunkResult:
-    return ChunkResult(chunk=chunk, worker="pi", outcome=Outcome.DONE, rows=rows)
+def done(delivery: int, *rows: Row) -> ChunkResult:
+    return ChunkResult(delivery, "pi", Outcome.DONE, rows)
 
 
 def record(ledger: Ledger, result: ChunkResult, forgive: set[int] | None = None) -> Change:
-    return ledger.record([result], position=f"{result.chunk}-0", forgive=forgive or set())
+    position = f"{result.delivery}-0"
+    return Deliveries(ledger).record([result], position=position, forgive=forgive or set())
 
 
 def texts(ledger: Ledger) -> list[list[str]]:
@@ -39,11 +39,12 @@ def texts(ledger: Ledger) -> list[list[str]]:
 
 def test_first_terminal_row_wins_over_a_second_delivery(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
-        chunk, _ = ledger.take(1, session=1)
-        ledger.give_up(chunk, "straggler")
-        second, _ = ledger.take(1, session=1)
+        deliveries = Deliveries(ledger)
+        delivery, _ = deliveries.take(1)
+        deliveries.give_up(delivery, "straggler")
+        second, _ = deliveries.take(1)
 
-        first = record(ledger, done(chunk, Row(0, "first", 0.9)))
+        first = record(ledger, done(delivery, Row(0, "first", 0.9)))
         later = record(ledger, done(second, Row(0, "second", 0.9)))
 
         assert (first.read, later.read, later.repeats) == (1, 0, 1)
@@ -52,45 +53,49 @@ def test_first_terminal_row_wins_over_a_second_delivery(tmp_path: Path) -> None:
 
 def test_rows_and_stream_position_survive_a_reopening(tmp_path: Path) -> None:
     with make(tmp_path) as ledger:
-        chunk, items = ledger.take(2, session=1)
-        record(ledger, done(chunk, *(Row(item.index, "x", 1.0) for item in items)))
+        deliveries = Deliveries(ledger)
+        delivery, items = deliveries.take(2)
+        record(ledger, done(delivery, *(Row(item.index, "x", 1.0) for item in items)))
 
     with Ledger(tmp_path / "a.ledger") as ledger:
-        assert ledger.get("position") == f"{chunk}-0"
+        assert ledger.get("position") == f"{delivery}-0"
         assert ledger.counts().read == 2
-        assert ledger.deliveries_out() == []
+        assert Deliveries(ledger).out() == {}
         assert ledger.model == b"model"
         assert ledger.spec == SPEC
 
 
 def test_delivery_is_noted_before_it_is_sent(tmp_path: Path) -> None:
     with make(tmp_path) as ledger:
-        ledger.take(3, session=1)
+        deliveries = Deliveries(ledger)
+        deliveries.take(3)
 
     with Ledger(tmp_path / "a.ledger") as ledger:
-        assert [delivery.images for delivery in ledger.deliveries_out()] == [3]
+        assert list(Deliveries(ledger).out().values()) == [3]
         assert ledger.counts().out == 3
 
 
 def test_failure_that_may_pass_waits_and_then_fails_for_good(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
-        chunk, _ = ledger.take(1, session=1)
-        assert record(ledger, done(chunk, Row(0, None, reason=Reason.TIMEOUT))).again == 1
-        ready_at = ledger.next_ready_at()
-        assert ready_at is not None
-        assert ledger.take(1, session=1) == (0, [])
+        deliveries = Deliveries(ledger)
+        delivery, _ = deliveries.take(1)
+        assert record(ledger, done(delivery, Row(0, None, reason=Reason.TIMEOUT))).again == 1
+        assert deliveries.take(1) == (0, [])
 
-        ledger._db.execute("UPDATE image SET ready_at = 0")
-        chunk, _ = ledger.take(1, session=1)
-        assert record(ledger, done(chunk, Row(0, None, reason=Reason.TIMEOUT))).failed == 1
+        ledger.db.execute("UPDATE image SET ready_at = 0")
+        delivery, _ = deliveries.take(1)
+        assert record(ledger, done(delivery, Row(0, None, reason=Reason.TIMEOUT))).failed == 1
         assert texts(ledger) == [["0.png", "", "timeout"]]
 
 
 def test_failure_that_cannot_pass_is_final_at_once(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
-        chunk, _ = ledger.take(1, session=1)
+        deliveries = Deliveries(ledger)
+        delivery, _ = deliveries.take(1)
 
-        change = record(ledger, done(chunk, Row(0, None, reason=Reason.TRUNCATED, detail="bytes")))
+        change = record(
+            ledger, done(delivery, Row(0, None, reason=Reason.TRUNCATED, detail="bytes"))
+        )
 
         assert change == Change(failed=1)
         assert ledger.counts().open == 0
@@ -98,18 +103,20 @@ def test_failure_that_cannot_pass_is_final_at_once(tmp_path: Path) -> None:
 
 def test_forgiven_failure_costs_no_attempt(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
+        deliveries = Deliveries(ledger)
         for _ in range(5):  # more than the two attempts of the job
-            ledger._db.execute("UPDATE image SET ready_at = 0")
-            chunk, _items = ledger.take(1, session=1)
+            ledger.db.execute("UPDATE image SET ready_at = 0")
+            delivery, _items = deliveries.take(1)
             row = Row(0, None, reason=Reason.CONNECT)
-            assert record(ledger, done(chunk, row), forgive={chunk}).again == 1
+            assert record(ledger, done(delivery, row), forgive={delivery}).again == 1
 
 
 def test_late_failure_of_an_old_delivery_does_not_end_a_newer_one(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
-        old, _ = ledger.take(1, session=1)
-        ledger.give_up(old, "straggler")
-        new, _ = ledger.take(1, session=1)
+        deliveries = Deliveries(ledger)
+        old, _ = deliveries.take(1)
+        deliveries.give_up(old, "straggler")
+        new, _ = deliveries.take(1)
 
         assert record(ledger, done(old, Row(0, None, reason=Reason.TIMEOUT))).repeats == 1
         assert record(ledger, done(new, Row(0, "text", 1.0))).read == 1
@@ -118,30 +125,32 @@ def test_late_failure_of_an_old_delivery_does_not_end_a_newer_one(tmp_path: Path
 def test_poison_is_isolated_while_its_neighbours_are_read(tmp_path: Path) -> None:
     poison = 5
     with make(tmp_path, 64) as ledger:
+        deliveries = Deliveries(ledger)
         deliveries_of_poison = 0
         while ledger.counts().open:
-            chunk, items = ledger.take(64, session=1)
+            delivery, items = deliveries.take(64)
             indexes = [item.index for item in items]
             if poison in indexes:
                 deliveries_of_poison += 1
-                ledger.give_up(chunk, "crashed", is_death=True)
+                deliveries.give_up(delivery, "crashed", crash=Crash())
             else:
-                record(ledger, done(chunk, *(Row(index, "ok", 1.0) for index in indexes)))
+                record(ledger, done(delivery, *(Row(index, "ok", 1.0) for index in indexes)))
 
-        assert deliveries_of_poison == 4  # in its chunk, in an eighth of one, and twice alone
+        assert deliveries_of_poison == 4  # in its delivery, in an eighth of one, and twice alone
         assert ledger.counts().read == 63
         assert [row for row in texts(ledger) if row[2]] == [["5.png", "", "poison"]]
 
 
 def test_revived_image_has_all_its_attempts_again(tmp_path: Path) -> None:
     with make(tmp_path, 2) as ledger:
-        chunk, _ = ledger.take(2, session=1)
+        deliveries = Deliveries(ledger)
+        delivery, _ = deliveries.take(2)
         gone = Row(0, None, reason=Reason.HTTP_STATUS)
-        record(ledger, done(chunk, gone, Row(1, None, reason=Reason.EMPTY)))
+        record(ledger, done(delivery, gone, Row(1, None, reason=Reason.EMPTY)))
 
-        assert ledger.revive(Reason.HTTP_STATUS) == 1
+        assert Deliveries(ledger).revive(Reason.HTTP_STATUS) == 1
 
-        assert [item.index for item in ledger.take(2, session=1)[1]] == [0]
+        assert [item.index for item in deliveries.take(2)[1]] == [0]
         assert ledger.counts().failed == 1
 
 

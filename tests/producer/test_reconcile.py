@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
-from broker.fleet import Fleet
-from broker.heartbeats import Heartbeat
+from broker.heartbeats import Fleet, Heartbeat
 from producer.job.reconciler import DEADLINE_MIN_S, GRACE_S, STRAGGLER_MIN_S, Cause, Reconciler
 
 BEAT = Heartbeat(
@@ -30,20 +28,20 @@ BEAT = Heartbeat(
 
 
 def fleet(*held: int, waiting: int = 0, job: str = "j", pid: int = 7) -> Fleet:
-    in_hand = tuple(f"{job}.{chunk}" for chunk in held)
+    in_hand = tuple(f"{job}.{delivery}" for delivery in held)
     return Fleet(workers=(replace(BEAT, in_hand=in_hand, pid=pid),), waiting=waiting)
 
 
 @pytest.fixture
 def reconciler() -> Reconciler:
     made = Reconciler("j")
-    for chunk in (1, 2, 3):
-        made.sent(chunk, 64, 0.0)
+    for delivery in (1, 2, 3):
+        made.sent(delivery, 64, 0.0)
     return made
 
 
 def causes(reconciler: Reconciler, seen: Fleet, now: float) -> dict[int, Cause]:
-    return {verdict.chunk: verdict.cause for verdict in reconciler.look(seen, now)}
+    return {loss.delivery: loss.cause for loss in reconciler.look(seen, now)}
 
 
 def test_what_waits_in_the_queue_is_left_alone(reconciler: Reconciler) -> None:
@@ -68,9 +66,9 @@ def test_dead_workers_chunks_are_lost_at_once(reconciler: Reconciler) -> None:
     causes(reconciler, fleet(1, waiting=2), 1.0)
 
     others = Fleet(workers=(replace(BEAT, worker="pi2"),), waiting=2)
-    verdicts = reconciler.look(others, 2.0)
+    losses = reconciler.look(others, 2.0)
 
-    assert [(v.chunk, v.cause, v.is_death) for v in verdicts] == [(1, Cause.WORKER_GONE, True)]
+    assert [(v.delivery, v.cause, v.is_death) for v in losses] == [(1, Cause.WORKER_GONE, True)]
 
 
 def test_worker_that_was_restarted_under_its_name_holds_nothing(reconciler: Reconciler) -> None:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from producer.job.ledger import Ledger
 from producer.job.scheduler import JobRun, Progress, RunOptions
 from producer.job.spec import JobSpec
+from producer.job.store import Ledger
 from producer.sources.source import SourceImage
 from recognition.model_file import load_model
 from tests.conftest import Pifleet, StartWorker

@@ -11,11 +11,12 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from broker.messages import ChunkResult, Outcome, Row
+from broker.results import ChunkResult, Outcome, Row
 from contract.errors import FleetError, LedgerError, ModelError, OutputError, SourceError, UserError
 from contract.files import write_rows
-from producer.job.ledger import Ledger
+from producer.job.deliveries import Deliveries
 from producer.job.spec import JobSpec
+from producer.job.store import Ledger
 from producer.sources.source import SourceImage
 from producer.symbols.cli import symbols
 from recognition.model_file import load_model
@@ -108,12 +109,12 @@ def test_a_ledger_knows_its_model_and_its_symbols(
     with Ledger(tmp_path / "a.ledger") as ledger:
         listed = (SourceImage(name, f"http://h/{name}") for name in [*texts, "waiting.png"])
         ledger.seal(spec, listed, model=model.data)
-        chunk, items = ledger.take(IMAGES, session=ledger.begin_session())
+        delivery, items = Deliveries(ledger).take(IMAGES)
         rows = tuple(
             Row(item.index, texts[item.url.rpartition("/")[2]], confidence=0.9) for item in items
         )
-        result = ChunkResult(chunk=chunk, worker="pi", outcome=Outcome.DONE, rows=rows)
-        ledger.record([result], position="1-0", forgive=set())
+        result = ChunkResult(delivery, "pi", Outcome.DONE, rows)
+        Deliveries(ledger).record([result], position="1-0", forgive=set())
 
     found = said(tmp_path / "a.ledger")
 

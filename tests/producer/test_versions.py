@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from broker import messages
+from broker.chunks import ChunkTask
 from broker.connection import connect
 from contract.errors import UserError
 from producer.job import reconciler as reconcile
 from producer.job import scheduler as run
-from producer.job.ledger import Ledger
 from producer.job.scheduler import JobRun, RunOptions
 from producer.job.spec import JobSpec
+from producer.job.store import Ledger
 from producer.sources.source import SourceImage
 from recognition.model_file import load_model
 from tests.conftest import StartWorker
@@ -33,13 +33,14 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
 ) -> None:
     worker = start_worker()
     model = load_model(str(TINY_MODEL))
+    to_wire = ChunkTask.to_wire
     spec = JobSpec("job1", "list", model.digest, "tiny", None, attempts=3)
     url = origin.add("/a.png", png("A1"))
     with Ledger(tmp_path / "a.ledger") as ledger, connect(redis_url) as client:
         ledger.seal(spec, [SourceImage("a.png", url)], model=model.data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(messages, "VERSION", 2)
+            patch.setattr(ChunkTask, "to_wire", lambda task: {**to_wire(task), "v": 3})
             patch.setattr(reconcile, "GRACE_S", 0.2)
             patch.setattr(run, "LOOK_EVERY_S", 0.1)
             patch.setattr(run, "MAX_SILENT_LOOKS", 3)
@@ -47,7 +48,7 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
             with pytest.raises(UserError, match="run the same version everywhere"):
                 newer.run(lambda _: None)
             newer.close()
-        assert worker.log.read_text().count("is of version 2, this program knows 1") == 4
+        assert worker.log.read_text().count("is of version 3, this program knows 2") == 4
 
         again = JobRun(ledger, client, RunOptions(redis_url))
         assert again.run(lambda _: None).counts.read == 1

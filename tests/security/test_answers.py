@@ -4,24 +4,36 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from redis import Redis
 
 from broker.connection import connect
-from broker.fleet import look
-from broker.heartbeats import Heartbeat
-from broker.keys import RESULTS_FIELD, heartbeats_key, results_key, workers_key
-from broker.limits import MAX_HEARTBEAT_BYTES, MAX_PROCESSES, MAX_RESULT_BYTES
-from broker.messages import ChunkResult, Outcome, Row
+from broker.heartbeats import (
+    HEARTBEATS_KEY,
+    MAX_HEARTBEAT_BYTES,
+    MAX_PROCESSES,
+    WORKERS_KEY,
+    Heartbeat,
+    look,
+)
+from broker.results import (
+    MAX_RESULT_BYTES,
+    RESULT_FIELD,
+    ChunkResult,
+    Crash,
+    Outcome,
+    Row,
+    results_key,
+)
 from contract.errors import MessageError
 from contract.reasons import Reason
 from producer.job.answer_check import AnswerCheck
-from producer.job.ranges import format_ranges, parse_ranges
-from producer.status import fleet_table
+from producer.job.deliveries import format_ranges, parse_ranges
+from producer.tables import fleet_table
 from tests.broker.test_messages import BEAT
 from tests.conftest import Pifleet, StartWorker, wait_until
 from tests.producer.test_jobs import csv_of, finished
@@ -30,7 +42,7 @@ from tests.support.stripes import png, some_text
 
 MEMBERS = {7: frozenset({10, 11, 12})}
 GOOD = ChunkResult(
-    chunk=7,
+    delivery=7,
     worker="pi1",
     outcome=Outcome.DONE,
     rows=(Row(10, "AB", 0.5), Row(11, "", 1.0), Row(12, None, reason=Reason.TIMEOUT)),
@@ -52,13 +64,13 @@ def test_ranges_give_back_what_they_were_made_of(indexes: list[int]) -> None:
 
 def test_good_answer_is_taken() -> None:
     check(GOOD)
-    check(replace(GOOD, outcome=Outcome.CRASHED, rows=(), suspects=(11,)))
+    check(replace(GOOD, outcome=Outcome.CRASHED, rows=(), crash=Crash(was_seen=True, image=11)))
 
 
 @pytest.mark.parametrize(
     ("bad", "why"),
     [
-        (replace(GOOD, chunk=8), "was ever sent"),
+        (replace(GOOD, delivery=8), "was ever sent"),
         (rows(*GOOD.rows[:2]), "2 rows for 3 images"),
         (rows(), "0 rows for 3 images"),
         (rows(*GOOD.rows, Row(13, "A", 1.0)), "4 rows for 3 images"),
@@ -67,10 +79,11 @@ def test_good_answer_is_taken() -> None:
         (rows(Row(10, "AD", 0.5), *GOOD.rows[1:]), "beyond the symbols"),
         (rows(Row(10, "=A", 0.5), *GOOD.rows[1:]), "beyond the symbols"),
         (rows(Row(10, "A\nx,y", 0.5), *GOOD.rows[1:]), "beyond the symbols"),
-        (rows(Row(10, "A", 1.5), *GOOD.rows[1:]), "confidence 1.5"),
-        (rows(Row(10, "A", float("nan")), *GOOD.rows[1:]), "confidence nan"),
         (replace(GOOD, outcome=Outcome.CRASHED), "though it is crashed"),
-        (replace(GOOD, outcome=Outcome.CRASHED, rows=(), suspects=(99,)), "suspects images"),
+        (
+            replace(GOOD, outcome=Outcome.CRASHED, rows=(), crash=Crash(image=99)),
+            "suspects an image",
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -84,8 +97,8 @@ def test_refused_answer_is_logged_and_the_others_are_taken(
 ) -> None:
     checker = AnswerCheck(lambda chunk: MEMBERS.get(chunk, frozenset()), "ABC")
     with caplog.at_level(logging.WARNING):
-        assert checker.acceptable([replace(GOOD, chunk=8), GOOD]) == [GOOD]
-    assert "answer refused chunk=8 worker=pi1" in caplog.text
+        assert checker.acceptable([replace(GOOD, delivery=8), GOOD]) == [GOOD]
+    assert "answer refused delivery=8 worker=pi1" in caplog.text
 
 
 def wire(**changes: Any) -> str:
@@ -97,17 +110,17 @@ def wire(**changes: Any) -> str:
     [
         " " * (MAX_RESULT_BYTES + 1),
         "[" * 100_000,
-        wire(chunk=-1),
-        wire(chunk=10**30),
-        wire(chunk=True),
+        wire(delivery=-1),
+        wire(delivery=10**30),
+        wire(delivery=True),
         wire(took_s=-1.0),
         wire(took_s=1e300),
         wire(took_s="1"),
         wire(rows=[[10, "A", 2]]),
         wire(rows=[[10, "A", True, 1]]),
         wire(rows={"10": "A"}),
-        wire(rows=[[10, "no such reason", "", None]]),
-        wire(suspects=["10"]),
+        wire(rows=[[10, None, 0.0, "no such reason", ""]]),
+        wire(crash={"image": "10"}),
         wire(v=99),
     ],
     ids=lambda text: text[:60].strip() or "two megabytes",
@@ -120,7 +133,7 @@ def test_answer_of_another_form_is_refused(text: str) -> None:
 def test_what_a_worker_says_cannot_command_a_terminal_or_break_a_line() -> None:
     evil = "\x1b]0;owned\x07\r\nname,text\u202e"
     said = ChunkResult.from_json(
-        wire(worker=evil, detail=evil * 100, rows=[[10, "timeout", evil, None]])
+        wire(worker=evil, detail=evil * 100, rows=[[10, None, 0.0, "timeout", evil]])
     )
     for text in (said.worker, said.detail, said.rows[0].detail):
         assert text.isprintable()
@@ -146,8 +159,8 @@ def test_heartbeat_that_would_mislead_the_producer_is_refused(changes: dict[str,
 def test_heartbeat_under_another_name_is_not_believed(redis_url: str) -> None:
     with connect(redis_url) as redis:
         seconds, _ = redis.time()
-        redis.zadd(workers_key(), {"pi1": seconds, "thief": seconds})
-        redis.hset(heartbeats_key(), mapping={"pi1": BEAT.to_json(), "thief": BEAT.to_json()})
+        redis.zadd(WORKERS_KEY, {"pi1": seconds, "thief": seconds})
+        redis.hset(HEARTBEATS_KEY, mapping={"pi1": BEAT.to_json(), "thief": BEAT.to_json()})
         assert [worker.worker for worker in look(redis).workers] == ["pi1"]
 
 
@@ -158,8 +171,8 @@ def test_name_of_a_worker_is_no_markup_to_the_status_table(redis_url: str) -> No
     name = "[/red][link=http://evil]x"
     with connect(redis_url) as redis:
         seconds, _ = redis.time()
-        redis.zadd(workers_key(), {name: seconds})
-        redis.hset(heartbeats_key(), name, replace(BEAT, worker=name).to_json())
+        redis.zadd(WORKERS_KEY, {name: seconds})
+        redis.hset(HEARTBEATS_KEY, name, replace(BEAT, worker=name).to_json())
         console = Console(width=200)
         with console.capture() as shown:
             console.print(fleet_table(look(redis)))
@@ -208,7 +221,7 @@ def forge(redis: Redis) -> None:
         "no object",
     ]
     for message in forged:
-        redis.xadd(key, {RESULTS_FIELD: json.dumps(message)})
-    redis.xadd(key, {RESULTS_FIELD: b"\xff\x00"})
+        redis.xadd(key, {RESULT_FIELD: json.dumps(message)})
+    redis.xadd(key, {RESULT_FIELD: b"\xff\x00"})
     redis.xadd(key, {b"\xff": b"another field"})
-    redis.xadd(key, {RESULTS_FIELD: "[" * 200_000})
+    redis.xadd(key, {RESULT_FIELD: "[" * 200_000})

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from broker.keys import model_key, signature_key
-from broker.results import push_model
+from broker.models import model_key, push_model, signature_key
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from recognition.model_file import ModelFile, load_model, parse_model
 from recognition.signing import load_trusted, make_key, sign, signature_path

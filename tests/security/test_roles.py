@@ -16,8 +16,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
+from broker.chunks import QUEUE_KEY
 from broker.connection import connect
-from broker.keys import queue_key, results_key
+from broker.results import results_key
 from pifleet.access.roles import ROLES
 from pifleet.access.users_file import NOBODY
 from pifleet.local.children import Child, end_child, start_child
@@ -37,7 +38,7 @@ OTHER_JOB = results_key("0badcafe")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     with redis_with_users(tmp_path_factory.mktemp("redis")) as port:
         with Redis.from_url(url_of("admin", port)) as admin:
-            admin.lpush(queue_key(), "a chunk")
+            admin.lpush(QUEUE_KEY, "a chunk")
             admin.xadd(OTHER_JOB, {"r": "{}"})
             admin.set("pifleet:model:0", "a model")
             admin.hset("pifleet:unacked", "tag", "a chunk in another's hands")
@@ -145,14 +146,14 @@ WORKER_MUST_NOT = {
     "delete rows": ("XDEL", OTHER_JOB, "1-1"),
     "trim rows": ("XTRIM", OTHER_JOB, "MAXLEN", "0"),
     "delete another job's stream": ("DEL", OTHER_JOB),
-    "delete the queue": ("DEL", queue_key()),
-    "unlink the queue": ("UNLINK", queue_key()),
-    "expire the queue": ("EXPIRE", queue_key(), "0"),
-    "expire the queue at a time": ("EXPIREAT", queue_key(), "1"),
-    "overwrite the queue": ("SET", queue_key(), "x"),
-    "rename the queue": ("RENAME", queue_key(), "pifleet:workers"),
-    "trim the queue": ("LTRIM", queue_key(), "1", "0"),
-    "look into the queue": ("LRANGE", queue_key(), "0", "-1"),
+    "delete the queue": ("DEL", QUEUE_KEY),
+    "unlink the queue": ("UNLINK", QUEUE_KEY),
+    "expire the queue": ("EXPIRE", QUEUE_KEY, "0"),
+    "expire the queue at a time": ("EXPIREAT", QUEUE_KEY, "1"),
+    "overwrite the queue": ("SET", QUEUE_KEY, "x"),
+    "rename the queue": ("RENAME", QUEUE_KEY, "pifleet:workers"),
+    "trim the queue": ("LTRIM", QUEUE_KEY, "1", "0"),
+    "look into the queue": ("LRANGE", QUEUE_KEY, "0", "-1"),
     "overwrite a model": ("SET", "pifleet:model:0", "x"),
     "append to a model": ("APPEND", "pifleet:model:0", "x"),
     "see what others hold": ("HGETALL", "pifleet:unacked"),
@@ -176,7 +177,7 @@ WORKER_MUST_NOT = {
     "debug": ("DEBUG", "SLEEP", "0"),
     "write a snapshot": ("SAVE",),
     "use another database": ("SELECT", "1"),
-    "move keys away": ("MIGRATE", "192.0.2.1", "6379", queue_key(), "0", "100"),
+    "move keys away": ("MIGRATE", "192.0.2.1", "6379", QUEUE_KEY, "0", "100"),
     "read what is not the fleet's": ("GET", "other:key"),
     "write what is not the fleet's": ("LPUSH", "other:list", "x"),
     "talk on other channels": ("PUBLISH", "other", "x"),
@@ -184,7 +185,7 @@ WORKER_MUST_NOT = {
 }
 OTHERS_MUST_NOT = {
     "producer": {
-        "take chunks": ("BRPOP", queue_key(), "1"),
+        "take chunks": ("BRPOP", QUEUE_KEY, "1"),
         "fake a heartbeat": ("HSET", "pifleet:heartbeats", "pi1", "{}"),
         "run KEYS": ("KEYS", "*"),
         "empty the server": ("FLUSHALL",),
@@ -195,8 +196,8 @@ OTHERS_MUST_NOT = {
         "write what is not the fleet's": ("SET", "other:key", "x"),
     },
     "dashboard": {
-        "take chunks": ("BRPOP", queue_key(), "1"),
-        "delete the queue": ("DEL", queue_key()),
+        "take chunks": ("BRPOP", QUEUE_KEY, "1"),
+        "delete the queue": ("DEL", QUEUE_KEY),
         "read rows": ("XREAD", "STREAMS", OTHER_JOB, "0"),
         "read a model": ("GET", "pifleet:model:0"),
         "run KEYS": ("KEYS", "*"),
@@ -204,8 +205,8 @@ OTHERS_MUST_NOT = {
         "run Lua": ("EVAL", "return 1", "0"),
     },
     "metrics": {
-        "take chunks": ("BRPOP", queue_key(), "1"),
-        "add chunks": ("LPUSH", queue_key(), "x"),
+        "take chunks": ("BRPOP", QUEUE_KEY, "1"),
+        "add chunks": ("LPUSH", QUEUE_KEY, "x"),
         "fake a heartbeat": ("HSET", "pifleet:heartbeats", "pi1", "{}"),
         "read rows": ("XREAD", "STREAMS", OTHER_JOB, "0"),
         "read settings": ("CONFIG", "GET", "*"),
@@ -233,11 +234,11 @@ def test_other_role_cannot(port: int, role: str, command: tuple[str, ...]) -> No
 @pytest.mark.parametrize(
     "command",
     [
-        ("HSET", queue_key(), "f", "x"),
-        ("ZADD", queue_key(), "1", "x"),
+        ("HSET", QUEUE_KEY, "f", "x"),
+        ("ZADD", QUEUE_KEY, "1", "x"),
         ("SADD", "pifleet:model:0", "x"),
         ("LPUSH", "pifleet:model:0", "x"),
-        ("XADD", queue_key(), "*", "f", "x"),
+        ("XADD", QUEUE_KEY, "*", "f", "x"),
     ],
     ids=" ".join,
 )

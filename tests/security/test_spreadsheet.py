@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from producer.job.ledger import Ledger
+from producer.job.store import Ledger
 from producer.submission import Layout, keep_layout, load_layout, spreadsheet_safe, write_submission
 from tests.support.read_ledger import read_ledger
 

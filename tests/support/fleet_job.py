@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from broker.app import make_app
+from broker.chunks import TASK_READ_CHUNK, ChunkTask, Item
+from broker.claims import Claims
 from broker.connection import connect
-from broker.keys import OPEN_FIELD, RESULTS_FIELD, TASK_READ_CHUNK, model_key, results_key
-from broker.messages import ChunkResult, ChunkTask, Item
+from broker.models import model_key
+from broker.results import OPEN_FIELD, RESULT_FIELD, ChunkResult, results_key
 from recognition.model_file import ModelFile, load_model
 from tests.conftest import wait_until
 
@@ -31,10 +33,15 @@ class FleetJob:
     model: ModelFile
     sent: int = field(default=0)
 
-    def send(self, urls: Sequence[str], **changes: Any) -> ChunkTask:
-        """Send one chunk; ``changes`` replace fields of its message, or are Celery's options."""
+    def send(self, urls: Sequence[str], *, is_new: bool = True, **changes: Any) -> ChunkTask:
+        """Send one chunk; ``changes`` replace fields of its message, or are Celery's options.
+
+        One that is not new is what kombu puts back: nobody may claim it a second time.
+        """
         options = {key: changes.pop(key) for key in list(changes) if key.endswith("time_limit")}
         items = tuple(Item(index, url) for index, url in enumerate(urls))
+        if is_new:
+            Claims(self.redis, JOB).add(self.sent)
         task = ChunkTask(JOB, self.sent, self.model.digest, None, items)
         message = {**task.to_wire(), **changes}
         self.app.send_task(TASK_READ_CHUNK, args=[message], task_id=task.task_id(), **options)
@@ -42,9 +49,9 @@ class FleetJob:
         return task
 
     def results(self) -> list[ChunkResult]:
-        """Give the answers so far."""
+        """Read the answers so far."""
         entries = self.redis.xrange(results_key(JOB))
-        field_name = RESULTS_FIELD.encode()
+        field_name = RESULT_FIELD.encode()
         return [ChunkResult.from_json(e[field_name]) for _, e in entries if field_name in e]
 
     def wait_results(self, count: int, *, timeout_s: float = 15.0) -> list[ChunkResult]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from broker.messages import ChunkResult, Outcome, Row
-from producer.job.ledger import Ledger
+from broker.results import ChunkResult, Outcome, Row
+from producer.job.deliveries import Deliveries
 from producer.job.spec import JobSpec
+from producer.job.store import Ledger
 from producer.sources.source import SourceImage
 
 
@@ -18,8 +19,8 @@ def read_ledger(path: Path, texts: Mapping[str, str]) -> Iterator[Ledger]:
     with Ledger(path) as ledger:
         spec = JobSpec("j", "source", "0" * 64, "m", None, 3)
         ledger.seal(spec, [SourceImage(name, f"http://h/{name}") for name in texts], model=b"m")
-        chunk, items = ledger.take(10, session=1)
+        delivery, items = Deliveries(ledger).take(10)
         rows = [Row(i.index, text, 1.0) for i, text in zip(items, texts.values(), strict=True)]
-        result = ChunkResult(chunk, "pi1", Outcome.DONE, tuple(rows))
-        ledger.record([result], position="1-1", forgive=set())
+        result = ChunkResult(delivery, "pi1", Outcome.DONE, tuple(rows))
+        Deliveries(ledger).record([result], position="1-1", forgive=set())
         yield ledger

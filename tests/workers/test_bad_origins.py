@@ -8,7 +8,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from broker.messages import Item, Row
+from broker.chunks import Item
+from broker.results import Row
 from contract.settings import parse_networks
 from recognition.interpreter import Recogniser
 from tests.support.bad_images import READ, TEXT
@@ -17,7 +18,7 @@ from tests.support.failures_table import table
 from tests.support.faulty_origin import FaultyOrigin
 from tests.support.make_tiny_model import TINY_MODEL
 from workers.fetch.fetcher import FetchLimits, open_fetcher
-from workers.pipeline import Reading, read_items
+from workers.pipeline import ChunkReader, read_items
 
 QUICK = FetchLimits(
     max_bytes=CAP_BYTES, attempts=3, connect_s=0.3, read_s=0.3, attempt_s=1.0, retry_until_s=5.0
@@ -35,7 +36,7 @@ def read(urls: list[str], recogniser: Recogniser, *, allow: str) -> list[Row]:
     async def run() -> list[Row]:
         networks = parse_networks("X", allow)
         async with open_fetcher(networks, QUICK, random.Random(0)) as fetcher:
-            how = Reading(fetcher.fetch, recogniser, None)
+            how = ChunkReader(fetcher.fetch, recogniser, None)
             return [row for url in urls for row in await read_items([Item(0, url)], how)]
 
     return asyncio.run(run())

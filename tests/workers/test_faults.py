@@ -11,15 +11,14 @@ from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
-from broker.answers import deliver
 from broker.connection import make_client
-from broker.messages import ChunkResult, Outcome
+from broker.results import ChunkResult, Outcome, deliver
 from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import JOB, UNACKED_KEY, FleetJob, fleet_job
 from tests.support.stripes import png
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
-from workers.health.pulse import DEAF_EXIT_CODE
+from workers.health.heartbeat import STALLED_EXIT_CODE
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
 
@@ -42,10 +41,10 @@ def through(proxy: TcpProxy, redis_url: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(proxy.port))))
 
 
-def test_deaf_worker_leaves_to_be_started_again(
+def test_stalled_worker_leaves_to_be_started_again(
     job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin, proxy: TcpProxy, redis_url: str
 ) -> None:
-    env = {"PIFLEET_REDIS_URL": through(proxy, redis_url), "PIFLEET_DEAF_AFTER_S": "2"}
+    env = {"PIFLEET_REDIS_URL": through(proxy, redis_url), "PIFLEET_STALLED_AFTER_S": "2"}
     worker = start_worker(env=env)
     url = origin.add("/a.png", png("A"))
     job.send([url])
@@ -55,8 +54,8 @@ def test_deaf_worker_leaves_to_be_started_again(
     for _ in range(2):  # the first is lost in the frozen connection, as any would be
         job.send([url])
     wait_until(lambda: worker.process.poll() is not None, timeout_s=60, what="the worker's end")
-    assert worker.process.returncode == DEAF_EXIT_CODE
-    assert "deaf worker=" in worker.log.read_text()
+    assert worker.process.returncode == STALLED_EXIT_CODE
+    assert "stalled worker=" in worker.log.read_text()
 
 
 def test_worker_reads_on_when_redis_comes_back(
@@ -83,7 +82,7 @@ def test_result_that_cannot_be_delivered_is_given_up_in_time(
     result = ChunkResult(0, "pi1", Outcome.DONE)
     with make_client(through(proxy, redis_url)) as redis:
         assert not deliver(redis, JOB, result, rng=random.Random(0), give_up_s=0.3)
-    assert "result-lost job=job1 chunk=0" in caplog.text
+    assert "result-lost job=job1 delivery=0" in caplog.text
 
 
 def test_result_is_delivered_once_redis_is_back(
@@ -95,7 +94,7 @@ def test_result_is_delivered_once_redis_is_back(
     with make_client(through(proxy, redis_url)) as redis:
         assert deliver(redis, JOB, ChunkResult(7, "pi1", Outcome.DONE), rng=random.Random(0))
     back.join()
-    assert [result.chunk for result in job.results()] == [7]
+    assert [result.delivery for result in job.results()] == [7]
 
 
 def test_second_interrupt_stops_soon_and_gives_the_chunk_back(

@@ -1,4 +1,4 @@
-"""What a worker tells of itself: counts, rates, temperature, heartbeat; and when it is deaf."""
+"""What a worker tells of itself: counts, rates, temperature, heartbeat; and when it is stalled."""
 
 from __future__ import annotations
 
@@ -11,16 +11,15 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from broker.heartbeats import Heartbeat
-from broker.keys import heartbeats_key, workers_key
+from broker.heartbeats import FORGET_S, HEARTBEATS_KEY, WORKERS_KEY, Heartbeat, beat, sign_off
 from contract.errors import SettingsError
 from contract.settings import Settings
-from workers.health.heartbeat import FORGET_S, Identity, beat, observe, sign_off
+from workers.health.heartbeat import Identity, observe
 from workers.health.host import processes_for, rss_mb, temperature_c, throttled_flags
-from workers.health.stall import Deafness
-from workers.health.statistics import Tally
+from workers.health.stall import StallDetector
+from workers.health.statistics import Statistics
 from workers.naming import choose_name, node_name, worker_of
-from workers.request import crash_detail, parse_summary
+from workers.tasks import crash_detail, parse_summary
 
 
 @dataclass(slots=True)
@@ -35,15 +34,15 @@ class Clock:
 
 def test_rate_is_that_of_the_last_ten_seconds() -> None:
     clock = Clock()
-    tally = Tally(clock)
+    statistics = Statistics(clock)
     clock.now += 2
-    tally.note_done(images=64, failed=4)
-    assert tally.images_per_s() == 32
+    statistics.note_done(images=64, failed=4)
+    assert statistics.images_per_s() == 32
     clock.now += 100
-    tally.note_done(images=50, failed=0)
-    assert tally.images_per_s() == 5
+    statistics.note_done(images=50, failed=0)
+    assert statistics.images_per_s() == 5
     clock.now += 11
-    assert (tally.images_per_s(), tally.images, tally.failed) == (0, 114, 4)
+    assert (statistics.images_per_s(), statistics.images, statistics.failed) == (0, 114, 4)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +111,7 @@ def test_processes_suit_cores_and_memory(cores: int, free_mb: float, processes: 
 
 def look(settings: Settings, name: str = "pi1") -> Heartbeat:
     who = Identity(worker=name, pid=os.getpid(), processes=2)
-    return observe(who, settings, Tally(), in_hand={"j.2", "j.1"}, pids=[os.getpid()])
+    return observe(who, settings, Statistics(), in_hand={"j.2", "j.1"}, pids=[os.getpid()])
 
 
 @pytest.mark.redis
@@ -121,14 +120,14 @@ def test_heartbeat_is_listed_and_those_of_an_hour_ago_are_forgotten(
 ) -> None:
     sent = look(Settings(cache_dir=tmp_path))
     with connect(redis_url) as redis:
-        redis.zadd(workers_key(), {"long gone": 0})
-        redis.hset(heartbeats_key(), "long gone", "{}")
+        redis.zadd(WORKERS_KEY, {"long gone": 0})
+        redis.hset(HEARTBEATS_KEY, "long gone", "{}")
         beat(redis, sent)
-        beats = redis.hgetall(heartbeats_key())
+        beats = redis.hgetall(HEARTBEATS_KEY)
         read = Heartbeat.from_json(beats.pop(b"pi1"))
         assert not beats
         seconds, _ = redis.time()
-        ((name, score),) = redis.zrange(workers_key(), 0, -1, withscores=True)
+        ((name, score),) = redis.zrange(WORKERS_KEY, 0, -1, withscores=True)
     assert read == sent
     assert read.in_hand == ("j.1", "j.2")
     assert (name, abs(score - seconds) < FORGET_S / 100) == (b"pi1", True)
@@ -139,7 +138,7 @@ def test_worker_that_signs_off_is_gone_at_once(redis_url: str, tmp_path: Path) -
     with connect(redis_url) as redis:
         beat(redis, look(Settings(cache_dir=tmp_path)))
         sign_off(redis, "pi1")
-        assert not redis.exists(heartbeats_key(), workers_key())
+        assert not redis.exists(HEARTBEATS_KEY, WORKERS_KEY)
 
 
 def test_name_survives_celery() -> None:
@@ -154,35 +153,35 @@ def test_name_with_odd_letters_is_refused(redis_url: str, name: str) -> None:
         choose_name(Settings(worker_name=name), redis)
 
 
-def test_worker_is_deaf_when_work_waits_and_none_arrives() -> None:
+def test_worker_is_stalled_when_work_waits_and_none_arrives() -> None:
     clock = Clock()
-    deafness = Deafness(deaf_after_s=60, clock=clock)
-    assert not deafness.is_deaf(waiting=5, has_idle_process=True, received_at=990.0)
+    stall = StallDetector(after_s=60, clock=clock)
+    assert not stall.is_stalled(waiting=5, has_idle_process=True, received_at=990.0)
     clock.now += 59
-    assert not deafness.is_deaf(waiting=5, has_idle_process=True, received_at=990.0)
+    assert not stall.is_stalled(waiting=5, has_idle_process=True, received_at=990.0)
     clock.now += 1
-    assert deafness.is_deaf(waiting=5, has_idle_process=True, received_at=990.0)
+    assert stall.is_stalled(waiting=5, has_idle_process=True, received_at=990.0)
 
 
 @pytest.mark.parametrize("change", ["empty queue", "busy", "received", "Redis away"])
-def test_worker_that_could_not_or_did_receive_is_not_deaf(change: str) -> None:
+def test_worker_that_could_not_or_did_receive_is_not_stalled(change: str) -> None:
     clock = Clock()
-    deafness = Deafness(deaf_after_s=60, clock=clock)
-    deafness.is_deaf(waiting=5, has_idle_process=True, received_at=990.0)
+    stall = StallDetector(after_s=60, clock=clock)
+    stall.is_stalled(waiting=5, has_idle_process=True, received_at=990.0)
     clock.now += 30
     received_at = 990.0
     if change == "Redis away":
-        deafness.forget()
+        stall.forget()
     elif change == "received":
         received_at = clock.now
     else:
-        deafness.is_deaf(
+        stall.is_stalled(
             waiting=0 if change == "empty queue" else 5,
             has_idle_process=change != "busy",
             received_at=990.0,
         )
     clock.now += 40
-    assert not deafness.is_deaf(waiting=5, has_idle_process=True, received_at=received_at)
+    assert not stall.is_stalled(waiting=5, has_idle_process=True, received_at=received_at)
 
 
 def test_heartbeat_is_one_line_of_json(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

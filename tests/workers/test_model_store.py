@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from broker.keys import model_key
+from broker.models import model_key
 from contract.errors import ModelError
 from recognition.card import Golden, append_card
 from recognition.model_file import ModelFile, load_model, parse_model

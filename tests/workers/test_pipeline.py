@@ -12,14 +12,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from broker.messages import Item, Row
+from broker.chunks import Item
+from broker.results import Row
 from contract.errors import ImageError
 from contract.reasons import Reason
 from recognition.decoding import Reading as ReadText
 from recognition.interpreter import Recogniser
 from tests.support.stripes import png, some_text
-from workers.fetch.concurrency import Window
-from workers.pipeline import Fetch, Reading, read_bytes, read_items
+from workers.fetch.concurrency import ConcurrencyLimit
+from workers.pipeline import ChunkReader, Fetch, read_bytes, read_items
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ async def fetch_text(url: str) -> bytes:
 
 
 def read(fetch: Fetch, urls: Sequence[str], how: Recogniser, **options: Any) -> list[Row]:
-    reading = Reading(fetch, how, None, **options)
+    reading = ChunkReader(fetch, how, None, **options)
     return list(asyncio.run(read_items([Item(i, url) for i, url in enumerate(urls)], reading)))
 
 
@@ -57,13 +58,13 @@ def test_no_more_is_in_flight_than_allowed(recogniser: Recogniser) -> None:
         in_flight -= 1
         return png(url)
 
-    rows = read(fetch, ["A"] * 50, recogniser, window=Window(first=3, most=7))
+    rows = read(fetch, ["A"] * 50, recogniser, concurrency=ConcurrencyLimit(first=3, most=7))
     assert [row.text for row in rows] == ["A"] * 50
     assert most == 7
 
 
 def test_fewer_are_in_flight_while_the_origin_fails(recogniser: Recogniser) -> None:
-    window = Window(first=4, most=64)
+    window = ConcurrencyLimit(first=4, most=64)
     in_flight: list[int] = []
     running = 0
 
@@ -77,7 +78,7 @@ def test_fewer_are_in_flight_while_the_origin_fails(recogniser: Recogniser) -> N
             raise ImageError(Reason.HTTP_BUSY, "status 503")
         return png(url)
 
-    rows = read(fetch, ["A"] * 80 + ["down"] * 200, recogniser, window=window)
+    rows = read(fetch, ["A"] * 80 + ["down"] * 200, recogniser, concurrency=window)
     assert [row.reason for row in rows] == [None] * 80 + [Reason.HTTP_BUSY] * 200
     assert max(in_flight[:4]) == 4
     assert max(in_flight) > 32
@@ -98,7 +99,7 @@ def test_image_is_read_while_others_are_on_their_way(recogniser: Recogniser) -> 
                 second_begins.set()
             return png(url)
 
-        return await read_items([Item(0, "A"), Item(1, "B")], Reading(fetch, recogniser, None))
+        return await read_items([Item(0, "A"), Item(1, "B")], ChunkReader(fetch, recogniser, None))
 
     rows = asyncio.run(asyncio.wait_for(scenario(), timeout=5))
     assert [row.text for row in rows] == ["A", "B"]

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from broker.chunks import ChunkTask, Item
+from broker.claims import Claims
 from broker.connection import connect
-from broker.keys import results_key
-from broker.messages import ChunkTask, Item, Outcome
+from broker.results import Outcome, results_key
 from contract.settings import Settings, parse_networks
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import JOB, FleetJob, fleet_job
@@ -36,6 +37,12 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 def chunk(job: FleetJob, *urls: str) -> ChunkTask:
     items = tuple(Item(index, url) for index, url in enumerate(urls))
     return ChunkTask(JOB, 1, job.model.digest, None, items)
+
+
+def claimable(job: FleetJob, *urls: str) -> ChunkTask:
+    task = chunk(job, *urls)
+    Claims(job.redis, JOB).add(task.delivery)
+    return task
 
 
 def test_chunk_that_takes_too_long_is_given_up_and_the_next_one_read(
@@ -69,7 +76,7 @@ def test_summary_counts_what_flower_shows(
 ) -> None:
     process = WorkerProcess(settings)
     urls = [origin.add("/a.png", png("A")), origin.url("/missing.png")]
-    summary = process.handle(chunk(job, *urls), "pi1").to_dict()
+    summary = process.handle(claimable(job, *urls), "pi1").to_dict()
     assert (summary["images"], summary["failed"], summary["outcome"]) == (2, 1, "done")
     assert job.results()[0].outcome is Outcome.DONE
     process.close()
@@ -83,7 +90,7 @@ def test_job_that_ends_while_its_chunk_is_read_gets_no_stream_back(
     with connect(settings.redis_url) as redis:
         timer = threading.Timer(0.2, redis.delete, [results_key(JOB)])
         timer.start()
-        summary = process.handle(chunk(job, slow), "pi1")
+        summary = process.handle(claimable(job, slow), "pi1")
         timer.join()
     assert summary.outcome == "undelivered"
     assert not job.redis.exists(results_key(JOB))

@@ -6,12 +6,14 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
-from broker.keys import heartbeats_key, results_key, workers_key
-from broker.messages import ChunkResult, Outcome
+from broker.claims import Claims
+from broker.heartbeats import HEARTBEATS_KEY, WORKERS_KEY
+from broker.results import ChunkResult, Outcome, results_key
 from contract.reasons import Reason
 from tests.conftest import RunningWorker, StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
@@ -53,7 +55,7 @@ def test_chunk_is_read_answered_and_acknowledged(
     worker = start_worker(name="pi1")
     chunk = job.send(urls)
     result = only(job.wait_results(1))
-    assert (result.chunk, result.worker, result.outcome) == (chunk.chunk, "pi1", Outcome.DONE)
+    assert (result.delivery, result.worker, result.outcome) == (chunk.delivery, "pi1", Outcome.DONE)
     assert [row.text for row in result.rows if row.index != 7] == texts[:7] + texts[8:]
     assert result.rows[7].reason is Reason.HTTP_STATUS
     assert 0 < result.took_s < 60
@@ -75,9 +77,10 @@ def test_process_stays_small(
 def test_chunk_of_a_job_that_is_over_is_skipped_unread(
     job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
 ) -> None:
+    job.send(images(origin, ["A"]))
+    Claims(job.redis, JOB).clear()
     job.redis.delete(results_key(JOB))
     start_worker()
-    job.send(images(origin, ["A"]))
     wait_until(lambda: not job.redis.llen("pifleet:chunks"), what="the chunk's pick-up")
     job.wait_acked()
     assert origin.requests == []
@@ -96,7 +99,7 @@ def test_chunk_of_a_model_that_nobody_has_asks_for_it(
     "changes", [{"symbols": "Ä"}, {"symbols": ""}, {"model": "no digest"}], ids=str
 )
 def test_chunk_that_the_model_cannot_serve_is_refused_with_a_sentence(
-    job: FleetJob, start_worker: StartWorker, changes: dict[str, str]
+    job: FleetJob, start_worker: StartWorker, changes: dict[str, Any]
 ) -> None:
     start_worker()
     job.send(["http://127.0.0.1/a.png"], **changes)
@@ -127,7 +130,11 @@ def test_killed_process_is_reported_acknowledged_and_replaced(
     (child,) = pool_children(worker)
     os.kill(child.pid, signal.SIGKILL)
     result = only(job.wait_results(1))
-    assert (result.chunk, result.outcome, result.worker) == (doomed.chunk, Outcome.CRASHED, "pi1")
+    assert (result.delivery, result.outcome, result.worker) == (
+        doomed.delivery,
+        Outcome.CRASHED,
+        "pi1",
+    )
     assert "process died" in result.detail
     job.wait_acked()
     job.send(images(origin, ["B"]))
@@ -161,8 +168,8 @@ def test_sigterm_finishes_the_chunk_in_hand(
     assert only(job.results()).rows[0].text == "A"
     assert not job.redis.hlen("pifleet:unacked")
     assert job.redis.llen("pifleet:chunks") == 1, "the waiting chunk is left for others"
-    assert not job.redis.hexists(heartbeats_key(), "pi1")
-    assert job.redis.zscore(workers_key(), "pi1") is None
+    assert not job.redis.hexists(HEARTBEATS_KEY, "pi1")
+    assert job.redis.zscore(WORKERS_KEY, "pi1") is None
 
 
 def test_killed_worker_leaves_its_name_to_the_next(
@@ -177,7 +184,7 @@ def test_killed_worker_leaves_its_name_to_the_next(
 def test_second_worker_of_a_name_gets_another(start_worker: StartWorker, job: FleetJob) -> None:
     start_worker(name="pi1")
     start_worker(name="pi1")
-    wait_until(lambda: job.redis.zcard(workers_key()) == 2, what="two names")
-    first, second = sorted(name.decode() for name in job.redis.zrange(workers_key(), 0, -1))
+    wait_until(lambda: job.redis.zcard(WORKERS_KEY) == 2, what="two names")
+    first, second = sorted(name.decode() for name in job.redis.zrange(WORKERS_KEY, 0, -1))
     assert first == "pi1"
     assert second.startswith("pi1-")

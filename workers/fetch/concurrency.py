@@ -1,4 +1,4 @@
-"""How many fetches a process has in flight: few at first, more while its origins bear it.
+"""The concurrency limit: how many fetches a process has in flight, more while origins bear it.
 
 A slow start, so that a fleet that wakes up does not open hundreds of connections to one origin in
 one moment; and a slow retreat, so that one that fails now and then is still read fast.
@@ -14,7 +14,7 @@ MOST = 64  # at 80 ms of round trip, 32 left a third of two fast cores idle, 64 
 RETREAT = 0.9
 
 
-class Window:
+class ConcurrencyLimit:
     """A number of fetches, kept from chunk to chunk."""
 
     def __init__(self, *, first: int = FIRST, most: int = MOST) -> None:

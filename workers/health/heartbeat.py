@@ -1,34 +1,44 @@
-"""Tell the fleet, every two seconds, that this worker lives and what it has in hand."""
+"""The heartbeat of a worker: what it observes of itself, and the thread that sends it.
+
+A thread, because the main loop may be stuck in a connection, which is exactly what must show. It
+also watches for a stalled worker, and feeds systemd's watchdog.
+"""
 
 from __future__ import annotations
 
+import logging
+import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Protocol
+from typing import Any
 
-from broker.heartbeats import Heartbeat
-from broker.keys import heartbeats_key, workers_key
+from celery import bootsteps, signals
+from celery.worker import state
+from redis.exceptions import RedisError
+
+from broker.chunks import TASK_READ_CHUNK, count_waiting
+from broker.connection import make_client
+from broker.heartbeats import HEARTBEAT_EVERY_S, Heartbeat, beat, sign_off
 from contract.errors import ServiceError
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
 from workers.health import host
-from workers.health.statistics import Tally
+from workers.health.stall import StallDetector
+from workers.health.statistics import Statistics
+from workers.health.systemd import ALIVE, READY, is_getting_on, notify
 from workers.model_store import cached_digests
+from workers.naming import worker_of
 
-if TYPE_CHECKING:
-    from redis import Redis
+log = logging.getLogger(__name__)
 
-FORGET_S = 3600.0  # a worker that is gone for an hour leaves the list of workers
-
-
-class Requests(Protocol):
-    """What we need of Celery's request."""
-
-    id: str
+REDIS_TIMEOUT_S = 3.0  # shorter than a heartbeat's life, so that one lost answer is no death
+STALLED_EXIT_CODE = 75  # EX_TEMPFAIL: start me again
+STUCK_AFTER_S = 5.0  # closing a connection that is gone may hang for far longer
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,12 @@ class Identity:
 
 
 def observe(
-    who: Identity, settings: Settings, tally: Tally, *, in_hand: Iterable[str], pids: Iterable[int]
+    who: Identity,
+    settings: Settings,
+    statistics: Statistics,
+    *,
+    in_hand: Iterable[str],
+    pids: Iterable[int],
 ) -> Heartbeat:
     """Put a heartbeat together."""
     return Heartbeat(
@@ -55,9 +70,9 @@ def observe(
         host=who.host,
         processes=who.processes,
         in_hand=tuple(sorted(in_hand)),
-        images=tally.images,
-        failed=tally.failed,
-        images_per_s=round(tally.images_per_s(), 1),
+        images=statistics.images,
+        failed=statistics.failed,
+        images_per_s=round(statistics.images_per_s(), 1),
         started_at=who.started_at,
         temperature_c=host.temperature_c(),
         throttled=who.throttled(),
@@ -68,34 +83,131 @@ def observe(
     )
 
 
-def beat(redis: Redis, heartbeat: Heartbeat) -> None:
-    """Publish a heartbeat, scored by Redis's clock: a Pi's own may be off by minutes.
+class HeartbeatStep(bootsteps.StartStopStep):  # type: ignore[misc]  # celery ships no types
+    """Runs the thread for as long as the worker has processes."""
 
-    Raises:
-        RedisError: Redis is away.
-    """
-    now = _redis_time(redis)
-    pipeline = redis.pipeline(transaction=False)
-    pipeline.hset(heartbeats_key(), heartbeat.worker, heartbeat.to_json())
-    pipeline.zadd(workers_key(), {heartbeat.worker: now})
-    pipeline.zrangebyscore(workers_key(), "-inf", now - FORGET_S)
-    for name in pipeline.execute()[-1]:
-        sign_off(redis, name)
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, worker: Any) -> None:
+        """Begin to beat."""
+        task = worker.app.tasks[TASK_READ_CHUNK]
+        self.thread = HeartbeatThread(worker, task.settings, task.statistics)
+        self.thread.start()
+        notify(task.settings.notify_socket, READY)
+        signals.worker_shutdown.connect(self._goodbye, weak=False, dispatch_uid=__name__)
+
+    def stop(self, worker: Any) -> None:
+        """Beat on: steps end in reverse order, and the pool has yet to finish what is in hand.
+
+        A worker that signed off here would be taken for dead with chunks in its hands.
+        """
+
+    def terminate(self, worker: Any) -> None:
+        """Take the worker off the list at once: nothing is finished any more."""
+        self.thread.stop()
+
+    def _goodbye(self, **_: Any) -> None:
+        """Take the worker off the list; the pool is at its end by now."""
+        self.thread.stop()
 
 
-def sign_off(redis: Redis, worker: str | bytes) -> None:
-    """Take a worker off the list at once, so that nobody waits for it.
+class HeartbeatThread(threading.Thread):
+    """Beats until it is stopped; never raises, and outlives any outage of Redis."""
 
-    Raises:
-        RedisError: Redis is away.
-    """
-    redis.hdel(heartbeats_key(), worker)
-    redis.zrem(workers_key(), worker)
+    def __init__(self, worker: Any, settings: Settings, statistics: Statistics) -> None:
+        super().__init__(name="heartbeat", daemon=True)
+        self._worker = worker
+        self._settings = settings
+        self._statistics = statistics
+        self._stopped = threading.Event()
+        self._redis = make_client(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
+        self._who = Identity(
+            worker=worker_of(worker.hostname), pid=os.getpid(), processes=worker.concurrency
+        )
+        self._stall = StallDetector(after_s=settings.stalled_after_s)
+        self._is_away = False
+        self._leaving_at: float | None = None
+
+    def run(self) -> None:
+        """Beat, look, wait."""
+        while not self._stopped.wait(self._beat_once()):
+            self._feed_watchdog()
+
+    def stop(self) -> None:
+        """End the thread and say goodbye."""
+        self._stopped.set()
+        self.join(timeout=2 * REDIS_TIMEOUT_S)
+        try:
+            sign_off(self._redis, self._who.worker)
+        except RedisError as error:
+            log.warning("sign-off-failed worker=%s error=%s", self._who.worker, error)
+        self._redis.close()
+
+    def _beat_once(self) -> float:
+        """Send one heartbeat; returns the seconds to wait for the next."""
+        started = time.monotonic()
+        try:
+            in_hand = requests_in_hand()
+            pids = [os.getpid(), *pool_pids(self._worker)]
+            beat(
+                self._redis,
+                observe(self._who, self._settings, self._statistics, in_hand=in_hand, pids=pids),
+            )
+            self._note_redis(is_away=False)
+            if self._leaving_at is None:
+                self._look_for_stall(len(in_hand))
+        except RedisError as error:
+            self._stall.forget()
+            self._note_redis(is_away=True, error=error)
+        except Exception:  # the worker reads on without a heartbeat, rather than not at all
+            log.exception("heartbeat-failed worker=%s", self._who.worker)
+        if self._leaving_at is not None:
+            self._insist(self._leaving_at)
+        return max(0.0, HEARTBEAT_EVERY_S - (time.monotonic() - started))
+
+    def _look_for_stall(self, in_hand: int) -> None:
+        has_idle_process = in_hand < self._who.processes
+        waiting = count_waiting(self._redis) if has_idle_process else 0
+        if self._stall.is_stalled(
+            waiting=waiting,
+            has_idle_process=has_idle_process,
+            received_at=self._statistics.received_at,
+        ):
+            log.error("stalled worker=%s waiting=%d action=exit", self._who.worker, waiting)
+            state.should_stop = STALLED_EXIT_CODE  # the main loop stops as at SIGTERM
+            self._leaving_at = time.monotonic()
+
+    def _insist(self, since: float) -> None:
+        """End the process once all is read: a main loop that is stuck cannot."""
+        if time.monotonic() - since > STUCK_AFTER_S and not requests_in_hand():
+            os._exit(STALLED_EXIT_CODE)
+
+    def _feed_watchdog(self) -> None:
+        in_hand, now = len(requests_in_hand()), time.monotonic()
+        if is_getting_on(in_hand=in_hand, moved_at=self._statistics.moved_at, now=now):
+            notify(self._settings.notify_socket, ALIVE)
+
+    def _note_redis(self, *, is_away: bool, error: Exception | None = None) -> None:
+        if is_away and not self._is_away:
+            log.warning("redis-away worker=%s error=%s", self._who.worker, error)
+        if self._is_away and not is_away:
+            log.info("redis-back worker=%s", self._who.worker)
+        self._is_away = is_away
 
 
-def _redis_time(redis: Redis) -> float:
-    seconds, microseconds = redis.time()
-    return float(seconds) + float(microseconds) / 1e6
+def requests_in_hand() -> set[str]:
+    """Collect the ids of the chunks that this worker holds, begun or not."""
+    while True:
+        try:
+            return {request.id for request in (*state.reserved_requests, *state.active_requests)}
+        except RuntimeError:  # the main thread changed a set while we looked; look again
+            continue
+
+
+def pool_pids(worker: Any) -> list[int]:
+    """List the ids of the worker's pool processes; none for a pool without processes."""
+    pool = getattr(getattr(worker, "pool", None), "_pool", None)
+    return [process.pid for process in getattr(pool, "_pool", ())]
 
 
 def _package_version() -> str:

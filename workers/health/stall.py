@@ -1,4 +1,4 @@
-"""Notice that this worker has gone deaf: work waits, a process is idle, and nothing arrives.
+"""Stall detection: work waits, a process is idle, and nothing arrives.
 
 A half-open connection to Redis can do that for good. Leaving is the cure: whatever supervises the
 worker starts it again, and nothing is lost, for what it had in hand is finished first.
@@ -9,20 +9,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-DEAF_AFTER_S = 60.0
+STALLED_AFTER_S = 60.0
 
 
-class Deafness:
+class StallDetector:
     """Watches for work that waits while this worker receives none of it."""
 
     def __init__(
-        self, *, deaf_after_s: float = DEAF_AFTER_S, clock: Callable[[], float] = time.monotonic
+        self, *, after_s: float = STALLED_AFTER_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self._deaf_after_s = deaf_after_s
+        self._after_s = after_s
         self._clock = clock
         self._since: float | None = None
 
-    def is_deaf(self, *, waiting: int, has_idle_process: bool, received_at: float) -> bool:
+    def is_stalled(self, *, waiting: int, has_idle_process: bool, received_at: float) -> bool:
         """Take one look.
 
         Args:
@@ -36,7 +36,7 @@ class Deafness:
             return False
         if self._since is None or received_at > self._since:
             self._since = now
-        return now - self._since >= self._deaf_after_s
+        return now - self._since >= self._after_s
 
     def forget(self) -> None:
         """Begin anew: Redis was away, so nothing could have arrived."""

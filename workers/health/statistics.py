@@ -9,7 +9,7 @@ from collections.abc import Callable
 WINDOW_S = 10.0  # a rate over less jumps with every chunk
 
 
-class Tally:
+class Statistics:
     """Counts of one worker; written by its main thread, read by the heartbeat's."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -38,7 +38,7 @@ class Tally:
         self._recent.append((self._clock(), images))
 
     def images_per_s(self) -> float:
-        """Give the rate over the last seconds, or since the start if that is less ago."""
+        """Measure the rate over the last seconds, or since the start if that is less ago."""
         now = self._clock()
         span_s = min(WINDOW_S, now - self._started)
         recent = sum(images for at, images in list(self._recent) if now - at <= WINDOW_S)

@@ -1,28 +1,47 @@
-"""Run one worker in this process until it is told to stop."""
+"""One worker: put together, run until it is told to stop, and what its processes share."""
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
 import sys
 import warnings
 from typing import Any
 
-from celery import signals
+from celery import Celery, signals
 from celery.platforms import EX_OK, SecurityWarning
 
+from broker.app import make_app
 from broker.connection import connect, masked, redis_errors
 from broker.keys import QUEUE
+from contract.errors import ServiceError
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
-from workers.assembly import make_worker_app
+from workers import process
+from workers.health import in_flight
+from workers.health.heartbeat import HeartbeatStep
 from workers.health.host import default_processes
 from workers.model_store import trusted
 from workers.naming import choose_name, node_name
+from workers.tasks import ReadChunk
 
 log = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(levelname)s %(name)s %(message)s"  # journald adds the time
 CHATTY = ("celery.worker.strategy", "celery.app.trace")  # a line a chunk each; we write our own
+PRELOADED = (
+    "aiohttp",
+    "numpy",
+    "PIL.BmpImagePlugin",
+    "PIL.GifImagePlugin",
+    "PIL.JpegImagePlugin",
+    "PIL.PngImagePlugin",
+    "PIL.PpmImagePlugin",
+    "PIL.TiffImagePlugin",
+    "PIL.WebPImagePlugin",
+)
+PRELOADED_IF_THERE = ("uvloop",)
 
 
 def run_worker(settings: Settings, *, processes: int | None) -> int:
@@ -85,3 +104,56 @@ def configure_logging(loudness: int) -> None:
 
 def _keep_ours(**_: Any) -> None:
     """Having a receiver is what tells Celery to leave logging alone."""
+
+
+def make_worker_app(settings: Settings) -> Celery:
+    """Build the application of one worker; nothing connects before it starts."""
+    app = make_app(settings.redis_url)
+    app.conf.worker_redirect_stdouts = False  # a library that prints is no log line of ours
+    app.register_task(ReadChunk(settings))
+    app.steps["worker"].add(HeartbeatStep)
+    _connect_signals(settings)
+    return app
+
+
+def _connect_signals(settings: Settings) -> None:
+    """Tie what a process keeps to its life; a second application replaces the first."""
+
+    def begin(**_: Any) -> None:
+        in_flight.end()
+        process.open_process(settings)
+
+    def end(**_: Any) -> None:
+        process.close_process()
+
+    def before_fork(**_: Any) -> None:
+        preload()
+        in_flight.prepare()
+
+    for signal, receiver in (
+        (signals.worker_init, before_fork),
+        (signals.worker_process_init, begin),
+        (signals.worker_process_shutdown, end),
+    ):
+        signal.disconnect(dispatch_uid=__name__)
+        signal.connect(receiver, weak=False, dispatch_uid=__name__)
+
+
+def preload() -> None:
+    """Import, and keep the garbage collector from touching (and so copying) what came of it.
+
+    No interpreter and no loop is made here: neither survives a fork.
+    """
+    for name in PRELOADED:
+        importlib.import_module(name)
+    for name in PRELOADED_IF_THERE:
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            log.debug("not-installed module=%s", name)
+    try:
+        runtime_name()
+    except ServiceError as error:  # each chunk will say so, with an outcome of its own
+        log.error("no-runtime error=%s", error)
+    gc.collect()
+    gc.freeze()

@@ -1,17 +1,18 @@
-"""The fleet as a table: who is there, what they do, and how they are."""
+"""The fleet and this machine's jobs, as tables for people and as JSON for machines."""
 
 from __future__ import annotations
 
 import time
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
 
-from broker.fleet import Fleet
-from broker.heartbeats import Heartbeat
+from broker.heartbeats import Fleet, Heartbeat
+from producer.registry import KnownJob
 from producer.words import counted, duration
 
 THROTTLE_FLAGS = {  # Raspberry Pi documentation, vcgencmd get_throttled
@@ -43,8 +44,8 @@ def fleet_table(fleet: Fleet) -> RenderableType:
 
 
 def fleet_json(fleet: Fleet) -> dict[str, Any]:
-    """Give the fleet as a JSON object."""
-    workers = [asdict(worker) for worker in fleet.workers]
+    """Build the fleet as a JSON object."""
+    workers = [msgspec.to_builtins(worker) for worker in fleet.workers]
     return {"waiting": fleet.waiting, "processes": fleet.processes, "workers": workers}
 
 
@@ -57,6 +58,39 @@ def power_words(throttled: int | None) -> str:
     if now:
         return "[red]" + ", ".join(now)
     return "[yellow]was " + ", ".join(past) if past else "[green]good"
+
+
+def jobs_table(jobs: Sequence[KnownJob]) -> RenderableType:
+    """Draw the jobs, newest last."""
+    if not jobs:
+        return "no jobs on this machine yet: `pifleet submit` makes one"
+    table = Table(header_style="bold")
+    for name in ("job", "state", "source", "model", "submission"):
+        table.add_column(name, overflow="fold")
+    for name in ("images", "read", "failed", "age"):
+        table.add_column(name, justify="right")
+    for job in jobs:
+        counts = job.counts
+        table.add_row(
+            *(job.spec.job, job.state, job.spec.source, job.spec.model_name, str(job.output)),
+            *(f"{number:,}" for number in (counts.total, counts.read, counts.failed)),
+            duration(time.time() - job.created_at),
+        )
+    return table
+
+
+def jobs_json(jobs: Sequence[KnownJob]) -> list[dict[str, Any]]:
+    """Build the jobs as JSON objects."""
+    return [
+        {
+            **msgspec.structs.asdict(job.spec),
+            "state": job.state,
+            "output": str(job.output),
+            "created_at": job.created_at,
+            **msgspec.structs.asdict(job.counts),
+        }
+        for job in jobs
+    ]
 
 
 def _cells(worker: Heartbeat) -> list[str]:

@@ -1,0 +1,214 @@
+"""Deliveries: which images of a ledger go out, come back, wait again, or fail.
+
+The invariant: an image that is READ or FAILED never changes again, so the first terminal row wins
+and a second delivery changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from broker.chunks import Item
+from broker.results import ChunkResult, Crash, Row
+from contract.reasons import Reason
+from producer.job import policy
+from producer.job.spec import Change, State
+from producer.job.store import Ledger
+
+
+class Deliveries:
+    """The images of one ledger on their way."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._db = ledger.db
+        self._were_suspects = False
+
+    def take(self, size: int) -> tuple[int, list[Item]]:
+        """Take waiting images into a new delivery, and note it as sent before it is.
+
+        A crash between this and the sending is found by the reconciler; the other order would
+        send images that the ledger does not know to be out.
+
+        Args:
+            size: the most images; fewer where they are suspected to kill workers.
+
+        Returns:
+            The delivery's number and its images; none if nothing is ready to go.
+        """
+        items = self._next_waiting(size)
+        if not items:
+            return 0, []
+        with self._ledger.writing():
+            cursor = self._db.execute(
+                "INSERT INTO delivery (images) VALUES (?)",
+                (format_ranges(item.index for item in items),),
+            )
+            delivery = int(cursor.lastrowid or 0)
+            self._db.executemany(
+                "UPDATE image SET state = 1, delivery = ? WHERE idx = ?",
+                [(delivery, item.index) for item in items],
+            )
+        return delivery, items
+
+    def give_up(self, delivery: int, why: str, *, crash: Crash | None = None) -> Change:
+        """End a delivery without an answer; its open images wait again, or fail as poison.
+
+        Args:
+            delivery: its number.
+            why: a word for the ledger.
+            crash: what is known of the death of whoever had it in hand; None if nobody died.
+        """
+        with self._ledger.writing():
+            if crash is not None:
+                self._suspect(delivery, crash)
+            self._end(delivery, why)
+            again = self._db.execute(
+                "UPDATE image SET state = 0 WHERE state = 1 AND delivery = ?", (delivery,)
+            ).rowcount
+            failed = self._fail_poison() if crash is not None else 0
+        return Change(failed=failed, again=again - failed)
+
+    def members(self, delivery: int) -> frozenset[int]:
+        """Read the indexes of a delivery's images; none if there never was one of this number."""
+        row = self._db.execute("SELECT images FROM delivery WHERE id = ?", (delivery,)).fetchone()
+        return frozenset() if row is None else parse_ranges(row[0])
+
+    def out(self) -> dict[int, int]:
+        """Count the images of each delivery that has no answer yet, oldest first."""
+        rows = self._db.execute("SELECT id, images FROM delivery WHERE ended IS NULL ORDER BY id")
+        return {delivery: len(parse_ranges(images)) for delivery, images in rows}
+
+    def record(self, results: Sequence[ChunkResult], *, position: str, forgive: set[int]) -> Change:
+        """Commit answers and the stream position that they came from, in one transaction.
+
+        Args:
+            results: chunks that are done.
+            position: the stream's entry id after them.
+            forgive: deliveries whose passing failures do not count as an attempt, because the
+                producer itself was away and it serves the images.
+        """
+        most = self._ledger.spec.attempts
+        change = Change()
+        with self._ledger.writing():
+            for result in results:
+                self._end(result.delivery, "answered")
+                change += self._record_read(result)
+                for row in result.rows:
+                    if row.reason is not None:
+                        is_forgiven = result.delivery in forgive
+                        change += self._record_failure(result, row, most, is_forgiven=is_forgiven)
+            self._ledger.note("position", position)
+            self._ledger.note("clock", f"{self._ledger.now():.3f}")
+            if change.repeats:  # kept here, because a producer that is killed forgets its own count
+                before = int(self._ledger.get("repeats") or 0)
+                self._ledger.note("repeats", str(before + change.repeats))
+        return change
+
+    def fail_open(self, reason: Reason, detail: str = "") -> int:
+        """Fail every image that has no answer, and end every delivery; counts the images."""
+        with self._ledger.writing():
+            self._db.execute("UPDATE delivery SET ended = ? WHERE ended IS NULL", (reason,))
+            return self._db.execute(
+                "UPDATE image SET state = 3, reason = ?, detail = ? WHERE state IN (0, 1)",
+                (reason, detail),
+            ).rowcount
+
+    def revive(self, reason: Reason | None = None) -> int:
+        """Let failed images wait again, with all their attempts; counts them.
+
+        Args:
+            reason: only those that failed for it; None takes all. A cancelled job goes on.
+        """
+        with self._ledger.writing():
+            self._db.execute("DELETE FROM meta WHERE key = 'cancelled'")
+            return self._db.execute(
+                "UPDATE image SET state = 0, attempts = 0, suspicion = 0, ready_at = 0,"
+                " delivery = NULL WHERE state = 3 AND (?1 IS NULL OR reason = ?1)",
+                (reason,),
+            ).rowcount
+
+    def _next_waiting(self, size: int) -> list[Item]:
+        """Find what goes next: suspects every other time, so that neither holds up the other."""
+        now = self._ledger.now()
+        for suspicion in policy.turns(suspects_first=not self._were_suspects):
+            rows = self._db.execute(
+                "SELECT idx, url FROM image WHERE state = 0 AND suspicion = ? AND ready_at <= ?"
+                " ORDER BY idx LIMIT ?",
+                (suspicion, now, policy.size_for(suspicion, size)),
+            ).fetchall()
+            if rows:
+                self._were_suspects = suspicion >= policy.PART_AT
+                return [Item(index, url) for index, url in rows]
+        return []
+
+    def _suspect(self, delivery: int, crash: Crash) -> None:
+        """Note what a death says of the images that are still open in a delivery."""
+        self._db.execute(
+            "UPDATE image SET suspicion = suspicion + ?1"
+            " WHERE state = 1 AND delivery = ?2 AND (?3 IS NULL OR idx = ?3)",
+            (policy.points(crash), delivery, crash.image),
+        )
+
+    def _end(self, delivery: int, why: str) -> None:
+        self._db.execute(
+            "UPDATE delivery SET ended = ? WHERE id = ? AND ended IS NULL", (why, delivery)
+        )
+
+    def _fail_poison(self) -> int:
+        return self._db.execute(
+            "UPDATE image SET state = 3, reason = ?, detail = ? WHERE state = 0 AND suspicion >= ?",
+            (Reason.POISON, "workers died of it, again and again", policy.POISON_AT),
+        ).rowcount
+
+    def _record_read(self, result: ChunkResult) -> Change:
+        read = [row for row in result.rows if row.reason is None]
+        taken = self._db.executemany(
+            "UPDATE image SET state = 2, text = ?, confidence = ?, reason = NULL, detail = NULL,"
+            " worker = ?, delivery = ?, attempts = attempts + 1 WHERE idx = ? AND state IN (0, 1)",
+            [(r.text, r.confidence, result.worker, result.delivery, r.index) for r in read],
+        ).rowcount
+        taken = max(0, taken)  # -1 where there was nothing to execute
+        return Change(read=taken, repeats=len(read) - taken)
+
+    def _record_failure(
+        self, result: ChunkResult, row: Row, most: int, *, is_forgiven: bool
+    ) -> Change:
+        """Fail an image for good, or let it wait for another attempt."""
+        found = self._db.execute(
+            "SELECT attempts, delivery FROM image WHERE idx = ? AND state IN (0, 1)", (row.index,)
+        ).fetchone()
+        may_pass = policy.may_pass(row)
+        if found is None or (may_pass and found[1] != result.delivery):
+            return Change(repeats=1)  # answered already, or a newer delivery may do better
+        done = policy.attempts_after(row, found[0], is_forgiven=is_forgiven)
+        again = may_pass and done < most
+        self._db.execute(
+            "UPDATE image SET state = ?, attempts = ?, ready_at = ?, reason = ?, detail = ?,"
+            " worker = ?, delivery = ? WHERE idx = ?",
+            (
+                *(State.WAITING if again else State.FAILED, done),
+                *(self._ledger.now() + policy.retry_s(done), row.reason, row.detail),
+                *(result.worker, result.delivery, row.index),
+            ),
+        )
+        return Change(again=1) if again else Change(failed=1)
+
+
+def format_ranges(indexes: Iterable[int]) -> str:
+    """Write indexes as ranges, in order: a delivery takes images in a row, so it is short."""
+    spans: list[list[int]] = []
+    for index in sorted(indexes):
+        if spans and index == spans[-1][1] + 1:
+            spans[-1][1] = index
+        else:
+            spans.append([index, index])
+    return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in spans)
+
+
+def parse_ranges(text: str) -> frozenset[int]:
+    """Read what ``format_ranges`` wrote."""
+    spans = [span.partition("-") for span in text.split(",") if span]
+    return frozenset(
+        index for first, _, last in spans for index in range(int(first), int(last or first) + 1)
+    )

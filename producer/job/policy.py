@@ -1,0 +1,58 @@
+"""Who tries again, and who is to blame: when an image waits, fails, or goes out alone.
+
+Pure: the ledger and the scheduler ask, and write down what follows.
+"""
+
+from __future__ import annotations
+
+from broker.results import Crash, Row
+from contract.reasons import NO_ATTEMPT, PASSING
+
+# How suspect an image is: points for each death of a process that had it in hand. Processes are
+# killed for many reasons, and an innocent image must never be taken for the cause: two hundred
+# random kills in three minutes brought one image of 100,000 to five deaths.
+SEEN = 5  # it was being read when its process died
+UNKNOWN = 3  # its whole worker died, and nobody can tell
+UNSEEN = 1  # no image was being read: a download that bursts the memory, or no image's fault
+PART_AT = 3  # goes out in an eighth of a chunk
+ALONE_AT = 5  # goes out alone
+POISON_AT = 12  # the third death that was seen, the fourth that nobody saw
+PARTS = 8
+
+RETRY_S = 1.0  # doubled with each attempt, up to a minute
+MAX_RETRY_S = 60.0
+
+
+def points(crash: Crash) -> int:
+    """Tell how many points a death gives to each image that it makes suspect."""
+    if crash.image is not None:
+        return SEEN
+    return UNSEEN if crash.was_seen else UNKNOWN
+
+
+def size_for(suspicion: int, size: int) -> int:
+    """Tell how many images go out together that are so suspect, of so many that might."""
+    if suspicion >= ALONE_AT:
+        return 1
+    return max(1, size // PARTS) if suspicion >= PART_AT else size
+
+
+def turns(*, suspects_first: bool) -> tuple[int, ...]:
+    """List the points in the order in which images go out: suspects and others take turns."""
+    suspects, others = range(PART_AT, POISON_AT), range(PART_AT - 1, -1, -1)
+    return (*suspects, *others) if suspects_first else (*others, *suspects)
+
+
+def attempts_after(row: Row, attempts: int, *, is_forgiven: bool) -> int:
+    """Count the attempts of an image after a failure: some are nobody's fault, and cost none."""
+    return attempts + (not is_forgiven and row.reason not in NO_ATTEMPT)
+
+
+def may_pass(row: Row) -> bool:
+    """Tell whether another worker, a little later, may succeed."""
+    return row.reason in PASSING
+
+
+def retry_s(attempts: int) -> float:
+    """Tell how long an image waits after so many attempts, in seconds."""
+    return float(min(MAX_RETRY_S, RETRY_S * 2.0**attempts))

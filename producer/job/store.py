@@ -1,0 +1,297 @@
+"""The ledger: the truth about one job, every image and its answer, in one SQLite file.
+
+Redis may be wiped in mid-job; the ledger still knows what has no answer. Here is the file: opening,
+locking and sealing it, its notes and its rows. What goes out and comes back is in ``deliveries``.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import sqlite3
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+from urllib.parse import urlsplit
+
+import msgspec
+from filelock import FileLock, Timeout
+
+from contract.errors import LedgerError, OutputError, SourceError
+from producer.job.spec import Counts, JobSpec, State
+from producer.sources.source import SourceImage
+
+SCHEMA_VERSION = 2  # in SQLite's user_version; a ledger without one is of pifleet before 0.2
+INSERT_BATCH = 10_000
+
+
+class Ledger:
+    """One job's ledger, opened for writing by one producer at a time."""
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        read_only: bool = False,
+        shared: bool = False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Open an existing ledger, or make an empty one.
+
+        Args:
+            path: of the ledger.
+            read_only: only look; takes no lock.
+            shared: leave a note for the producer that has it; takes no lock.
+            clock: monotonic, seconds.
+
+        Raises:
+            LedgerError: another producer has it open, it is of another version, or no ledger.
+            OutputError: it cannot be made there.
+        """
+        self.path = path
+        self._clock = clock
+        self._lock = None if read_only or shared else _lock(path)
+        try:
+            self.db = _open_database(path, read_only=read_only)
+            self._opened_at = clock()
+            self._clock_s = float(self.get("clock") or 0.0)
+        except (sqlite3.DatabaseError, LedgerError) as error:
+            self._release()
+            raise _opening_error(path, error) from error
+
+    def __enter__(self) -> Self:
+        """Use it as a context manager: it is closed at the end."""
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close it."""
+        self.close()
+
+    def close(self) -> None:
+        """Close the file and let another producer have it; only the one file stays."""
+        if self._lock is not None:
+            with suppress(sqlite3.OperationalError):  # somebody looks at it just now
+                self.db.execute("PRAGMA journal_mode = DELETE")
+        self.db.close()
+        self._release()
+
+    # -- what the job is ----------------------------------------------------------------------
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether the whole source has been written into it."""
+        return self.get("spec") is not None
+
+    @property
+    def spec(self) -> JobSpec:
+        """What the job was asked to do.
+
+        Raises:
+            LedgerError: the source was never written to its end.
+        """
+        text = self.get("spec")
+        if text is None:
+            raise LedgerError(f"ledger {self.path} holds no whole job: submit it again")
+        return msgspec.json.decode(text, type=JobSpec)
+
+    def change_spec(self, spec: JobSpec) -> None:
+        """Note what a resumed job is now asked to do."""
+        self.put("spec", msgspec.json.encode(spec).decode())
+
+    def get(self, key: str) -> str | None:
+        """Read one of the job's own notes; None where there is none."""
+        row = self.db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return None if row is None else str(row[0])
+
+    def put(self, key: str, value: str) -> None:
+        """Write one of the job's own notes."""
+        with self.writing():
+            self.note(key, value)
+
+    def note(self, key: str, value: str) -> None:
+        """Write one of the job's own notes in a transaction that is open."""
+        self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    def seal(self, spec: JobSpec, images: Iterable[SourceImage], *, model: bytes) -> int:
+        """Write the whole source and the model in one transaction: half a job never exists.
+
+        The model is kept because the job may end on a day when its file is another.
+
+        Returns:
+            The number of images.
+
+        Raises:
+            SourceError: the source is empty, or a name stands in it twice.
+        """
+        with self.writing():
+            total = 0
+            remaining = iter(images)
+            while batch := list(islice(remaining, INSERT_BATCH)):
+                self._insert(total, batch)
+                total += len(batch)
+            if not total:
+                raise SourceError(f"source {spec.source} names no image")
+            self.db.execute("INSERT INTO model VALUES (?)", (model,))
+            self.note("spec", msgspec.json.encode(spec).decode())
+            self.note("created_at", str(time.time()))
+        return total
+
+    @property
+    def model(self) -> bytes:
+        """The model file that the job is read with."""
+        return bytes(self.db.execute("SELECT data FROM model").fetchone()[0])
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """Tell the time on the ledger's own clock: seconds that producers were at work on it.
+
+        It never jumps, whatever becomes of the machine's clock between two runs or in one.
+        """
+        return self._clock_s + self._clock() - self._opened_at
+
+    def counts(self) -> Counts:
+        """Count the images by state; it reads them all, so a run does it once."""
+        by_state = dict(self.db.execute("SELECT state, count(*) FROM image GROUP BY state"))
+        return Counts(
+            total=sum(by_state.values()),
+            read=by_state.get(State.READ, 0),
+            failed=by_state.get(State.FAILED, 0),
+            out=by_state.get(State.SENT, 0),
+        )
+
+    def hosts(self) -> set[str]:
+        """Collect the hosts that the images are on, in lower case; it reads every URL."""
+        urls = self.db.execute("SELECT url FROM image")
+        return {urlsplit(url).hostname or "" for (url,) in urls}
+
+    def rows(self, columns: Sequence[str], *, only_failed: bool = False) -> Iterator[list[str]]:
+        """Yield rows of the named columns, sorted by name in code point order."""
+        where = f"WHERE state = {State.FAILED:d}" if only_failed else ""
+        chosen = ", ".join(columns)
+        for row in self.db.execute(f"SELECT {chosen} FROM image {where} ORDER BY name"):
+            yield ["" if value is None else str(value) for value in row]
+
+    # -- writing ------------------------------------------------------------------------------
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Commit what is done inside, or nothing of it.
+
+        Raises:
+            OutputError: the disk is full, or the file cannot be written.
+        """
+        try:
+            self.db.execute("BEGIN IMMEDIATE")
+            yield
+            self.db.execute("COMMIT")
+        except sqlite3.OperationalError as error:
+            self._roll_back()
+            raise OutputError(f"ledger {self.path} cannot be written: {error}") from error
+        except BaseException:
+            self._roll_back()
+            raise
+
+    def _roll_back(self) -> None:
+        if self.db.in_transaction:
+            self.db.execute("ROLLBACK")
+
+    def _insert(self, start: int, batch: list[SourceImage]) -> None:
+        try:
+            self.db.executemany(
+                "INSERT INTO image (idx, name, url) VALUES (?, ?, ?)",
+                [(start + i, image.name, image.url) for i, image in enumerate(batch)],
+            )
+        except sqlite3.IntegrityError as error:
+            name = self._first_duplicate(start, batch)
+            advice = "names must differ; a CSV with url,name gives each its own"
+            raise SourceError(f"name {name!r} stands twice in the source: {advice}") from error
+
+    def _first_duplicate(self, start: int, batch: list[SourceImage]) -> str:
+        seen: set[str] = set()
+        for image in batch:
+            known = self.db.execute(
+                "SELECT 1 FROM image WHERE name = ? AND idx < ?", (image.name, start)
+            ).fetchone()
+            if known or image.name in seen:
+                return image.name
+            seen.add(image.name)
+        raise AssertionError("SQLite saw a duplicate that is none")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            lock_path(self.path).unlink(missing_ok=True)  # before letting go: filelock looks again
+            self._lock.release()
+            self._lock = None
+
+
+def lock_path(ledger: Path) -> Path:
+    """Name the file whose lock says that a producer is at work on a ledger."""
+    return ledger.with_name(ledger.name + "-lock")
+
+
+def is_in_use(ledger: Path) -> bool:
+    """Tell whether a producer is at work on a ledger."""
+    try:
+        lock = _lock(ledger)
+    except LedgerError:
+        return True
+    lock_path(ledger).unlink(missing_ok=True)
+    lock.release()
+    return False
+
+
+def _lock(path: Path) -> FileLock:
+    if not path.parent.is_dir():  # filelock would make it
+        raise OutputError(f"ledger {path} cannot be written: no such folder")
+    lock = FileLock(lock_path(path), blocking=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        message = f"ledger {path} is in use by another producer: wait for it, or end it"
+        raise LedgerError(message) from error
+    except OSError as error:
+        raise OutputError(f"ledger {path} cannot be written: {error.strerror}") from error
+    return lock
+
+
+def _open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
+    if read_only:
+        db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
+        _check_version(db, path)
+        return db
+    db = sqlite3.connect(path, timeout=10, isolation_level=None)
+    _check_version(db, path)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = NORMAL")  # a power cut costs resends, not rows' truth
+    db.execute("PRAGMA cache_size = -65536")  # 64 MB: the index of a million names
+    schema = (importlib.resources.files("producer.job") / "schema.sql").read_text()
+    # In one transaction: a disk that is full leaves no ledger without its version.
+    db.executescript(f"BEGIN; {schema} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    return db
+
+
+def _check_version(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    is_empty = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+    if version != SCHEMA_VERSION and not is_empty:
+        raise LedgerError(
+            f"ledger {path} was begun by another version of pifleet: end it with that one, give"
+            " another -o, or --restart to throw it away"
+        )
+
+
+def _opening_error(path: Path, error: Exception) -> LedgerError | OutputError:
+    if isinstance(error, LedgerError):
+        return error
+    if isinstance(error, sqlite3.OperationalError):
+        return OutputError(f"ledger {path} cannot be opened: {error}")
+    return LedgerError(f"{path} is no ledger of pifleet: {error}; give another -o")
