@@ -17,6 +17,9 @@ from recognition.card import InputSpec
 from recognition.character.foreground import draw_character
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")  # nothing that runs other programs
+SUFFIXES = frozenset(  # of their files
+    (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff")
+)
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does not
 DECODER_FAULTS = (

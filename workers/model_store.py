@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from broker.keys import model_key, signature_key
 from contract.errors import FleetError, ModelError
 from contract.settings import Settings
-from recognition.interpreter import Recogniser, verify_golden
 from recognition.model_file import digest_of
+from recognition.recogniser import Recogniser, verify_golden
 from recognition.signing import TrustedKeys, load_trusted
 
 if TYPE_CHECKING:

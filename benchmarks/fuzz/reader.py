@@ -11,7 +11,7 @@ import numpy as np
 from contract.errors import ImageError
 from recognition.card import InputSpec
 from recognition.images import MAX_PIXELS, open_image, to_tensor
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 
 TINY_MODEL = Path(__file__).parents[2] / "tests" / "data" / "tiny.tflite"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"

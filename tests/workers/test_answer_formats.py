@@ -10,12 +10,12 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from recognition.card import InputSpec, ModelCard, append_card
-from recognition.letters import capitalise, code_points
+from recognition.charset import capitalise, code_points
 from recognition.model_file import load_model
 from tests.support.hand_drawn import page, photograph, strokes
 from tests.support.make_tiny_model import TINY_MODEL
 from tests.support.stripes import png
-from workers.classify import classify, find_images
+from workers.classify import classify_files, find_images
 from workers.cli import classify as classify_command
 
 
@@ -120,6 +120,6 @@ def test_processes_read_characters_as_one_process_does(
     for number in range(70):  # more than one batch
         photograph(page(strokes("AKLOT15i"[number % 8]))).save(root / f"{number:02}.png")
     images, model = find_images([root]), character_model.read_bytes()
-    alone = list(classify(images, model, symbols=None, processes=1))
-    assert list(classify(images, model, symbols=None, processes=2)) == alone
+    alone = list(classify_files(images, model, symbols=None, processes=1))
+    assert list(classify_files(images, model, symbols=None, processes=2)) == alone
     assert all(answer.row.text for answer in alone)

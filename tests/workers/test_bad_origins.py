@@ -10,7 +10,7 @@ import pytest
 
 from broker.messages import Item, Row
 from contract.settings import parse_networks
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 from tests.support.bad_images import READ, TEXT
 from tests.support.bad_origins import CAP_BYTES, IMAGE, LOOPBACK, ORIGINS, BadOrigin, Stage, gives
 from tests.support.failures_table import table

@@ -13,7 +13,7 @@ from contract.errors import ModelError, OutputError, SourceError, UserError
 from contract.reasons import Reason
 from recognition.model_file import load_model
 from tests.support.stripes import draw, encoded, png, some_text
-from workers.classify import NamedImage, classify, find_images
+from workers.classify import NamedImage, classify_files, find_images
 from workers.cli import classify as classify_command
 
 
@@ -24,6 +24,7 @@ def folder(tmp_path: Path) -> Path:
     (root / "deep").mkdir(parents=True)
     (root / "b.png").write_bytes(png("BC"))
     (root / "deep" / "a.bmp").write_bytes(encoded(draw("XY"), "BMP"))
+    (root / "deep" / "b.pbm").write_bytes(encoded(draw("g").convert("1"), "PPM"))
     (root / "a,1.PNG").write_bytes(png("A"))
     (root / "broken.png").write_bytes(png("A")[:60])
     (root / "labels.csv").write_text("no image")
@@ -38,7 +39,7 @@ def run(tiny_model: Path, *arguments: object) -> Result:
 
 def test_folder_is_searched_to_the_bottom_and_sorted_by_name(folder: Path) -> None:
     names = [image.name for image in find_images([folder])]
-    assert names == ["a,1.PNG", "b.png", "broken.png", "deep/a.bmp"]
+    assert names == ["a,1.PNG", "b.png", "broken.png", "deep/a.bmp", "deep/b.pbm"]
 
 
 def test_several_paths_keep_their_folders_in_the_names(folder: Path) -> None:
@@ -46,6 +47,7 @@ def test_several_paths_keep_their_folders_in_the_names(folder: Path) -> None:
     assert [image.name for image in found] == [
         (folder / "b.png").as_posix(),
         (folder / "deep" / "a.bmp").as_posix(),
+        (folder / "deep" / "b.pbm").as_posix(),
     ]
 
 
@@ -58,16 +60,16 @@ def test_missing_path_and_empty_folder_are_named(tmp_path: Path) -> None:
 
 def test_text_stands_beside_the_name_and_failures_on_stderr(folder: Path, tiny_model: Path) -> None:
     result = run(tiny_model, folder)
-    assert result.stdout == "a,1.PNG\tA\nb.png\tBC\nbroken.png\t\ndeep/a.bmp\tXY\n"
+    assert result.stdout == "a,1.PNG\tA\nb.png\tBC\nbroken.png\t\ndeep/a.bmp\tXY\ndeep/b.pbm\tg\n"
     assert "broken.png: truncated" in result.stderr
-    assert "1 of 4 images could not be read" in result.stderr
+    assert "1 of 5 images could not be read" in result.stderr
     assert result.exit_code == 1
 
 
 def test_csv_is_written_whole(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     result = run(tiny_model, folder, "--csv", out)
-    assert out.read_bytes() == b'"a,1.PNG",A\nb.png,BC\nbroken.png,\ndeep/a.bmp,XY\n'
+    assert out.read_bytes() == b'"a,1.PNG",A\nb.png,BC\nbroken.png,\ndeep/a.bmp,XY\ndeep/b.pbm,g\n'
     assert result.stdout == ""
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
 
@@ -75,7 +77,7 @@ def test_csv_is_written_whole(folder: Path, tiny_model: Path, tmp_path: Path) ->
 def test_json_is_one_object_an_image(folder: Path, tiny_model: Path) -> None:
     lines = run(tiny_model, folder, "--json").stdout.splitlines()
     rows = [json.loads(line) for line in lines]
-    assert [row["text"] for row in rows] == ["A", "BC", None, "XY"]
+    assert [row["text"] for row in rows] == ["A", "BC", None, "XY", "g"]
     assert rows[2]["reason"] == Reason.TRUNCATED
     assert rows[0]["confidence"] > 0.9
 
@@ -112,7 +114,7 @@ def test_bad_input_is_one_sentence(
 
 def test_file_that_cannot_be_opened_is_a_row(tiny_model: Path, tmp_path: Path) -> None:
     gone = NamedImage("gone.png", tmp_path / "gone.png")
-    (answer,) = classify([gone], load_model(str(tiny_model)).data, symbols=None)
+    (answer,) = classify_files([gone], load_model(str(tiny_model)).data, symbols=None)
     assert answer.row.reason is Reason.DAMAGED
     assert os.strerror(2) in answer.row.detail
 
@@ -123,5 +125,5 @@ def test_processes_read_what_one_process_reads(tiny_model: Path, tmp_path: Path)
     for number, text in enumerate(texts):
         (tmp_path / f"{number:03}.png").write_bytes(png(text))
     model = load_model(str(tiny_model)).data
-    answers = list(classify(find_images([tmp_path]), model, symbols=None, processes=2))
+    answers = list(classify_files(find_images([tmp_path]), model, symbols=None, processes=2))
     assert [answer.row.text for answer in answers] == texts

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from broker.messages import Item, Row
 from contract.errors import ImageError
 from contract.reasons import Reason
+from recognition.decoding import Decoder, make_decoder
 from recognition.decoding import Reading as ReadText
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 from tests.support.stripes import png, some_text
 from workers.fetch.concurrency import Window
 from workers.pipeline import Fetch, Reading, read_bytes, read_items
@@ -133,7 +134,9 @@ def test_unexpected_fault_of_one_fetch_spares_the_others(
 
 def test_fault_of_the_model_is_a_row_and_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Recogniser):
-        def read(self, images: Sequence[NDArray[np.uint8]], allowed: str | None) -> list[ReadText]:
+        def read(
+            self, images: Sequence[NDArray[np.uint8]], decoder: Decoder | None = None
+        ) -> list[ReadText]:
             raise RuntimeError("tensor arena is gone")
 
     model = (Path(__file__).parents[1] / "data" / "tiny.tflite").read_bytes()
@@ -154,7 +157,7 @@ def test_unexpected_fault_of_the_decoder_is_a_row(
 
 
 def test_symbols_that_the_job_does_not_allow_are_not_written(recogniser: Recogniser) -> None:
-    row = read_bytes(0, png("AB"), recogniser, "AC")
+    row = read_bytes(0, png("AB"), recogniser, make_decoder(recogniser.card, "AC"))
     assert row.text is not None
     assert row.text.startswith("A")
     assert "B" not in row.text
