@@ -76,10 +76,10 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
             ``character`` exactly its size with the one character in it, turned as EXIF says.
 
     Returns:
-        (h, w, 1) uint8, 0 black to 255 white; of a character 0 paper to 255 ink.
+        (h, w, 1) uint8, 0 black to 255 white; of a character 0 background to 255 foreground.
 
     Raises:
-        ImageError: ``blank``, where a character is asked for and there is no ink.
+        ImageError: ``blank``, where a character is asked for and nothing is drawn.
     """
     if spec.fit == "character":
         return draw_character(_upright(image), spec.height, spec.width)

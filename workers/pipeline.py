@@ -75,7 +75,7 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         return failure_row(index, ImageError(Reason.DAMAGED, repr(error)))
     try:
         read = recogniser.read([to_tensor(image, recogniser.card.input)], decoder)[0]
-    except ImageError as error:  # no ink on it
+    except ImageError as error:  # nothing is drawn on it
         return failure_row(index, error)
     except Exception as error:
         log.exception("model-failed index=%d", index)

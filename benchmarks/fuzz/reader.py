@@ -45,7 +45,7 @@ class Reader:
         kept = to_tensor(image, KEPT)
         assert kept.shape[0] == KEPT.height, kept.shape
         assert KEPT.width <= kept.shape[1] <= KEPT.max_width, kept.shape
-        with suppress(ImageError):  # no ink on it
+        with suppress(ImageError):  # nothing is drawn on it
             assert to_tensor(image, CHARACTER).shape == (28, 28, 1)
         tensor = to_tensor(image, self._recogniser.card.input)
         assert tensor.dtype == np.uint8
