@@ -71,7 +71,7 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
 
     Args:
         image: mode ``L``.
-        spec: the model's input; ``stretch`` gives exactly its size, ``keep_aspect`` its height
+        spec: the model's input; ``stretch`` fits exactly its size, ``keep_aspect`` its height
             and a width of at least ``spec.width``, padded on the right with the image's border,
             ``character`` exactly its size with the one character in it, turned as EXIF says.
 

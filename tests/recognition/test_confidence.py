@@ -23,7 +23,7 @@ FRAMES = 5
 
 
 def random_logits(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Give (1, t, 3) logits."""
+    """Draw (1, t, 3) logits."""
     rng = np.random.default_rng(seed)
     return rng.normal(0.0, 2.0, (1, FRAMES, 3)).astype(np.float32)
 

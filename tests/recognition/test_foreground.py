@@ -25,7 +25,7 @@ RNG = np.random.default_rng(3)
 
 
 def tensor(image: Image.Image) -> NDArray[np.int16]:
-    """Give what a model sees, (28, 28)."""
+    """Return what a model sees, (28, 28)."""
     found = to_tensor(image, SPEC)
     assert found.shape == (28, 28, 1)
     assert found.dtype == np.uint8
@@ -38,13 +38,13 @@ def off(found: NDArray[np.int16], wanted: NDArray[np.int16]) -> float:
 
 
 def gradient(size: int = 200) -> Floats:
-    """Give light that falls from 240 in one corner to 70 in the other."""
+    """Make light that falls from 240 in one corner to 70 in the other."""
     line = np.linspace(0, 1, size)
     return 240 - 85 * (line + line[:, None])
 
 
 def half_shadow(size: int = 200) -> Floats:
-    """Give light with a sharp edge across: a hand's shadow."""
+    """Make light with a sharp edge across: a hand's shadow."""
     y, x = np.mgrid[:size, :size]
     return np.where(x + 0.4 * y > 150, 215.0, 120.0)
 

@@ -32,7 +32,7 @@ CARD = ModelCard("m", "AB", "ctc", InputSpec(32, 32))
 
 
 def logits_of(path: list[int], classes: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Give (1, t, k) logits whose best path is the one named."""
+    """Build (1, t, k) logits whose best path is the one named."""
     logits = np.zeros((1, len(path), classes), np.float32)
     logits[0, np.arange(len(path)), path] = 10.0
     return logits
