@@ -30,8 +30,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.image_measures import Measures, doubts, measure
-from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser
 from training.captcha.drawer import Size, draw_captcha
 from training.captcha.presets import find_preset
 from training.export import parse_tests

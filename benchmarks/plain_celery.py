@@ -19,8 +19,8 @@ from celery import Celery, group
 from contract.errors import ServiceError
 from pifleet.local.children import end_child, last_line, start_child
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser
 
 START_S = 60.0
 # Read at import, because `celery -A` has no other way to give an application its settings.

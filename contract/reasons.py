@@ -43,7 +43,7 @@ class Reason(StrEnum):
     ANIMATED = "animated"
     """More than one frame: it is not clear which one to read."""
     BLANK = "blank"
-    """A model of single characters finds no ink on it."""
+    """A model of single characters finds nothing drawn on it."""
     MODEL = "model"
     """The model could not read this image."""
     POISON = "poison"

@@ -5,10 +5,19 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from contract.settings import Settings
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from recognition.card import ModelCard
+    from recognition.model_file import ModelFile
+
+EXACT = "exact_match_"
 
 
 @click.group()
@@ -24,17 +33,20 @@ def list_models(as_json: bool) -> None:
     \b
     Example: pifleet models list
     """
-    from producer.model_table import models_json, models_table
+    from rich.console import Console
 
+    from recognition.model_file import load_model, shipped_models
+
+    found = {name: load_model(name) for name in shipped_models()}
     if as_json:
-        click.echo(json.dumps(models_json(), indent=1))
+        click.echo(json.dumps(models_json(found), indent=1))
     else:
-        _print(models_table())
+        Console().print(models_table(found))
 
 
-@models.command()
+@models.command("show")
 @click.argument("model")
-def show(model: str) -> None:
+def show_model(model: str) -> None:
     """Print the card of a model: a shipped one's name, or a path.
 
     \b
@@ -75,8 +87,9 @@ def verify(model: str, runtime: str | None) -> None:
     \b
     Example: pifleet models verify captcha
     """
-    from recognition.interpreter import runtime_name, verify_golden
+    from recognition.interpreter import runtime_name
     from recognition.model_file import load_model
+    from recognition.recogniser import verify_golden
 
     found = load_model(model)
     number = verify_golden(found.data, only=runtime)
@@ -98,11 +111,11 @@ def keygen(file: Path) -> None:
     click.echo(make_key(file))
 
 
-@models.command()
+@models.command("sign")
 @click.argument("model")
 @click.option("--key", required=True, type=click.Path(path_type=Path), help="Of `models keygen`.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Default MODEL.sig.")
-def sign(model: str, key: Path, output: Path | None) -> None:
+def sign_model(model: str, key: Path, output: Path | None) -> None:
     """Sign a model, for workers that have PIFLEET_TRUSTED_KEYS; `submit` finds the signature.
 
     \b
@@ -110,15 +123,55 @@ def sign(model: str, key: Path, output: Path | None) -> None:
     """
     from contract.files import write_rows
     from recognition.model_file import find_model, load_model
-    from recognition.signing import sign as sign_digest
-    from recognition.signing import signature_path
+    from recognition.signing import sign_digest, signature_path
 
     path = output or signature_path(find_model(model))
     write_rows(path, [[sign_digest(load_model(model).digest, key)]])
     click.echo(path)
 
 
-def _print(renderable: object) -> None:
-    from rich.console import Console
+def models_table(found: dict[str, ModelFile]) -> RenderableType:
+    """Draw models, by their names."""
+    from rich.table import Table
 
-    Console().print(renderable)
+    if not found:
+        return "no models are shipped with this installation"
+    table = Table(header_style="bold")
+    for name in ("model", "input", "symbols", "exact match", "sha256"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("kB", justify="right")
+    for name, model in found.items():
+        card = model.card
+        table.add_row(
+            name,
+            f"{card.input.height}x{card.input.width}",
+            str(len(card.symbols)),
+            "\n".join(exact_matches(card)),
+            model.digest[:8],
+            f"{len(model.data) / 1000:.0f}",
+        )
+    return table
+
+
+def exact_matches(card: ModelCard) -> list[str]:
+    """Write a line for each set that the card has an exact match of; `models show` has the rest."""
+    figures = {
+        name.removeprefix(EXACT): value
+        for name, value in sorted(card.metrics.items())
+        if name.startswith(EXACT)
+    }
+    return [f"{100 * value:.2f} %  {name}" for name, value in figures.items()]
+
+
+def models_json(found: dict[str, ModelFile]) -> list[dict[str, Any]]:
+    """Write models as JSON objects."""
+    return [
+        {
+            "name": name,
+            "sha256": model.digest,
+            "bytes": len(model.data),
+            "symbols": model.card.symbols,
+            "metrics": model.card.metrics,
+        }
+        for name, model in found.items()
+    ]

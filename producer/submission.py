@@ -10,7 +10,7 @@ from pathlib import Path
 from contract.errors import SettingsError
 from contract.files import write_rows
 from producer.job.store import Ledger
-from recognition.letters import capitalise
+from recognition.charset import capitalise
 
 COLUMNS = {
     "name": "name",

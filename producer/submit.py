@@ -30,6 +30,7 @@ from producer.submission import (
     load_layout,
     write_submission,
 )
+from recognition.decoding import make_decoder
 from recognition.model_file import ModelFile, load_model
 
 if TYPE_CHECKING:
@@ -145,7 +146,7 @@ def collect(job: str, chunk: int, settings: Settings) -> JobSummary:
 def preview(request: Request, *, shown_names: int = 5) -> list[str]:
     """Say what would be sent, a line each, and send nothing."""
     model = load_model(request.model)
-    model.card.charset.mask(request.symbols)
+    make_decoder(model.card, request.symbols)  # refuses what the model cannot write
     images = list(open_source(request.source, index_item=request.index_item))
     some = [f"  {image.name} <- {image.url}" for image in images[:shown_names]]
     more = [f"  … and {len(images) - shown_names} more"] if len(images) > shown_names else []
@@ -158,7 +159,7 @@ def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
     """Open the job's ledger, written to its end; what fails leaves nothing behind."""
     path = ledger_path(request.output)
     model = load_model(request.model)
-    model.card.charset.mask(request.symbols)  # refuses what the model cannot write
+    make_decoder(model.card, request.symbols)  # refuses what the model cannot write
     is_new = not path.exists()
     if is_new:
         connect(settings.redis_url).close()  # no ledger is left behind where there is no Redis

@@ -14,7 +14,9 @@ import zipfile
 import zlib
 from dataclasses import asdict, dataclass, field
 from io import BytesIO
-from typing import Any, Literal, get_args
+from typing import Annotated, Literal, get_args
+
+import msgspec
 
 from contract.errors import ModelError
 from recognition.charset import Charset
@@ -25,6 +27,7 @@ CARD_VERSION = 1
 MAX_FILE_BYTES = 16 * 1024 * 1024  # of one file of the archive, unpacked: a card is a few kB
 MAX_INPUT_PIXELS = 4_000_000  # a nonsensical size must not take a worker's memory
 MIN_TEMPERATURE = 0.01  # what is fitted lies near 1; a nonsensical one must not divide by nothing
+MAX_GOLDEN = 1000  # each worker reads them all before it takes a model; a dozen are usual
 ARCHIVE_FAULTS = (
     zipfile.BadZipFile,
     KeyError,  # no such file in it
@@ -36,9 +39,18 @@ ARCHIVE_FAULTS = (
     OSError,
     struct.error,
 )
+CARD_FAULTS = (
+    LookupError,
+    TypeError,
+    ValueError,
+    OverflowError,
+    RecursionError,
+    msgspec.ValidationError,
+)
 
-Decoder = Literal["ctc", "argmax"]
+DecoderName = Literal["ctc", "argmax"]
 Fit = Literal["stretch", "keep_aspect", "character"]
+Temperature = Annotated[float, msgspec.Meta(ge=MIN_TEMPERATURE, le=1 / MIN_TEMPERATURE)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +63,21 @@ class InputSpec:
         fit: ``stretch`` to exactly this size, ``keep_aspect`` at this height, or ``character``: the
             one character of the image, light on black, as EMNIST would have it.
         max_width: in pixels, the most a kept aspect may ask for.
+
+    Raises:
+        ModelError: the size is nonsense.
     """
 
     height: int
     width: int
     fit: Fit = "stretch"
     max_width: int = 1024
+
+    def __post_init__(self) -> None:
+        """Refuse what would take a worker's memory."""
+        sides = (self.height, self.width, self.max_width)
+        if min(sides) < 1 or self.height * max(sides[1:]) > MAX_INPUT_PIXELS:
+            raise ModelError(f"the card inside the model cannot be used: input of {self}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,21 +102,33 @@ class ModelCard:
         golden: images of known text inside the file.
         temperature: divides the logits, so that the confidence is how often the text is right; 1
             on a card without one. Texts do not depend on it.
+
+    Raises:
+        ModelError: the symbols are no charset.
     """
 
     name: str
     symbols: str
-    decoder: Decoder
+    decoder: DecoderName
     input: InputSpec
     metrics: dict[str, float] = field(default_factory=dict)
     provenance: dict[str, str] = field(default_factory=dict)
-    golden: tuple[Golden, ...] = ()
-    temperature: float = 1.0
+    golden: Annotated[tuple[Golden, ...], msgspec.Meta(max_length=MAX_GOLDEN)] = ()
+    temperature: Temperature = 1.0
+
+    def __post_init__(self) -> None:
+        """Refuse symbols that could not be decoded without doubt."""
+        _ = self.charset
 
     @property
     def charset(self) -> Charset:
         """The symbols as a charset."""
         return Charset(self.symbols)
+
+    @property
+    def reads_one_symbol(self) -> bool:
+        """Whether an image holds a single character, rather than a text of any length."""
+        return self.decoder == "argmax"
 
     def to_json(self) -> str:
         """Write the card as the JSON that stands in the model file."""
@@ -109,8 +142,14 @@ class ModelCard:
             ModelError: it is no card, or of a version that we do not know.
         """
         try:
-            return _card_from(json.loads(text))
-        except (LookupError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            fields = json.loads(text)
+            if fields["version"] != CARD_VERSION:
+                raise ValueError(f"version {fields['version']}, known is {CARD_VERSION}")
+            fit = fields["input"]["fit"]
+            if fit not in get_args(Fit):  # by name: a newer one is what an old worker meets
+                raise ValueError(f"fit {fit!r}, known are {', '.join(get_args(Fit))}")
+            return msgspec.convert(fields, cls)
+        except CARD_FAULTS as error:
             raise ModelError(f"the card inside the model cannot be used: {error!r}") from error
 
 
@@ -141,7 +180,7 @@ def read_card(model: bytes) -> ModelCard:
 
 
 def read_golden(model: bytes, golden: Golden) -> bytes:
-    """Give the bytes of one golden image of a model file."""
+    """Read the bytes of one golden image of a model file."""
     return _read(model, GOLDEN_FOLDER + golden.file)
 
 
@@ -160,41 +199,3 @@ def _read(model: bytes, name: str) -> bytes:
     if len(data) > MAX_FILE_BYTES:
         raise ModelError(f"{name} in the model unpacks to more than {MAX_FILE_BYTES} bytes")
     return data
-
-
-def _card_from(fields: dict[str, Any]) -> ModelCard:
-    if fields["version"] != CARD_VERSION:
-        raise ValueError(f"version {fields['version']}, known is {CARD_VERSION}")
-    if fields["decoder"] not in get_args(Decoder):
-        raise ValueError(f"decoder {fields['decoder']!r}")
-    return ModelCard(
-        name=str(fields["name"]),
-        symbols=Charset(fields["symbols"]).symbols,
-        decoder=fields["decoder"],
-        input=_input_from(fields["input"]),
-        metrics=dict(fields["metrics"]),
-        provenance=dict(fields["provenance"]),
-        golden=tuple(Golden(str(g["file"]), str(g["text"])) for g in fields["golden"]),
-        temperature=_temperature_from(fields.get("temperature", 1.0)),
-    )
-
-
-def _temperature_from(value: object) -> float:
-    if not isinstance(value, int | float) or not MIN_TEMPERATURE <= value <= 1 / MIN_TEMPERATURE:
-        raise ValueError(f"temperature {value!r}")
-    return float(value)
-
-
-def _input_from(fields: dict[str, Any]) -> InputSpec:
-    if fields["fit"] not in get_args(Fit):
-        raise ValueError(f"fit {fields['fit']!r}, known are {', '.join(get_args(Fit))}")
-    spec = InputSpec(
-        height=int(fields["height"]),
-        width=int(fields["width"]),
-        fit=fields["fit"],
-        max_width=int(fields["max_width"]),
-    )
-    sides = (spec.height, spec.width, spec.max_width)
-    if min(sides) < 1 or spec.height * max(sides[1:]) > MAX_INPUT_PIXELS:
-        raise ValueError(f"input of {spec}")
-    return spec

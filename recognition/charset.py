@@ -1,4 +1,4 @@
-"""The symbols that a model can write, and masks of those that a job allows."""
+"""The symbols that a model can write, masks of those that a job allows, and letters by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Charset:
             raise ModelError(f"charset {self.symbols!r}: give at least one symbol, each once")
 
     def encode(self, text: str) -> list[int]:
-        """Give the classes of a text.
+        """Write a text as its classes.
 
         Raises:
             UserError: a symbol is not in the charset.
@@ -43,7 +43,7 @@ class Charset:
         """Mark the classes that may be written: shape (k,), the blank always among them.
 
         Args:
-            allowed: the symbols a job allows; None allows all, and gives no mask.
+            allowed: the symbols a job allows; None allows all, and needs no mask.
 
         Raises:
             UserError: one of them is not in the charset, or there is none.
@@ -55,3 +55,17 @@ class Charset:
         mask = np.zeros(len(self.symbols) + 1, dtype=bool)
         mask[[BLANK, *self.encode(allowed)]] = True
         return mask
+
+
+def capitalise(text: str) -> str:
+    """Fold letters to upper case; one whose upper case is no single letter (``ß``) stays."""
+    upper = [(symbol, symbol.upper()) for symbol in text]
+    return "".join(big if len(big) == 1 else symbol for symbol, big in upper)
+
+
+def code_points(text: str) -> str:
+    """Name each symbol's code point: ``U+0041``, with a space between two.
+
+    Source: The Unicode Standard, appendix A, "Code Points".
+    """
+    return " ".join(f"U+{ord(symbol):04X}" for symbol in text)

@@ -1,4 +1,4 @@
-"""How probable a text is under CTC: the sum over all the ways in which its frames may fall."""
+"""Both halves of CTC: the best path through an image's frames, and how probable a text is."""
 
 from __future__ import annotations
 
@@ -14,12 +14,32 @@ from recognition.charset import BLANK
 NEGLIGIBLE = 1e-6
 
 
+def best_path(scores: NDArray[np.float32]) -> list[int]:
+    """Collapse the likeliest class of each frame: repeats merged, blanks out.
+
+    Args:
+        scores: (t, k) float32, logits or probabilities, blank first.
+
+    Returns:
+        The text's classes, 1 to k - 1.
+
+    Source: Graves et al. 2006, section 3.2 (best path decoding).
+    """
+    kept: list[int] = []
+    previous = BLANK
+    for taken in scores.argmax(axis=1).tolist():  # quicker than numpy on thirty frames
+        if taken not in (previous, BLANK):
+            kept.append(taken)
+        previous = taken
+    return kept
+
+
 def text_probability(frames: NDArray[np.float32], classes: Sequence[int]) -> float:
     """Sum the probabilities of all alignments of a text.
 
     One path alone says little: the same text a frame earlier or later is another path. On 10,000
     images of the captcha library 0.7.1, where 99.2 % were read, the best path's mean probability
-    is 0.83 and this one's 0.99. Plain floats in a loop, over the places that matter: 10 us a
+    is 0.83 and this one's 0.99. Plain floats in a loop, over the places that matter: 10 us an
     image of 32 frames on one core of an EPYC (Zen 5), where a numpy call a frame takes 29 us and
     a product of matrices 21 us.
 

@@ -1,4 +1,7 @@
-"""From logits to text."""
+"""From logits to text: the one place that knows which search and which symbols belong to a model.
+
+Another search is another method of ``Decoder``; whoever reads asks ``make_decoder`` for it.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from recognition.charset import BLANK, Charset
-from recognition.ctc import text_probability
+from recognition.card import DecoderName, ModelCard
+from recognition.charset import Charset
+from recognition.ctc import best_path, text_probability
 
 FloatArray = NDArray[np.float32]
 
@@ -24,80 +28,75 @@ class Reading:
     confidence: float
 
 
-def decode_ctc(
-    logits: FloatArray,
-    charset: Charset,
-    mask: NDArray[np.bool_] | None = None,
-    *,
-    temperature: float = 1.0,
-) -> list[Reading]:
-    """Take the best path of each image: the likeliest class a frame, repeats merged, blanks out.
+@dataclass(frozen=True, slots=True, eq=False)
+class Decoder:
+    """The search for the text in a model's logits, among the symbols that may be written.
 
-    Args:
-        logits: (n, t, k) float32, unnormalised; k = len(charset.symbols) + 1, blank first.
-        charset: the symbols of classes 1 to k - 1.
+    Attributes:
+        name: the search: ``ctc`` over frames, class 0 the blank, or ``argmax`` of one symbol
+            without a blank.
+        charset: the symbols of the model's classes, in their order.
         mask: (k,) bool, the classes that may be written; None allows all.
         temperature: divides the logits for the confidence; the text does not depend on it.
-
-    Returns:
-        n readings; the confidence is the probability of the text over all of its alignments.
-
-    Source: Graves et al. 2006, section 3.2 (best path decoding).
     """
-    best = _masked(logits, mask).argmax(axis=2)
-    frames = softmax(logits, mask, temperature=temperature)
-    readings = []
-    for path, probabilities in zip(best.tolist(), frames, strict=True):
-        classes = _collapse(path)
-        text = "".join([charset.symbols[c - 1] for c in classes])
-        readings.append(Reading(text, text_probability(probabilities, classes)))
-    return readings
+
+    name: DecoderName
+    charset: Charset
+    mask: NDArray[np.bool_] | None = None
+    temperature: float = 1.0
+
+    @property
+    def classes(self) -> int:
+        """The classes that the model has to write: k."""
+        return len(self.charset.symbols) + (self.name == "ctc")
+
+    def read(self, logits: FloatArray) -> list[Reading]:
+        """Read each of n images.
+
+        Args:
+            logits: (n, t, k) float32, unnormalised; t is 1 for ``argmax``.
+
+        Returns:
+            n readings; under CTC the confidence is the text's over all of its alignments.
+        """
+        scores = self.masked(logits)
+        probabilities = softmax(scores, temperature=self.temperature)
+        find = self._best_text if self.name == "ctc" else self._best_symbol
+        return [find(*one) for one in zip(scores, probabilities, strict=True)]
+
+    def masked(self, logits: FloatArray) -> FloatArray:
+        """Put what may not be written at minus infinity: (..., k) float32."""
+        return logits if self.mask is None else np.where(self.mask, logits, np.float32(-np.inf))
+
+    def _best_text(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
+        classes = best_path(scores)
+        text = "".join([self.charset.symbols[c - 1] for c in classes])
+        return Reading(text, text_probability(probabilities, classes))
+
+    def _best_symbol(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
+        best = int(scores[0].argmax())
+        return Reading(self.charset.symbols[best], float(probabilities[0, best]))
 
 
-def decode_argmax(
-    logits: FloatArray,
-    charset: Charset,
-    mask: NDArray[np.bool_] | None = None,
-    *,
-    temperature: float = 1.0,
-) -> list[Reading]:
-    """Take the likeliest symbol of each image; there is no blank among the classes.
+def make_decoder(card: ModelCard, symbols: str | None = None) -> Decoder:
+    """Choose the search and the mask that read a model's logits.
 
     Args:
-        logits: (n, 1, k) float32, unnormalised; k = len(charset.symbols).
-        charset: the symbols of classes 0 to k - 1.
-        mask: (k + 1,) bool as ``Charset.mask`` makes it; None allows all.
-        temperature: divides the logits for the confidence; the text does not depend on it.
+        card: the model's.
+        symbols: those that may be written; None allows all of the model's.
+
+    Raises:
+        UserError: the model cannot write one of them, or there is none.
     """
-    allowed = None if mask is None else mask[1:]
-    best = _masked(logits, allowed)[:, 0].argmax(axis=1)
-    probabilities = softmax(logits, allowed, temperature=temperature)[:, 0]
-    return [
-        Reading(charset.symbols[c], float(p[c])) for c, p in zip(best, probabilities, strict=True)
-    ]
+    mask = card.charset.mask(symbols)
+    if mask is not None and card.decoder == "argmax":
+        mask = mask[1:]  # there is no blank among its classes
+    return Decoder(card.decoder, card.charset, mask, card.temperature)
 
 
-def softmax(
-    logits: FloatArray, mask: NDArray[np.bool_] | None = None, *, temperature: float = 1.0
-) -> FloatArray:
-    """Normalise over the last axis, with the classes outside the mask at probability 0."""
-    scores = _masked(logits, mask)
-    below = (scores - scores.max(axis=-1, keepdims=True)) / np.float32(temperature)
+def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
+    """Normalise over the last axis; minus infinity becomes probability 0."""
+    below = (logits - logits.max(axis=-1, keepdims=True)) / np.float32(temperature)
     exponentials = np.exp(below)
     normalised: FloatArray = exponentials / exponentials.sum(axis=-1, keepdims=True)
     return normalised
-
-
-def _masked(logits: FloatArray, mask: NDArray[np.bool_] | None) -> FloatArray:
-    return logits if mask is None else np.where(mask, logits, np.float32(-np.inf))
-
-
-def _collapse(path: list[int]) -> list[int]:
-    """Merge repeats and drop blanks; a plain loop is quicker than numpy on thirty frames."""
-    kept: list[int] = []
-    previous = BLANK
-    for taken in path:
-        if taken not in (previous, BLANK):
-            kept.append(taken)
-        previous = taken
-    return kept

@@ -17,6 +17,9 @@ from recognition.card import InputSpec
 from recognition.character.foreground import draw_character
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")  # nothing that runs other programs
+SUFFIXES = frozenset(  # of their files
+    (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff")
+)
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does not
 DECODER_FAULTS = (
@@ -68,15 +71,15 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
 
     Args:
         image: mode ``L``.
-        spec: the model's input; ``stretch`` gives exactly its size, ``keep_aspect`` its height
+        spec: the model's input; ``stretch`` fits exactly its size, ``keep_aspect`` its height
             and a width of at least ``spec.width``, padded on the right with the image's border,
             ``character`` exactly its size with the one character in it, turned as EXIF says.
 
     Returns:
-        (h, w, 1) uint8, 0 black to 255 white; of a character 0 paper to 255 ink.
+        (h, w, 1) uint8, 0 black to 255 white; of a character 0 background to 255 foreground.
 
     Raises:
-        ImageError: ``blank``, where a character is asked for and there is no ink.
+        ImageError: ``blank``, where a character is asked for and nothing is drawn.
     """
     if spec.fit == "character":
         return draw_character(_upright(image), spec.height, spec.width)

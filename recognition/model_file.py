@@ -48,12 +48,12 @@ def parse_model(data: bytes) -> ModelFile:
 
 
 def digest_of(data: bytes) -> str:
-    """Give the SHA-256 by which a model travels."""
+    """Compute the SHA-256 by which a model travels."""
     return hashlib.sha256(data).hexdigest()
 
 
 def find_model(name_or_path: str) -> Path:
-    """Give the path of a shipped model, or the path itself.
+    """Find a model file by the name of a shipped one, or by its path.
 
     Raises:
         ModelError: neither exists; names the shipped ones.

@@ -43,7 +43,7 @@ class TrustedKeys:
 
         Args:
             digest: SHA-256 of the model file, which must have been checked before.
-            signature: as ``sign`` gives it; None where there is none.
+            signature: as ``sign_digest`` makes it; None where there is none.
 
         Raises:
             ModelError: nobody has, or somebody else.
@@ -102,8 +102,8 @@ def make_key(path: Path) -> Path:
     return public
 
 
-def sign(digest: str, key_file: Path) -> str:
-    """Sign a model by its digest; gives a line of Base64.
+def sign_digest(digest: str, key_file: Path) -> str:
+    """Sign a model by its digest: a line of Base64.
 
     Raises:
         UserError: the file is no private key of ours.
@@ -118,7 +118,7 @@ def signature_path(model: Path) -> Path:
 
 
 def read_signature(model: Path) -> str | None:
-    """Give the signature that lies beside a model; None where there is none.
+    """Read the signature that lies beside a model; None where there is none.
 
     Raises:
         ModelError: the file cannot be read, or holds no signature.

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from contract.errors import ModelError
 from recognition.card import ModelCard, append_card
-from recognition.decoding import FloatArray, Reading, decode_argmax, decode_ctc
-from recognition.interpreter import Recogniser, load_interpreter
+from recognition.decoding import FloatArray, Reading, make_decoder
+from recognition.interpreter import load_interpreter
+from recognition.recogniser import Recogniser
 from training.experiment import CheckSet, load_experiment
 from training.quantise import Converted, ToPixels, convert
 from training.run_state import load_weights
@@ -67,14 +68,15 @@ def convert_and_check(run: Path, representative: NDArray[np.uint8], check: Check
     converted = convert(network, representative, to_pixels)
     logits = _keras_logits(network, to_pixels, check)
     logits_int8 = _int8_logits(converted.int8, card, check)
-    of_float, of_int8 = _read(logits, card), _read(logits_int8, card)
+    decoder = make_decoder(card)
+    of_float, of_int8 = decoder.read(logits), decoder.read(logits_int8)
     checked = Checked(
         int8=converted.int8,
         exact_match_float=_exact_match(of_float, check),
         exact_match_int8=_exact_match(of_int8, check),
         logits_difference=_compare_logits(converted, to_pixels, logits, check),
         golden=_golden(of_float, of_int8, check),
-        temperature=fit_temperature(logits_int8, check.texts, card.charset, card.decoder),
+        temperature=fit_temperature(logits_int8, check.texts, decoder),
     )
     return checked
 
@@ -85,11 +87,6 @@ def _keras_logits(network: Any, to_pixels: ToPixels, check: CheckSet) -> FloatAr
         for i in range(0, len(check.images), BATCH)
     ]
     return np.concatenate(parts)[:, 0]
-
-
-def _read(logits: FloatArray, card: ModelCard) -> list[Reading]:
-    decode = decode_ctc if card.decoder == "ctc" else decode_argmax
-    return decode(logits, card.charset)
 
 
 def _compare_logits(

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from recognition.card import Decoder
-from recognition.charset import Charset
-from recognition.decoding import FloatArray, decode_argmax, decode_ctc
+from recognition.decoding import Decoder, FloatArray
 
 LOWEST, HIGHEST = 0.25, 4.0  # a network that needs more is not worth calibrating
 FEWEST = 20  # errors: from fewer, a temperature is chance
@@ -19,9 +18,7 @@ GOLDEN_SECTION = (math.sqrt(5.0) - 1.0) / 2.0
 SURE = 1e-6  # confidences are kept this far from 0 and 1: one sure error must not weigh all
 
 
-def fit_temperature(
-    logits: FloatArray, truths: Sequence[str], charset: Charset, decoder: Decoder
-) -> float:
+def fit_temperature(logits: FloatArray, truths: Sequence[str], decoder: Decoder) -> float:
     """Fit the one number that divides a model's logits.
 
     The loss is that of what the confidence claims: whether the whole text is right. Fit on
@@ -30,7 +27,6 @@ def fit_temperature(
     Args:
         logits: (n, t, k) float32, of the model as it will be shipped.
         truths: n texts.
-        charset: the model's.
         decoder: the model's.
 
     Returns:
@@ -41,14 +37,13 @@ def fit_temperature(
     scaling), with the log loss of the whole text's correctness in place of a class's; the search
     is Kiefer's (1953), by the golden section, over the logarithm.
     """
-    decode = decode_ctc if decoder == "ctc" else decode_argmax
-    texts = [reading.text for reading in decode(logits, charset)]
+    texts = [reading.text for reading in decoder.read(logits)]
     right = np.array([text == truth for text, truth in zip(texts, truths, strict=True)])
     if min(right.sum(), (~right).sum()) < FEWEST:
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        readings = decode(logits, charset, temperature=math.exp(log_temperature))
+        readings = replace(decoder, temperature=math.exp(log_temperature)).read(logits)
         return log_loss(np.array([reading.confidence for reading in readings]), right)
 
     low, high = math.log(LOWEST), math.log(HIGHEST)

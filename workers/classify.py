@@ -1,28 +1,33 @@
-"""Read files and folders on this machine, without any queue."""
+"""Read files and folders on this machine, without any queue, and write the answers."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Literal
 
 from broker.results import Row
 from contract.errors import ImageError, SourceError
+from contract.files import format_row
 from contract.reasons import Reason
-from recognition.interpreter import Recogniser
+from recognition.charset import capitalise, code_points
+from recognition.decoding import Decoder, make_decoder
+from recognition.images import SUFFIXES
+from recognition.recogniser import Recogniser
 from workers.health.host import usable_cores
 from workers.pipeline import failure_row, read_bytes
 
-SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".pbm", ".tif", ".tiff"]
-)  # of the formats that recognition.images reads
 BATCH = 64
 WORTH_PROCESSES = 256  # starting a process costs as much as reading about this many images
 MAX_BYTES = 64 * 1024 * 1024  # the pixel cap decides; this only keeps memory whole
+
+AnswerFormat = Literal["text", "csv", "json"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,19 @@ class Answer:
 
     name: str
     row: Row
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStyle:
+    """How an answer is written.
+
+    Attributes:
+        capitalise: whether letters are folded to upper case.
+        code_points: whether those of the text stand behind it.
+    """
+
+    capitalise: bool = False
+    code_points: bool = False
 
 
 def find_images(paths: Sequence[Path]) -> list[NamedImage]:
@@ -65,7 +83,7 @@ def find_images(paths: Sequence[Path]) -> list[NamedImage]:
     return [NamedImage(name, found[name]) for name in sorted(found)]
 
 
-def classify(
+def classify_files(
     images: Sequence[NamedImage], model: bytes, *, symbols: str | None, processes: int | None = None
 ) -> Iterator[Answer]:
     """Read images in order; every one of them gets an answer.
@@ -81,16 +99,47 @@ def classify(
         SourceError: an image killed the process that read it.
     """
     recogniser = Recogniser(model)
-    recogniser.card.charset.mask(symbols)  # raises here, before anything is read
+    decoder = make_decoder(recogniser.card, symbols)  # raises here, before anything is read
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     if processes is None:
         processes = 1 if len(images) < WORTH_PROCESSES else usable_cores()
     if processes == 1:
         for batch in batches:
-            yield from _read_batch(batch, recogniser, symbols)
+            yield from _read_batch(batch, recogniser, decoder)
         return
     del recogniser  # it does not survive the fork
     yield from _in_processes(batches, model, symbols, processes)
+
+
+def format_answers(
+    answers: Iterable[Answer], how: AnswerFormat, style: AnswerStyle
+) -> Iterator[str]:
+    """Yield a line an answer, with its LF: fields by tabs, CSV, or a JSON object."""
+    for answer in answers:
+        if how == "json":
+            yield json.dumps(_object(answer, style), ensure_ascii=False) + "\n"
+        elif how == "csv":
+            yield format_row(answer_fields(answer, style))
+        else:
+            yield "\t".join(answer_fields(answer, style)) + "\n"
+
+
+def answer_fields(answer: Answer, style: AnswerStyle) -> list[str]:
+    """Write name, text and, where wanted, code points; empty ones where nothing was read."""
+    text = _text(answer, style) or ""
+    return [answer.name, text, code_points(text)] if style.code_points else [answer.name, text]
+
+
+def _object(answer: Answer, style: AnswerStyle) -> dict[str, object]:
+    row, text = answer.row, _text(answer, style)
+    found = {"name": answer.name, "text": text, "confidence": round(row.confidence, 4)}
+    named = {"code_points": code_points(text or "") or None} if style.code_points else {}
+    return {**found, **named, "reason": row.reason}
+
+
+def _text(answer: Answer, style: AnswerStyle) -> str | None:
+    text = answer.row.text
+    return capitalise(text) if text and style.capitalise else text
 
 
 def _in_processes(
@@ -113,26 +162,25 @@ def _in_processes(
 
 
 def _read_batch(
-    batch: Sequence[NamedImage], recogniser: Recogniser, symbols: str | None
+    batch: Sequence[NamedImage], recogniser: Recogniser, decoder: Decoder
 ) -> list[Answer]:
     return [
-        Answer(image.name, _read_file(index, image.path, recogniser, symbols))
+        Answer(image.name, _read_file(index, image.path, recogniser, decoder))
         for index, image in enumerate(batch)
     ]
 
 
-def _read_file(index: int, path: Path, recogniser: Recogniser, symbols: str | None) -> Row:
+def _read_file(index: int, path: Path, recogniser: Recogniser, decoder: Decoder) -> Row:
     try:
         size = path.stat().st_size
         if size > MAX_BYTES:
             raise ImageError(Reason.TOO_LARGE, f"{size} bytes, the cap is {MAX_BYTES}")
         data = path.read_bytes()
     except OSError as error:
-        unreadable = ImageError(Reason.DAMAGED, f"cannot be read: {error.strerror}")
-        return failure_row(index, unreadable)
+        return failure_row(index, ImageError(Reason.DAMAGED, f"cannot be read: {error.strerror}"))
     except ImageError as error:
         return failure_row(index, error)
-    return read_bytes(index, data, recogniser, symbols)
+    return read_bytes(index, data, recogniser, decoder)
 
 
 def _walk(folder: Path) -> Iterator[Path]:
@@ -146,12 +194,13 @@ def _walk(folder: Path) -> Iterator[Path]:
                 yield Path(root) / name
 
 
-_tools: tuple[Recogniser, str | None] | None = None
+_tools: tuple[Recogniser, Decoder] | None = None
 
 
 def _begin_process(model: bytes, symbols: str | None) -> None:
     global _tools
-    _tools = (Recogniser(model), symbols)
+    recogniser = Recogniser(model)
+    _tools = (recogniser, make_decoder(recogniser.card, symbols))
 
 
 def _read_in_process(batch: Sequence[NamedImage]) -> list[Answer]:

@@ -7,16 +7,14 @@ import sys
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from contract.settings import Settings
 
 if TYPE_CHECKING:
-    from recognition.card import ModelCard
-    from workers.answer_formats import Format, Shape
-    from workers.classify import Answer
+    from workers.classify import Answer, AnswerFormat, AnswerStyle
 
 EXIT_SOME_FAILED = 1
 
@@ -77,7 +75,13 @@ def worker(
 )
 @click.option("--json", "how", flag_value="json", help="Short for --format json.")
 def classify(
-    paths: tuple[Path, ...], model: str, symbols: str | None, csv_path: Path | None, **options: Any
+    paths: tuple[Path, ...],
+    model: str,
+    symbols: str | None,
+    capitalise: bool,
+    code_points: bool | None,
+    csv_path: Path | None,
+    how: AnswerFormat,
 ) -> None:
     """Read files and folders here, without any queue: name, tab, text.
 
@@ -91,23 +95,15 @@ def classify(
               pifleet classify letters/ --model emnist --capitalise
     """
     from recognition.model_file import load_model
-    from workers.classify import classify as read
-    from workers.classify import find_images
+    from workers.classify import AnswerStyle, classify_files, find_images
 
     found = load_model(model)
     images = find_images(paths)
-    answers = list(_shown(read(images, found.data, symbols=symbols), total=len(images)))
-    _write(answers, csv_path, options["how"], _shape(options, found.card))
-    _end_with_failures(answers)
-
-
-def _shape(options: dict[str, Any], card: ModelCard) -> Shape:
-    from workers.answer_formats import Shape
-
-    code_points = options["code_points"]
+    answers = list(_shown(classify_files(images, found.data, symbols=symbols), total=len(images)))
     if code_points is None:
-        code_points = card.decoder == "argmax"
-    return Shape(capitalise=options["capitalise"], code_points=code_points)
+        code_points = found.card.reads_one_symbol
+    _write(answers, csv_path, how, AnswerStyle(capitalise=capitalise, code_points=code_points))
+    _end_with_failures(answers)
 
 
 def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
@@ -117,14 +113,16 @@ def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
         yield from shown
 
 
-def _write(answers: list[Answer], csv_path: Path | None, how: Format, shape: Shape) -> None:
+def _write(
+    answers: list[Answer], csv_path: Path | None, how: AnswerFormat, style: AnswerStyle
+) -> None:
     from contract.files import write_rows
-    from workers.answer_formats import fields, lines
+    from workers.classify import answer_fields, format_answers
 
     if csv_path is not None:
-        write_rows(csv_path, (fields(answer, shape) for answer in answers))
+        write_rows(csv_path, (answer_fields(answer, style) for answer in answers))
         return
-    for line in lines(answers, how, shape):
+    for line in format_answers(answers, how, style):
         click.echo(line, nl=False)
 
 

@@ -11,8 +11,8 @@ from broker.models import fetch_model, fetch_signature, has_model
 from contract.errors import FleetError, ModelError
 from contract.files import atomic_write
 from contract.settings import Settings
-from recognition.interpreter import Recogniser, verify_golden
 from recognition.model_file import digest_of
+from recognition.recogniser import Recogniser, verify_golden
 from recognition.signing import TrustedKeys, load_trusted
 
 if TYPE_CHECKING:

@@ -17,8 +17,9 @@ from broker.chunks import Item
 from broker.results import Row
 from contract.errors import ImageError
 from contract.reasons import PASSING, Reason
+from recognition.decoding import Decoder
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 from workers.fetch.concurrency import ConcurrencyLimit
 from workers.health import in_flight
 
@@ -36,14 +37,14 @@ class ChunkReader:
     Attributes:
         fetch: gives the bytes behind a URL, or raises ``ImageError``.
         recogniser: the job's model.
-        symbols: those the job allows; None allows all.
+        decoder: that keeps to the symbols which the job allows; None allows all.
         concurrency: how many fetches may be in flight, and learns from how they end.
         deadline_s: seconds after which no more fetch starts.
     """
 
     fetch: Fetch
     recogniser: Recogniser
-    symbols: str | None
+    decoder: Decoder | None
     concurrency: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
     deadline_s: float = DEADLINE_S
 
@@ -57,14 +58,14 @@ async def read_items(items: Sequence[Item], how: ChunkReader) -> tuple[Row, ...]
     return tuple(rows[item.index] for item in items)
 
 
-def read_bytes(index: int, data: bytes, recogniser: Recogniser, symbols: str | None) -> Row:
+def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder | None) -> Row:
     """Read one image from its bytes; never raises, whatever the bytes.
 
     Args:
         index: the image's index in its job.
         data: a whole image file.
         recogniser: the job's model.
-        symbols: those the job allows, checked against the model before; None allows all.
+        decoder: that keeps to the symbols which the job allows; None allows all.
     """
     try:
         image = open_image(data)
@@ -74,8 +75,8 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, symbols: str | N
         log.exception("decoder-failed index=%d", index)
         return failure_row(index, ImageError(Reason.DAMAGED, repr(error)))
     try:
-        read = recogniser.read([to_tensor(image, recogniser.card.input)], symbols)[0]
-    except ImageError as error:  # no ink on it
+        read = recogniser.read([to_tensor(image, recogniser.card.input)], decoder)[0]
+    except ImageError as error:  # nothing is drawn on it
         return failure_row(index, error)
     except Exception as error:
         log.exception("model-failed index=%d", index)
@@ -142,6 +143,6 @@ async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
     in_flight.begin(item.index)
     try:
-        return read_bytes(item.index, data, how.recogniser, how.symbols)
+        return read_bytes(item.index, data, how.recogniser, how.decoder)
     finally:
         in_flight.end()

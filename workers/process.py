@@ -25,7 +25,8 @@ from broker.rates import RateLimits, make_gate
 from broker.results import ChunkResult, Outcome, Row, deliver
 from contract.errors import FleetError
 from contract.settings import Settings
-from recognition.interpreter import Recogniser
+from recognition.decoding import Decoder, make_decoder
+from recognition.recogniser import Recogniser
 from workers.fetch.concurrency import ConcurrencyLimit
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
 from workers.model_store import ModelStore, NoModel, trusted
@@ -119,24 +120,26 @@ class WorkerProcess:
     def _answer(self, task: ChunkTask, worker: str) -> ChunkResult:
         try:
             recogniser = self._store.recogniser(task.model)
-            recogniser.card.charset.mask(task.symbols)  # raises here once, not at each image
+            decoder = make_decoder(recogniser.card, task.symbols)
         except (NoModel, RedisError) as error:
             return ChunkResult(task.delivery, worker, Outcome.NO_MODEL, detail=str(error))
         except FleetError as error:
             log.error("model-refused job=%s delivery=%d error=%s", task.job, task.delivery, error)
             return ChunkResult(task.delivery, worker, Outcome.BAD_MODEL, detail=str(error))
         try:
-            rows = self._runner.run(self._rows(task, recogniser))
+            rows = self._runner.run(self._rows(task, recogniser, decoder))
         except TimeoutError:
             late = f"not read within {self._chunk_limit_s:g} s"
             return ChunkResult(task.delivery, worker, Outcome.CRASHED, detail=late)
         return ChunkResult(task.delivery, worker, Outcome.DONE, rows)
 
-    async def _rows(self, task: ChunkTask, recogniser: Recogniser) -> tuple[Row, ...]:
+    async def _rows(
+        self, task: ChunkTask, recogniser: Recogniser, decoder: Decoder
+    ) -> tuple[Row, ...]:
         limits = RateLimits(task.job, task.rate, task.per_host)
         gate = make_gate(self._redis, limits, until=time.monotonic() + self._chunk_limit_s / 2)
         how = ChunkReader(
-            partial(self._fetcher.fetch, gate=gate), recogniser, task.symbols, self._concurrency
+            partial(self._fetcher.fetch, gate=gate), recogniser, decoder, self._concurrency
         )
         async with asyncio.timeout(self._chunk_limit_s):
             return await read_items(task.items, how)

@@ -14,8 +14,8 @@ import requests
 from celery import Celery
 
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser
 from tests.support.make_tiny_model import TINY_MODEL
 
 # Read at import, because `celery -A` has no other way to give an application its settings.

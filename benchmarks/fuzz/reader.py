@@ -11,7 +11,7 @@ import numpy as np
 from contract.errors import ImageError
 from recognition.card import InputSpec
 from recognition.images import MAX_PIXELS, open_image, to_tensor
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 
 TINY_MODEL = Path(__file__).parents[2] / "tests" / "data" / "tiny.tflite"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -45,7 +45,7 @@ class Reader:
         kept = to_tensor(image, KEPT)
         assert kept.shape[0] == KEPT.height, kept.shape
         assert KEPT.width <= kept.shape[1] <= KEPT.max_width, kept.shape
-        with suppress(ImageError):  # no ink on it
+        with suppress(ImageError):  # nothing is drawn on it
             assert to_tensor(image, CHARACTER).shape == (28, 28, 1)
         tensor = to_tensor(image, self._recogniser.card.input)
         assert tensor.dtype == np.uint8

@@ -17,8 +17,9 @@ import numpy as np
 
 from benchmarks.system_a_network.reading import SystemAReader
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import Recogniser, load_interpreter
+from recognition.interpreter import load_interpreter
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser
 
 Part = Literal["network", "reading"]
 PARTS: tuple[Part, ...] = ("network", "reading")  # the network alone; from PNG bytes to the text

@@ -146,7 +146,7 @@ def _requirements(extra: str) -> tuple[list[str], list[str]]:
 
 
 def _check_model(name: str, path: Path) -> Finding:
-    from recognition.interpreter import verify_golden
+    from recognition.recogniser import verify_golden
 
     try:
         count = verify_golden(path.read_bytes())

@@ -13,9 +13,6 @@ from urllib.parse import quote, unquote, urlsplit
 from contract.errors import SourceError
 
 SERVED = "folder:"  # scheme of an image that the producer itself serves; its port may change
-SUFFIXES = frozenset(  # of recognition.images.FORMATS
-    (".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-)
 MAX_NAME = 1024  # characters; longer than any file system's own limit
 
 
@@ -134,6 +131,8 @@ def _csv_rows(reader: Iterator[list[str]], path: Path) -> Iterator[SourceImage]:
 
 
 def _folder(folder: Path) -> Iterator[SourceImage]:
+    from recognition.images import SUFFIXES  # Pillow, only where files are looked at
+
     for path in sorted(folder.rglob("*")):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             continue

@@ -41,11 +41,11 @@ def symbols(
     Example:  pifleet symbols submission.csv --images images/ --sheet sheet.png
     """
     from producer.symbols.discovery import find_symbols
-    from producer.symbols.texts import read_texts
+    from producer.symbols.texts import read_submission
 
     if sheet is not None and images is None:
         raise click.UsageError("--sheet shows images: give their folder with --images")
-    read = read_texts(source, model=model, allowed=allowed)
+    read = read_submission(source, model=model, allowed=allowed)
     findings = find_symbols(read, scores=scores, images=images, sheet=sheet)
     _print(findings, as_json=as_json)
     if sheet is not None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from producer.symbols.certainty import evidence_of_texts
-from producer.symbols.estimate import SymbolEstimate, Verdict, estimate_symbols
+from producer.symbols.estimate import Presence, SymbolEstimate, estimate_symbols
+from producer.symbols.evidence import Rereader, evidence_of_texts
 from producer.symbols.misreadings import Misreadings, load_misreadings
-from producer.symbols.rereading import Rereader
 from producer.symbols.sheet import write_sheet
 from producer.symbols.table import Findings
 from producer.symbols.texts import ReadTexts
@@ -40,7 +39,7 @@ def find_symbols(
     contrasts = {
         one.symbol: rereader.contrasts(one.symbol)
         for one in _estimates(read, misreadings, {})
-        if one.readings and one.verdict != Verdict.PRESENT
+        if one.readings and one.verdict != Presence.PRESENT
     }
     evidence |= rereader.evidence(contrasts)  # of the symbol alone, where a text says it of many
     findings = Findings(read, misreadings, _estimates(read, misreadings, evidence))

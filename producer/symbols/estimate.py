@@ -26,7 +26,7 @@ from math import exp, inf, lgamma, log, log1p
 
 from producer.symbols.misreadings import UNMEASURED_SHAPE, Misreadings, true_counts
 
-SURE = 0.99  # odds of 99 to 1; in drawn sets no verdict was wrong, see tests/test_producer_symbols
+SURE = 0.99  # odds of 99 to 1; no verdict was wrong in tests/producer/test_symbols_drawn.py
 LOG_ODDS_SURE = log(SURE / (1 - SURE))
 MOST_ROUNDS = 100
 SETTLED = 1e-6  # no posterior moves more
@@ -34,7 +34,7 @@ WIDE_SHAPE = 1.0  # rarer or more common than the others: exponential, as little
 JEFFREYS = 0.5  # prior count of a share that is estimated
 
 
-class Verdict(StrEnum):
+class Presence(StrEnum):
     """What is to be done with a symbol."""
 
     PRESENT = "present"
@@ -66,11 +66,11 @@ class SymbolEstimate:
         return _logistic(self.log_odds)
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Presence:
         """Present, absent, or neither for sure."""
         if abs(self.log_odds) < LOG_ODDS_SURE:
-            return Verdict.DOUBTFUL
-        return Verdict.PRESENT if self.log_odds > 0 else Verdict.ABSENT
+            return Presence.DOUBTFUL
+        return Presence.PRESENT if self.log_odds > 0 else Presence.ABSENT
 
     @property
     def confidence(self) -> float:
@@ -146,7 +146,7 @@ def _judge(
 
 
 def log_negative_binomial(count: int, *, mean: float, shape: float) -> float:
-    """Give the log probability of a Poisson count whose mean is gamma distributed.
+    """Compute the log probability of a Poisson count whose mean is gamma distributed.
 
     Args:
         count: 0 or more.
@@ -158,7 +158,7 @@ def log_negative_binomial(count: int, *, mean: float, shape: float) -> float:
 
 
 def _log_sum_of_two(count: int, mean: float, shape: float, misread: float) -> float:
-    """Give the log probability of right readings and misreadings together, by their moments."""
+    """Compute the log probability of right readings and misreadings together, by their moments."""
     both = mean + misread
     spread = mean * mean / shape + misread * misread / UNMEASURED_SHAPE
     return log_negative_binomial(count, mean=both, shape=both * both / spread)

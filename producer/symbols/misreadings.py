@@ -42,12 +42,12 @@ class Misreadings:
         return MEASURED_SHAPE if self.rates else UNMEASURED_SHAPE
 
     def share_read_right(self, symbol: str) -> float:
-        """Give the share of a symbol that is read as it is, in (0, 1]."""
+        """Sum up the share of a symbol that is read as it is, in (0, 1]."""
         wrong = sum(rate for (truth, _), rate in self.rates.items() if truth == symbol)
         return max(1 - wrong, 0.01)
 
     def sources(self, symbol: str, true: Mapping[str, float]) -> dict[str, float]:
-        """Give the symbols that are read as this one, with the number of such readings expected."""
+        """Name the symbols that are read as this one, with the number of such readings expected."""
         return {
             truth: true[truth] * rate
             for (truth, read), rate in self.rates.items()
@@ -55,7 +55,7 @@ class Misreadings:
         }
 
     def into(self, symbol: str, true: Mapping[str, float], typical: float) -> float:
-        """Give the number of other symbols that one expects to be read as this one.
+        """Estimate the number of other symbols that one expects to be read as this one.
 
         Args:
             symbol: the one that is read.
@@ -116,6 +116,8 @@ def load_misreadings(path: Path) -> Misreadings:
             for one in found
             if one["truth"]  # what was put in belongs to no symbol
         }
+        if not all(0 <= rate <= 1 for rate in rates.values()):  # NaN is not either
+            raise ValueError("a share outside 0 to 1")
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     except (ValueError, TypeError, LookupError) as error:

@@ -10,9 +10,9 @@ from pathlib import Path
 from PIL import Image, ImageDraw, ImageFont
 
 from contract.errors import OutputError
-from producer.symbols.estimate import SymbolEstimate, Verdict
-from producer.symbols.rereading import Contrast, Rereader
-from producer.symbols.table import Findings, percent
+from producer.symbols.estimate import Presence, SymbolEstimate
+from producer.symbols.evidence import Contrast, Rereader
+from producer.symbols.table import Findings, probability_text
 from producer.words import counted
 
 SHOWN = 8  # images a symbol: the surest half and the least sure half
@@ -23,9 +23,9 @@ GAP_PX = 16
 MARGIN_PX = 32
 TITLE_PX = 96
 HEAD_PX = 92
-PAPER, CARD, LINE = "#f6f5f1", "#ffffff", "#dcd9d0"
-INK, FAINT = "#22252b", "#72757d"
-ACCENTS = {Verdict.DOUBTFUL: "#b7791f", Verdict.ABSENT: "#b23a48", Verdict.PRESENT: "#2f7d4f"}
+BACKGROUND, CARD, LINE = "#f6f5f1", "#ffffff", "#dcd9d0"
+TEXT, FAINT = "#22252b", "#72757d"
+ACCENTS = {Presence.DOUBTFUL: "#b7791f", Presence.ABSENT: "#b23a48", Presence.PRESENT: "#2f7d4f"}
 MOST_NAME = 34  # characters of an image's name that fit under it
 LEAST_EXPECTED = 0.1  # misreadings; fewer explain nothing
 MOST_SOURCES = 3  # lookalikes named in a title
@@ -66,16 +66,16 @@ def draw_sheet(
     """Lay out a head and a row for each symbol, the doubtful ones first."""
     estimates = sorted(
         (one for one in findings.estimates if contrasts.get(one.symbol)),
-        key=lambda one: (one.verdict != Verdict.DOUBTFUL, -one.p_present),
+        key=lambda one: (one.verdict != Presence.DOUBTFUL, -one.p_present),
     )
     shown = {one.symbol: _chosen(contrasts[one.symbol]) for one in estimates}
     width = 2 * MARGIN_PX + COLUMNS * CELL_PX[0] + (COLUMNS - 1) * GAP_PX
     heights = [_row_height(len(shown[one.symbol])) for one in estimates]
-    sheet = Image.new("RGB", (width, HEAD_PX + sum(heights) + MARGIN_PX), PAPER)
+    sheet = Image.new("RGB", (width, HEAD_PX + sum(heights) + MARGIN_PX), BACKGROUND)
     _draw_head(sheet, findings, is_empty=not estimates)
     top = HEAD_PX
     for one, height in zip(estimates, heights, strict=True):
-        _draw_title(sheet, top, one, title(one, findings, contrasts[one.symbol]))
+        _draw_title(sheet, top, one, _title(one, findings, contrasts[one.symbol]))
         for number, contrast in enumerate(shown[one.symbol]):
             row, column = divmod(number, COLUMNS)
             x = MARGIN_PX + column * (CELL_PX[0] + GAP_PX)
@@ -85,7 +85,7 @@ def draw_sheet(
     return sheet
 
 
-def title(one: SymbolEstimate, findings: Findings, contrasts: Sequence[Contrast]) -> str:
+def _title(one: SymbolEstimate, findings: Findings, contrasts: Sequence[Contrast]) -> str:
     """Say how often a symbol was read, how often that was to be expected, and what it may be."""
     read = counted(one.readings, "reading")
     sources = _expected_sources(one.symbol, findings) or _found_sources(one.symbol, contrasts)
@@ -124,7 +124,7 @@ def _row_height(images: int) -> int:
 
 def _draw_head(sheet: Image.Image, findings: Findings, *, is_empty: bool) -> None:
     draw = ImageDraw.Draw(sheet)
-    draw.text((MARGIN_PX, 24), "Is the symbol really there?", fill=INK, font=_font(30))
+    draw.text((MARGIN_PX, 24), "Is the symbol really there?", fill=TEXT, font=_font(30))
     said = (
         "no symbol is in doubt, and none that was dropped was ever read"
         if is_empty
@@ -143,9 +143,9 @@ def _draw_title(sheet: Image.Image, top: int, one: SymbolEstimate, words: str) -
     draw.rounded_rectangle((MARGIN_PX, y, MARGIN_PX + 56, y + 56), 10, fill=accent)
     draw.text((MARGIN_PX + 28, y + 28), one.symbol, fill="white", font=_font(36), anchor="mm")
     x = MARGIN_PX + 74
-    verdict = f"{one.verdict}, {percent(one.confidence)}"
+    verdict = f"{one.verdict}, {probability_text(one.confidence)}"
     draw.text((x, y + 2), verdict, fill=accent, font=_font(22))
-    draw.text((x, y + 32), words, fill=INK, font=_font(17))
+    draw.text((x, y + 32), words, fill=TEXT, font=_font(17))
 
 
 def _draw_cell(
@@ -165,7 +165,7 @@ def _draw_cell(
     sheet.paste(enlarged, (x + (CELL_PX[0] - size[0]) // 2, y + 14 + (IMAGE_PX[1] - size[1]) // 2))
     end = _draw_reading(draw, (x + 16, y + 148), one, contrast)
     sure = f"{100 * contrast.certainty:.1f} %"
-    draw.text((x + CELL_PX[0] - 16, y + 152), sure, fill=INK, font=_font(17), anchor="ra")
+    draw.text((x + CELL_PX[0] - 16, y + 152), sure, fill=TEXT, font=_font(17), anchor="ra")
     without = f"else {contrast.without or 'nothing'}"
     draw.text((end + 14, y + 152), without, fill=FAINT, font=_font(17))
     name = contrast.name
@@ -176,11 +176,11 @@ def _draw_cell(
 def _draw_reading(
     draw: ImageDraw.ImageDraw, corner: tuple[int, int], one: SymbolEstimate, contrast: Contrast
 ) -> float:
-    """Write the text with the symbol in colour; gives the x where it ends."""
+    """Write the text with the symbol in colour, and return the x where it ends."""
     x, y, font = float(corner[0]), corner[1], _font(22)
     for symbol in contrast.text:
         draw.text(
-            (x, y), symbol, fill=ACCENTS[one.verdict] if symbol == one.symbol else INK, font=font
+            (x, y), symbol, fill=ACCENTS[one.verdict] if symbol == one.symbol else TEXT, font=font
         )
         x += draw.textlength(symbol, font=font)
     return x

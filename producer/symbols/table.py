@@ -11,13 +11,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from producer.symbols.estimate import LOG_ODDS_SURE, SymbolEstimate, Verdict
+from producer.symbols.estimate import LOG_ODDS_SURE, Presence, SymbolEstimate
 from producer.symbols.misreadings import Misreadings
 from producer.symbols.texts import ReadTexts
 from producer.words import counted
 
-STYLES = {Verdict.DOUBTFUL: "yellow", Verdict.ABSENT: "red", Verdict.PRESENT: "green"}
-ORDER = (Verdict.DOUBTFUL, Verdict.ABSENT, Verdict.PRESENT)  # what a person looks at comes first
+STYLES = {Presence.DOUBTFUL: "yellow", Presence.ABSENT: "red", Presence.PRESENT: "green"}
+ORDER = (Presence.DOUBTFUL, Presence.ABSENT, Presence.PRESENT)  # what a person looks at comes first
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,19 +28,19 @@ class Findings:
     misreadings: Misreadings
     estimates: tuple[SymbolEstimate, ...]
 
-    def having(self, verdict: Verdict) -> list[SymbolEstimate]:
-        """Give the symbols of one verdict, the least sure first."""
+    def having(self, verdict: Presence) -> list[SymbolEstimate]:
+        """Select the symbols of one verdict, the least sure first."""
         found = [one for one in self.estimates if one.verdict == verdict]
         return sorted(found, key=lambda one: one.confidence)
 
     @property
     def kept(self) -> str:
         """The symbols to allow: all but the absent; one too many costs less than one too few."""
-        return "".join([one.symbol for one in self.estimates if one.verdict != Verdict.ABSENT])
+        return "".join([one.symbol for one in self.estimates if one.verdict != Presence.ABSENT])
 
 
 def symbols_flag(findings: Findings) -> str:
-    """Give the flag for `submit` and `classify`, quoted for a shell."""
+    """Write the flag for `submit` and `classify`, quoted for a shell."""
     return f"--symbols {shlex.quote(findings.kept)}"
 
 
@@ -56,7 +56,7 @@ def symbols_table(findings: Findings) -> RenderableType:
         for one in findings.having(verdict):
             table.add_row(*_cells(one))
     lines: list[RenderableType] = [table, Text(_summary(findings))]
-    doubtful = "".join([one.symbol for one in findings.having(Verdict.DOUBTFUL)])
+    doubtful = "".join([one.symbol for one in findings.having(Presence.DOUBTFUL)])
     if doubtful:
         advice = f"{doubtful} is kept: look at its images with --images FOLDER --sheet FILE.png"
         lines.append(Text(advice.replace(" is ", " are ") if len(doubtful) > 1 else advice))
@@ -64,7 +64,7 @@ def symbols_table(findings: Findings) -> RenderableType:
 
 
 def symbols_json(findings: Findings) -> dict[str, Any]:
-    """Give the findings as a JSON object."""
+    """Write the findings as a JSON object."""
     return {
         "symbols": findings.kept,
         "texts": len(findings.read.texts),
@@ -90,11 +90,11 @@ def symbols_json(findings: Findings) -> dict[str, Any]:
 
 
 def margin(one: SymbolEstimate) -> float:
-    """Give how far the odds are beyond what a verdict needs, in powers of ten; negative: short."""
+    """Measure the odds beyond what a verdict needs, in powers of ten; negative: they fall short."""
     return (abs(one.log_odds) - LOG_ODDS_SURE) / log(10)
 
 
-def percent(share: float) -> str:
+def probability_text(share: float) -> str:
     """Write a probability so that nearly sure does not look like sure."""
     return "> 99.99 %" if share > 0.9999 else f"{100 * share:.2f} %"
 
@@ -107,7 +107,7 @@ def _cells(one: SymbolEstimate) -> list[Text]:
         Text(f"{one.readings:,}"),
         Text(f"{one.if_present:,.1f}"),
         Text(f"{one.if_absent:,.1f}"),
-        Text(percent(one.confidence)),
+        Text(probability_text(one.confidence)),
         Text(f"{margin(one):+.1f}"),
     ]
 

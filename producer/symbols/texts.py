@@ -10,6 +10,7 @@ from pathlib import Path
 
 from contract.errors import SourceError
 from producer.job.store import Ledger
+from recognition.decoding import make_decoder
 from recognition.model_file import ModelFile, load_model, parse_model
 
 SQLITE = b"SQLite format 3\0"  # how a ledger begins
@@ -50,7 +51,7 @@ class ReadTexts:
         return {symbol: found[symbol] for symbol in self.allowed}
 
 
-def read_texts(path: Path, *, model: str | None, allowed: str | None) -> ReadTexts:
+def read_submission(path: Path, *, model: str | None, allowed: str | None) -> ReadTexts:
     """Read a submission, or a ledger, which knows itself what it was read with.
 
     Args:
@@ -74,7 +75,7 @@ def read_texts(path: Path, *, model: str | None, allowed: str | None) -> ReadTex
     else:
         rows = _csv_rows(path)
         found = load_model(model or "captcha")
-    found.card.charset.mask(allowed)  # names what the model cannot write
+    make_decoder(found.card, allowed)  # refuses what the model cannot write
     return _checked(path, rows, found, allowed or found.card.symbols)
 
 
@@ -100,7 +101,7 @@ def _named(row: Sequence[str]) -> NamedText:
 
 
 def _csv_rows(path: Path) -> list[list[str]]:
-    """Give name, text and, if there is one, confidence of each row."""
+    """Take name, text and, if there is one, confidence of each row."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = [row for row in csv.reader(file) if row]
@@ -141,7 +142,7 @@ def _columns(path: Path, rows: list[list[str]]) -> Mapping[str, int]:
 
 
 def _are_shares(rows: Sequence[Sequence[str]], column: int) -> bool:
-    """Say whether a column holds confidences: numbers from 0 to 1, or nothing."""
+    """Return whether a column holds confidences: numbers from 0 to 1, or nothing."""
     try:
         return all(0 <= float(row[column] or 0) <= 1 for row in rows)
     except (ValueError, IndexError):

@@ -1,4 +1,4 @@
-"""Tell ink from what it stands on: shading taken out, whichever of the two is darker."""
+"""Tell the foreground from its background: shading taken out, whichever of the two is darker."""
 
 from __future__ import annotations
 
@@ -14,39 +14,45 @@ from contract.reasons import Reason
 
 Floats = NDArray[np.float32]
 
-GRID_PX = 24  # paper is smooth: a coarse image shows its shading, in a fraction of the time
-SPREADS = (0.16, 0.1, 0.06, 0.03, 0.025)  # off the paper, where a pixel's say falls to a quarter
-INSIDE_WEIGHT = 0.25  # of a pixel off the border: ink is seldom at the border
-# Of the surface, so that ink that is cut off at the border bends it less.
+GRID_PX = 24  # a background is smooth: a coarse image shows its shading, in a fraction of the time
+SPREADS = (
+    0.16,
+    0.1,
+    0.06,
+    0.03,
+    0.025,
+)  # off it, where a pixel's say falls to a quarter
+INSIDE_WEIGHT = 0.25  # of a pixel off the border: strokes are seldom at the border
+# Of the surface, so that strokes that are cut off at the border bend it less.
 STIFFNESS = np.diag(np.array([0, 0.5, 0.5, 1, 1, 1], dtype=np.float32))
 SHADE_PX = 40  # of the longer side, for shadows that end too sharply for the surface
 SHADE_STROKE = 13  # of those: what is broader, and reaches the border, is no stroke
-LEAST_CONTRAST = 0.04  # between ink and paper; fainter marks are stains and texture
-NOISE_SIGMAS = 5.0  # over the paper's own grain: one in 3 million pixels is beyond by chance
+LEAST_CONTRAST = 0.04  # between the two; fainter marks are stains and texture
+NOISE_SIGMAS = 5.0  # over the background's own grain: one in 3 million pixels is beyond by chance
 SMOOTH_FROM_PX = 96  # EMNIST's blur, in about its resolution; a smaller image would lose by it
-DARKEST_PAPER = 0.06  # in deeper shade noise would look like ink
+DARKEST_BACKGROUND = 0.06  # in deeper shade noise would look like strokes
 BINS = 64  # of a histogram, for Otsu's threshold
-FULL_PERCENTILE = 90  # of the ink's own pixels: its cores, whatever its edges
+FULL_PERCENTILE = 90  # of the foreground's own pixels: its cores, whatever its edges
 
 
 @dataclass(frozen=True, slots=True)
-class Ink:
-    """What stands out from the paper.
+class Foreground:
+    """What stands out from the background.
 
     Attributes:
-        amount: (h, w) float32, 0 paper to 1 ink; about 0.5 at an ink's edge.
-        is_lighter: whether it is lighter than the paper.
+        amount: (h, w) float32, 0 background to 1 foreground; about 0.5 at a stroke's edge.
+        is_lighter: whether it is lighter than the background.
     """
 
     amount: Floats
     is_lighter: bool
 
 
-def lift_ink(grey: Floats) -> Ink:
-    """Bring paper to 0 and ink to 1.
+def lift_foreground(grey: Floats) -> Foreground:
+    """Bring the background to 0 and the foreground to 1.
 
-    The paper is the smooth surface that the border lies on; ink is what stands out from it to the
-    side, darker or lighter, that has more.
+    The background is the smooth surface that the border lies on; the foreground is what stands out
+    from it to the side, darker or lighter, that has more.
 
     Args:
         grey: (h, w) float32 in [0, 1], 0 black.
@@ -54,21 +60,21 @@ def lift_ink(grey: Floats) -> Ink:
     Raises:
         ImageError: ``blank``, where nothing stands out.
     """
-    paper = _paper(grey)
-    brighter: Floats = grey - paper
-    # Ink takes a share of the light that falls on it, and so does a shadow.
-    light = np.maximum(paper, np.float32(DARKEST_PAPER))
+    background = _background(grey)
+    brighter: Floats = grey - background
+    # A stroke takes a share of the light that falls on it, and so does a shadow.
+    light = np.maximum(background, np.float32(DARKEST_BACKGROUND))
     missing: Floats = np.divide(-brighter, light)
     strokes, lights = _without_broad(missing), _without_broad(brighter)
     if _energy(strokes * light) >= _energy(lights):
         shade = _shade(missing) if strokes is not missing or lights is not brighter else 0.0
         amount = (missing - shade) / (1.0 - shade) * np.float32(light.mean())
-        return Ink(_normalise(amount), is_lighter=False)
-    return Ink(_normalise(lights), is_lighter=True)
+        return Foreground(_normalise(amount), is_lighter=False)
+    return Foreground(_normalise(lights), is_lighter=True)
 
 
 def otsu(values: Floats) -> float:
-    """Give the threshold that parts positive values into the two most compact classes.
+    """Find the threshold that parts positive values into the two most compact classes.
 
     Source: Otsu 1979, "A threshold selection method from gray-level histograms".
     """
@@ -81,27 +87,27 @@ def otsu(values: Floats) -> float:
     return step * float(between[:-1].argmax() + 1)
 
 
-def _normalise(ink: Floats) -> Floats:
-    noise = _noise(ink)
+def _normalise(raised: Floats) -> Floats:
+    noise = _noise(raised)
     least = max(LEAST_CONTRAST, NOISE_SIGMAS * noise)
-    marks = ink[ink > least]
+    marks = raised[raised > least]
     if marks.size == 0:
         raise ImageError(Reason.BLANK, "no mark stands out from its background")
     cores = marks[marks >= otsu(marks)]
     full = float(np.percentile(cores, FULL_PERCENTILE))
     floor = min(2 * noise, 0.25 * full)
-    lifted: Floats = np.clip((ink - floor) / (full - floor), 0.0, 1.0)
+    lifted: Floats = np.clip((raised - floor) / (full - floor), 0.0, 1.0)
     return lifted
 
 
-def _noise(ink: Floats) -> float:
-    """Give the standard deviation of the paper's grain.
+def _noise(raised: Floats) -> float:
+    """Estimate the standard deviation of the background's grain.
 
     It comes from the smallest quarter of the steps between pixels, so that strokes do not count,
     and from pixels so far apart that a blur of sigma 1 leaves them independent.
     """
-    lag = 3 if max(ink.shape) >= SMOOTH_FROM_PX else 1
-    steps = np.abs(ink[::2, lag:] - ink[::2, :-lag])
+    lag = 3 if max(raised.shape) >= SMOOTH_FROM_PX else 1
+    steps = np.abs(raised[::2, lag:] - raised[::2, :-lag])
     quiet = float(np.percentile(steps, 25)) if steps.size else 0.0
     return quiet / (0.3186 * 2**0.5)  # a quarter of a normal distribution is within 0.3186 sigma
 
@@ -110,7 +116,7 @@ def _energy(above: Floats) -> float:
     return float(np.square(np.maximum(above - LEAST_CONTRAST, 0.0)).sum())
 
 
-def _paper(grey: Floats) -> Floats:
+def _background(grey: Floats) -> Floats:
     """Fit a surface of second order to the border, and to what inside agrees with it.
 
     It begins with the border's median and trusts ever less of what lies off: a frame or a cut
@@ -129,7 +135,7 @@ def _paper(grey: Floats) -> Floats:
 
 
 def _evaluate(surface: Floats, height: int, width: int) -> Floats:
-    """Give the surface's (height, width) values; broadcast, as a product would start threads."""
+    """Compute the surface's (height, width) values; a product of matrices would start threads."""
     flat, by_x, by_y, by_xx, by_xy, by_yy = surface
     y, x = _places(height)[:, None], _places(width)
     values: Floats = (flat + by_y * y + by_yy * y * y) + (by_x * x + by_xx * x * x) + by_xy * y * x
@@ -138,7 +144,7 @@ def _evaluate(surface: Floats, height: int, width: int) -> Floats:
 
 @cache
 def _places(count: int) -> Floats:
-    """Give the middles of so many pixels, from -1 to 1 between the image's edges."""
+    """List the middles of so many pixels, from -1 to 1 between the image's edges."""
     return (np.arange(count, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / count) - 1
 
 
@@ -152,28 +158,28 @@ def _border_weights() -> Floats:
 
 @cache
 def _basis() -> Floats:
-    """Give (GRID_PX ** 2, 6) float32: 1, x, y, x^2, xy, y^2, with x and y from -1 to 1."""
+    """Build (GRID_PX ** 2, 6) float32: 1, x, y, x^2, xy, y^2, with x and y from -1 to 1."""
     y, x = np.meshgrid(_places(GRID_PX), _places(GRID_PX), indexing="ij")
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=-1).reshape(-1, 6)
 
 
-def _without_broad(ink: Floats) -> Floats:
-    """Take off what is broader than a stroke and reaches the border, a shadow; or give it back."""
-    coarse = np.maximum(_coarse(ink), 0.0)
+def _without_broad(raised: Floats) -> Floats:
+    """Take off what is broader than a stroke and reaches the border, a shadow, if there is one."""
+    coarse = np.maximum(_coarse(raised), 0.0)
     kept = -_widen(-coarse)
     if kept.max() < LEAST_CONTRAST:
-        return ink
+        return raised
     broad = _widen(kept)
     border = np.concatenate([broad[0], broad[-1], broad[:, 0], broad[:, -1]])
     if border.max() < LEAST_CONTRAST:
-        return ink
-    return ink - _fine(broad, ink.shape)
+        return raised
+    return raised - _fine(broad, raised.shape)
 
 
 def _shade(missing: Floats) -> Floats:
-    """Give the share of light that is missing where nothing is drawn; below 0 it is lit."""
+    """Estimate the share of light that is missing where nothing is drawn; below 0 it is lit."""
     shade = _widen(-_widen(-_coarse(missing)))
-    return np.minimum(_fine(shade, missing.shape), 1.0 - DARKEST_PAPER)
+    return np.minimum(_fine(shade, missing.shape), 1.0 - DARKEST_BACKGROUND)
 
 
 def _coarse(values: Floats) -> Floats:
@@ -189,7 +195,7 @@ def _fine(values: Floats, shape: tuple[int, ...]) -> Floats:
 
 
 def _widen(values: Floats) -> Floats:
-    """Give the greatest value within half a stroke of each place, along both sides."""
+    """Take the greatest value within half a stroke of each place, along both sides."""
     for _ in range(2):
         beyond = np.full((SHADE_STROKE // 2, values.shape[1]), -np.inf, dtype=np.float32)
         edged = np.concatenate([beyond, values, beyond])

@@ -59,7 +59,7 @@ class Components:
         return touches
 
     def box_area(self) -> Ints:
-        """Give the pixels of each part's box."""
+        """Count the pixels of each part's box."""
         return (self.right - self.left) * (self.bottom - self.top)
 
     def is_inside(self, which: int) -> Mask:
@@ -94,7 +94,7 @@ def find_components(mask: Mask) -> Components:
 
 
 def _join(starts: Ints, ends: Ints, stride: int) -> Ints:
-    """Give each run the lowest run that it hangs together with.
+    """Find for each run the lowest one that it hangs together with.
 
     Every run takes the lowest number among its neighbours' until none changes; following the
     numbers after each round halves the way, so that a spiral costs as few rounds as a blot.

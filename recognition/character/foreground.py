@@ -1,14 +1,14 @@
 """The one character of an image, drawn as EMNIST's characters are.
 
-A photograph becomes light ink on black: the paper's shading is taken out, the character's parts are
-told from specks, frames, ruled lines and shadows, and their box is brought to the size and the
-place that it has in EMNIST.
+A photograph becomes a light character on black: the background's shading is taken out, the
+character's parts are told from specks, frames, ruled lines and shadows, and their box is brought to
+the size and the place that it has in EMNIST.
 
 Source: Cohen et al. 2017, "EMNIST: an extension of MNIST to handwritten letters", section II-A:
-blur of sigma 1, the region of the ink, centred in a square with two pixels around it, bicubic to
-28x28. Measured on 20,000 training images: the middle of the ink's box lies within half a pixel of
-the image's in 90 % of them, its centre of mass only within 2.6; the box's longer side, where the
-ink is half as light as it gets, is 22 pixels in most, 20 to 24 in 90 %.
+blur of sigma 1, the region of the foreground, centred in a square with two pixels around it,
+bicubic to 28x28. Measured on 20,000 training images: the middle of the foreground's box lies within
+half a pixel of the image's in 90 % of them, its centre of mass only within 2.6; the box's longer
+side, where the foreground is half as light as it gets, is 22 pixels in most, 20 to 24 in 90 %.
 """
 
 from __future__ import annotations
@@ -21,12 +21,17 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from contract.errors import ImageError
-from recognition.character.background import FULL_PERCENTILE, SMOOTH_FROM_PX, Floats, lift_ink
+from recognition.character.background import (
+    FULL_PERCENTILE,
+    SMOOTH_FROM_PX,
+    Floats,
+    lift_foreground,
+)
 from recognition.character.components import Mask, find_components
 from recognition.character.strokes import character_parts, has_corners, without_lines
 
-WORK_PX = 160  # the longer side of the image that ink is looked for in
-INK = 0.5  # of full ink: where EMNIST's box was measured
+WORK_PX = 160  # the longer side of the image that is searched for the character
+HALF = 0.5  # of the full foreground: where EMNIST's box was measured
 BOX_SHARE = 22 / 28  # of the image that the box's longer side takes
 IN_PLACE_SHARE = (18 / 28, 26 / 28)  # of an input that is left as it lies
 STRONG_PX = 16  # so many of the 784 pixels of EMNIST's images are
@@ -34,9 +39,9 @@ STRONG = 235  # of 255 or more, in 99 % of them
 MOST_GAIN = 2.5  # a stroke that needs more is a shade
 CLOSE_SHARE = 0.4  # of the image: a character that is smaller is looked at again, closer
 MARGIN_SHARE = 0.5  # of its box, at each side of it, for that look
-SHEET_SHARE = 0.2  # of the image, and
-SHEET_FILL = 0.7  # of its own box: light with dark around: the sheet that is written on
-SHEET_EDGE = 0.04  # of its sides: what lies beyond may be the desk
+PAGE_SHARE = 0.2  # of the image, and
+PAGE_FILL = 0.7  # of its own box: light with dark around: the page that is written on
+PAGE_EDGE = 0.04  # of its sides: what lies beyond may be the desk
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,12 @@ class Box:
         return max(self.right - self.left, self.bottom - self.top)
 
     def widened(self, share: float) -> Box:
-        """Give a rectangle with so much of the longer side more at each side."""
+        """Add so much of the longer side at each side."""
         by = share * self.side
         return Box(self.left - by, self.top - by, self.right + by, self.bottom + by)
 
     def narrowed(self, share: float) -> Box:
-        """Give a rectangle without so much of each side at either of its ends."""
+        """Cut so much of each side off at either of its ends."""
         x, y = share * (self.right - self.left), share * (self.bottom - self.top)
         return Box(self.left + x, self.top + y, self.right - x, self.bottom - y)
 
@@ -70,24 +75,24 @@ class Found:
 
     Attributes:
         image: the image.
-        ink: of the image or a smaller copy, and only the character's.
-        box: around the character, in pixels of ``ink``.
-        is_sheet: whether it is a light sheet rather than a character.
+        amount: (h, w) float32 of the image or a smaller copy, 1 where the character is, else 0.
+        box: around the character, in pixels of ``amount``.
+        is_page: whether it is a light page rather than a character.
     """
 
     image: Image.Image
-    ink: Floats
+    amount: Floats
     box: Box
-    is_sheet: bool
+    is_page: bool
 
     @property
     def scale(self) -> float:
-        """Pixels of the image for one of the ink."""
-        longer: int = max(self.ink.shape)
+        """Pixels of the image for one of ``amount``."""
+        longer: int = max(self.amount.shape)
         return max(self.image.size) / longer
 
     def cut(self, box: Box) -> Image.Image:
-        """Cut a part, given in pixels of the ink, out of the image."""
+        """Cut a part, given in pixels of ``amount``, out of the image."""
         left, top = max(0, int(box.left * self.scale)), max(0, int(box.top * self.scale))
         right = min(self.image.width, int(box.right * self.scale) + 1)
         bottom = min(self.image.height, int(box.bottom * self.scale) + 1)
@@ -103,16 +108,16 @@ def draw_character(image: Image.Image, height: int, width: int) -> NDArray[np.ui
         width: likewise.
 
     Returns:
-        (height, width, 1) uint8, 0 paper to 255 ink.
+        (height, width, 1) uint8, 0 background to 255 foreground.
 
     Raises:
-        ImageError: ``blank``, where there is no ink.
+        ImageError: ``blank``, where nothing is drawn on it.
     """
     found = _look(image)
-    if found.is_sheet:
+    if found.is_page:
         with suppress(ImageError):  # nothing on it: then it is a bold character after all
-            found = _look(found.cut(found.box.narrowed(SHEET_EDGE)))
-    if found.scale > 1 and found.box.side < CLOSE_SHARE * max(found.ink.shape):
+            found = _look(found.cut(found.box.narrowed(PAGE_EDGE)))
+    if found.scale > 1 and found.box.side < CLOSE_SHARE * max(found.amount.shape):
         with suppress(ImageError):
             found = _look(found.cut(found.box.widened(MARGIN_SHARE)))
     return _draw(found, height, width)
@@ -122,23 +127,25 @@ def _look(image: Image.Image) -> Found:
     work = _shrink(image)
     if max(work.size) >= SMOOTH_FROM_PX:
         work = work.filter(ImageFilter.GaussianBlur(1))
-    ink = lift_ink(np.asarray(work, dtype=np.float32) / np.float32(255))
-    parts = find_components(without_lines(ink.amount > INK))
+    foreground = lift_foreground(np.asarray(work, dtype=np.float32) / np.float32(255))
+    parts = find_components(without_lines(foreground.amount > HALF))
     kept = character_parts(parts)
     drawn = parts.mask(kept)
     near = Image.fromarray(drawn).convert("L").filter(ImageFilter.BoxBlur(2))
-    full = np.float32(np.percentile(ink.amount[drawn], FULL_PERCENTILE))  # a frame may be darker
-    only = np.minimum(ink.amount * (np.asarray(near) > 0) / full, np.float32(1))
+    full = np.float32(
+        np.percentile(foreground.amount[drawn], FULL_PERCENTILE)
+    )  # a frame may be darker
+    only = np.minimum(foreground.amount * (np.asarray(near) > 0) / full, np.float32(1))
     rows, columns = np.flatnonzero(drawn.any(axis=1)), np.flatnonzero(drawn.any(axis=0))
     box = Box(columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
-    is_sheet = ink.is_lighter and _is_sheet(
+    is_page = foreground.is_lighter and _is_page(
         drawn[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], drawn.size
     )
-    return Found(image, only, box, is_sheet)
+    return Found(image, only, box, is_page)
 
 
-def _is_sheet(drawn: Mask, pixels: int) -> bool:
-    return drawn.size > SHEET_SHARE * pixels and drawn.mean() > SHEET_FILL and has_corners(drawn)
+def _is_page(drawn: Mask, pixels: int) -> bool:
+    return drawn.size > PAGE_SHARE * pixels and drawn.mean() > PAGE_FILL and has_corners(drawn)
 
 
 def _shrink(image: Image.Image) -> Image.Image:
@@ -150,18 +157,18 @@ def _shrink(image: Image.Image) -> Image.Image:
 
 
 def _draw(found: Found, height: int, width: int) -> NDArray[np.uint8]:
-    box = _placed(found.box, found.ink.shape, (height, width))
-    rows, columns = found.ink.shape
+    box = _placed(found.box, found.amount.shape, (height, width))
+    rows, columns = found.amount.shape
     beyond = max(0, -box.left, -box.top, box.right - columns, box.bottom - rows)
     pad = int(np.ceil(beyond))
-    light = Image.fromarray(np.pad(np.round(found.ink * 255).astype(np.uint8), pad))
+    light = Image.fromarray(np.pad(np.round(found.amount * 255).astype(np.uint8), pad))
     edges = (box.left + pad, box.top + pad, box.right + pad, box.bottom + pad)
     drawn = light.resize((width, height), Image.Resampling.BICUBIC, box=edges)
     return _strengthened(np.asarray(drawn, dtype=np.uint8))[:, :, None]
 
 
 def _strengthened(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bring a thin stroke to full ink: in EMNIST there is none that is only grey."""
+    """Bring a thin stroke to full strength: in EMNIST there is none that is only grey."""
     strongest = int(np.partition(drawn, -STRONG_PX, axis=None)[-STRONG_PX])
     if strongest >= STRONG:
         return drawn
@@ -171,7 +178,7 @@ def _strengthened(drawn: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _placed(box: Box, found_in: tuple[int, ...], size: tuple[int, int]) -> Box:
-    """Give the part of the ink that is drawn; all of it where it lies as EMNIST's does already."""
+    """Choose the part that is drawn: all of it where it lies as EMNIST's characters do already."""
     height, width = size
     x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
     least, most = (share * height for share in IN_PLACE_SHARE)

@@ -11,10 +11,10 @@ from recognition.character.components import Components, Mask
 SPECK_SHARE = 0.02  # of the character's largest part, in pixels
 NEAR_SHARE = 0.5  # of what was taken, its longer side: dots and broken strokes are nearer
 STEPS = 2  # of taking in: the last stroke of a broken 5 is near to the middle one only
-FRAME_FILL = 0.5  # of its box: a frame has less ink, a sheet of paper more
-INNER_AREA = 0.25  # of the largest part: so much ink inside, or
+FRAME_FILL = 0.5  # of its box: a frame fills less, a page more
+INNER_AREA = 0.25  # of the largest part: so much inside, or
 INNER_SIDE = 0.25  # of the image's longer side, and what touches the border is no character
-CORNER_SHARE = 0.1  # of a frame's box: its corners have ink, those of an O have none
+CORNER_SHARE = 0.1  # of a frame's box: its corners are drawn, those of an O are not
 LINE_SHARE = 0.9  # of the image: nothing but a ruled line is as long,
 LINE_THICK = 0.03  # and as thin
 
@@ -23,7 +23,7 @@ def character_parts(parts: Components) -> Mask:
     """Choose the parts that make up the character.
 
     Args:
-        parts: those of the image's ink.
+        parts: those of the image's foreground.
 
     Returns:
         (n,) bool, at least one of them True.
@@ -66,7 +66,7 @@ def _without_level_lines(mask: Mask) -> Mask:
 
 
 def _without_frames(parts: Components, candidates: Mask) -> Mask:
-    """Leave out what is drawn around the character: a box with corners, and ink inside."""
+    """Leave out what is drawn around the character: a box with corners, and something inside."""
     left = candidates.copy()
     while left.any():
         around = int(np.argmax(np.where(left, parts.box_area(), 0)))
@@ -86,7 +86,7 @@ def _is_frame(parts: Components, which: int) -> bool:
 
 
 def has_corners(box: Mask) -> bool:
-    """Whether a mask that was cut at its ink has some in all four corners: no round letter has."""
+    """Return whether a mask, cut to its box, reaches all four corners: no round letter does."""
     high, wide = (max(1, int(side * CORNER_SHARE)) for side in box.shape)
     corners = (box[:high, :wide], box[:high, -wide:], box[-high:, :wide], box[-high:, -wide:])
     return all(corner.any() for corner in corners)

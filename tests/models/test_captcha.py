@@ -12,8 +12,8 @@ from PIL import Image
 from recognition.card import read_card
 from recognition.charset import CAPTCHA_SYMBOLS
 from recognition.images import to_tensor
-from recognition.interpreter import Recogniser, verify_golden
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser, verify_golden
 from tests.support.captcha_replay import TEXTS
 
 DATA = Path(__file__).parents[1] / "data"

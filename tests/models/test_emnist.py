@@ -7,8 +7,9 @@ import pytest
 
 from recognition.card import InputSpec, read_card, read_golden
 from recognition.images import open_image
-from recognition.interpreter import Recogniser, load_interpreter, verify_golden
+from recognition.interpreter import load_interpreter
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser, verify_golden
 from training.emnist.characters import BALANCED_SYMBOLS
 
 MOST_BYTES = 500_000

@@ -45,14 +45,14 @@ def test_csv_takes_its_columns_by_name(tmp_path: Path) -> None:
 
 
 def test_folder_yields_its_images_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a#1.png", "notes.txt", ".hidden.png", "deep/c.jpg"):
+    for name in ("b.PNG", "a#1.png", "notes.txt", ".hidden.png", "deep/c.jpg", "deep/d.pbm"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"x")
 
     images = list(open_source(str(tmp_path)))
 
-    assert names(images) == ["a#1.png", "b.PNG", "deep/c.jpg"]
+    assert names(images) == ["a#1.png", "b.PNG", "deep/c.jpg", "deep/d.pbm"]
     assert images[0].url == "folder:a%231.png"
 
 

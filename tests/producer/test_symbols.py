@@ -6,13 +6,13 @@ from math import exp, fsum
 
 import pytest
 
-from producer.symbols.certainty import MOST_LOG_EVIDENCE, evidence_of_texts, log_evidence
 from producer.symbols.estimate import (
+    Presence,
     SymbolEstimate,
-    Verdict,
     estimate_symbols,
     log_negative_binomial,
 )
+from producer.symbols.evidence import MOST_LOG_EVIDENCE, evidence_of_texts, log_evidence
 from producer.symbols.misreadings import Misreadings, true_counts
 from producer.symbols.texts import NamedText
 from recognition.charset import CAPTCHA_SYMBOLS
@@ -33,25 +33,25 @@ def even(common: int, **others: int) -> dict[str, int]:
 
 
 def test_a_symbol_that_is_read_like_the_others_is_present() -> None:
-    assert {one.verdict for one in judge(even(100)).values()} == {Verdict.PRESENT}
+    assert {one.verdict for one in judge(even(100)).values()} == {Presence.PRESENT}
 
 
 @pytest.mark.parametrize("readings", [0, 1, 6])
 def test_a_symbol_with_a_few_readings_among_hundreds_is_absent(readings: int) -> None:
     found = judge(even(200, x=readings))
 
-    assert found["x"].verdict == Verdict.ABSENT
+    assert found["x"].verdict == Presence.ABSENT
     assert found["x"].if_present == pytest.approx(195, abs=6)
-    assert {one.verdict for s, one in found.items() if s != "x"} == {Verdict.PRESENT}
+    assert {one.verdict for s, one in found.items() if s != "x"} == {Presence.PRESENT}
 
 
 def test_a_fifth_of_the_usual_readings_is_doubtful() -> None:
-    assert judge(even(200, x=40))["x"].verdict == Verdict.DOUBTFUL
+    assert judge(even(200, x=40))["x"].verdict == Presence.DOUBTFUL
 
 
 def test_few_images_leave_a_symbol_that_was_not_read_in_doubt() -> None:
-    assert judge(even(3, x=0))["x"].verdict == Verdict.DOUBTFUL
-    assert judge(even(12, x=0))["x"].verdict == Verdict.ABSENT
+    assert judge(even(3, x=0))["x"].verdict == Presence.DOUBTFUL
+    assert judge(even(12, x=0))["x"].verdict == Presence.ABSENT
 
 
 def test_where_symbols_vary_much_a_rare_one_is_not_dropped() -> None:
@@ -59,17 +59,17 @@ def test_where_symbols_vary_much_a_rare_one_is_not_dropped() -> None:
 
     found = judge({**common, "x": 30})
 
-    assert found["x"].verdict != Verdict.ABSENT
-    assert Verdict.ABSENT not in {one.verdict for one in found.values()}
+    assert found["x"].verdict != Presence.ABSENT
+    assert Presence.ABSENT not in {one.verdict for one in found.values()}
 
 
 def test_a_present_symbol_that_is_mostly_left_out_is_kept() -> None:
     """As the dash of images of release 0.5.0, of which the reader sees two in five."""
     counts = even(180, x=75)
 
-    assert judge(counts)["x"].verdict == Verdict.PRESENT
+    assert judge(counts)["x"].verdict == Presence.PRESENT
     measured = judge(counts, Misreadings({("x", ""): 0.59}))["x"]
-    assert measured.verdict == Verdict.PRESENT
+    assert measured.verdict == Presence.PRESENT
     assert measured.if_present == pytest.approx(74, abs=3)
 
 
@@ -81,14 +81,14 @@ def test_measured_misreadings_explain_readings_that_a_guess_leaves_open() -> Non
 
     assert explained.p_present < judge(counts)["x"].p_present
     assert explained.if_absent == pytest.approx(22, abs=3)  # 10 % of 222 A, and a rest
-    assert judge(counts)["x"].verdict == Verdict.DOUBTFUL
-    assert explained.verdict == Verdict.ABSENT
+    assert judge(counts)["x"].verdict == Presence.DOUBTFUL
+    assert explained.verdict == Presence.ABSENT
 
 
 def test_no_symbol_read_at_all_but_one_is_an_answer_too() -> None:
     found = judge({"A": 50, "B": 0})
-    assert found["A"].verdict == Verdict.PRESENT
-    assert found["B"].verdict == Verdict.DOUBTFUL  # one other says little of how common one is
+    assert found["A"].verdict == Presence.PRESENT
+    assert found["B"].verdict == Presence.DOUBTFUL  # one other says little of how common one is
 
 
 def test_verdicts_do_not_depend_on_the_order_of_the_symbols() -> None:
@@ -100,7 +100,7 @@ def test_verdicts_do_not_depend_on_the_order_of_the_symbols() -> None:
 
 def test_counts_of_a_million_images_are_judged() -> None:
     found = judge(even(400_000, x=9_000, y=0))
-    assert (found["x"].verdict, found["y"].verdict) == (Verdict.ABSENT, Verdict.ABSENT)
+    assert (found["x"].verdict, found["y"].verdict) == (Presence.ABSENT, Presence.ABSENT)
 
 
 def test_true_counts_give_misreadings_back_to_where_they_come_from() -> None:
@@ -137,8 +137,8 @@ def test_confidences_of_texts_decide_what_counts_leave_open() -> None:
     evidence = evidence_of_texts([*sure, *unsure])
     counts = even(60, x=7)
 
-    assert judge(counts)["x"].verdict == Verdict.DOUBTFUL
-    assert judge(counts, UNMEASURED, **evidence)["x"].verdict == Verdict.ABSENT
+    assert judge(counts)["x"].verdict == Presence.DOUBTFUL
+    assert judge(counts, UNMEASURED, **evidence)["x"].verdict == Presence.ABSENT
     assert evidence_of_texts([NamedText("", "AB")]) == {}
 
 

@@ -27,7 +27,7 @@ IMAGES = 240
 
 @pytest.fixture
 def texts(tiny_model: Path) -> dict[str, str]:
-    """Give texts of all symbols of the tiny model but its last two; one is misread as the last."""
+    """Draw texts of all symbols of the tiny model but its last two; one is misread as the last."""
     known = load_model(str(tiny_model)).card.symbols
     rng = np.random.default_rng(4)
     drawn = {f"{n:03}.png": "".join(rng.choice(list(known[:-2]), size=3)) for n in range(IMAGES)}
@@ -140,6 +140,16 @@ def test_measured_scores_are_taken_as_evaluate_writes_them(
     assert isinstance(measured, list)
     assert measured[-1]["if_absent"] > measured[-2]["if_absent"]
     assert guessed[-1]["if_absent"] == pytest.approx(guessed[-2]["if_absent"], rel=0.1)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1, float("nan")])
+def test_scores_with_a_share_that_is_none_are_refused(
+    tmp_path: Path, tiny_model: Path, texts: dict[str, str], share: float
+) -> None:
+    scores = tmp_path / "scores.json"
+    scores.write_text(json.dumps({"confusions": [{"truth": "A", "read": "B", "share": share}]}))
+    with pytest.raises(SourceError, match="holds no scores"):
+        run(submission(tmp_path, texts), "--model", tiny_model, "--scores", scores)
 
 
 def test_the_sheet_shows_the_images_of_what_was_dropped(

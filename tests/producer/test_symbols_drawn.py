@@ -14,15 +14,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from producer.symbols.certainty import evidence_of_texts
 from producer.symbols.cli import symbols as symbols_command
-from producer.symbols.estimate import SymbolEstimate, Verdict, estimate_symbols
+from producer.symbols.estimate import Presence, SymbolEstimate, estimate_symbols
+from producer.symbols.evidence import evidence_of_texts
 from producer.symbols.misreadings import Misreadings
 from producer.symbols.texts import NamedText
 from recognition.charset import CAPTCHA_SYMBOLS
 from recognition.images import to_tensor
-from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser
 from training.captcha.samples import CaptchaSet, draw_sample
 from workers.cli import classify
 
@@ -48,7 +48,7 @@ def read_drawn(recogniser: Recogniser, captcha_set: CaptchaSet, images: int) -> 
 
 
 def without_some(seed: int) -> str:
-    """Give the symbols less one of each lookalike pair and three more, by chance."""
+    """Take the symbols less one of each lookalike pair and three more, by chance."""
     rng = np.random.default_rng(seed)
     removed = {str(rng.choice(list(pair))) for pair in LOOKALIKES}
     rest = [symbol for symbol in CAPTCHA_SYMBOLS if symbol not in "".join(LOOKALIKES)]
@@ -78,12 +78,12 @@ def test_no_symbol_of_drawn_images_is_dropped_and_no_other_kept(
         verdicts = {
             s: one.verdict for s, one in judge(texts, with_confidence=with_confidence).items()
         }
-        wrongly_dropped = [s for s in there if verdicts[s] == Verdict.ABSENT]
+        wrongly_dropped = [s for s in there if verdicts[s] == Presence.ABSENT]
         wrongly_kept = [
-            s for s in CAPTCHA_SYMBOLS if s not in there and verdicts[s] == Verdict.PRESENT
+            s for s in CAPTCHA_SYMBOLS if s not in there and verdicts[s] == Presence.PRESENT
         ]
         assert (wrongly_dropped, wrongly_kept) == ([], [])
-        assert list(verdicts.values()).count(Verdict.DOUBTFUL) <= 2
+        assert list(verdicts.values()).count(Presence.DOUBTFUL) <= 2
 
 
 @pytest.mark.timeout(DRAWING_S)
@@ -95,9 +95,9 @@ def test_symbols_of_very_different_frequency_are_told_from_absent_ones(
     drawn = CaptchaSet(seed=5, presets={"0.3": 1.0}, symbols=there, symbol_weights=weights)
     found = judge(read_drawn(recogniser, drawn, 600), with_confidence=True)
 
-    assert [s for s in there if found[s].verdict == Verdict.ABSENT] == []
+    assert [s for s in there if found[s].verdict == Presence.ABSENT] == []
     absent = [one for s, one in found.items() if s not in there]
-    assert [one.symbol for one in absent if one.verdict == Verdict.PRESENT] == []
+    assert [one.symbol for one in absent if one.verdict == Presence.PRESENT] == []
 
 
 @pytest.mark.timeout(DRAWING_S)
@@ -106,8 +106,8 @@ def test_fifty_images_are_too_few_to_drop_anything(recogniser: Recogniser) -> No
     found = judge(read_drawn(recogniser, drawn, 50), with_confidence=False)
 
     verdicts = Counter(one.verdict for one in found.values())
-    assert verdicts[Verdict.ABSENT] == 0
-    assert verdicts[Verdict.DOUBTFUL] >= 6
+    assert verdicts[Presence.ABSENT] == 0
+    assert verdicts[Presence.DOUBTFUL] >= 6
 
 
 @pytest.mark.timeout(DRAWING_S)

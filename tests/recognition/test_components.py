@@ -9,7 +9,7 @@ from recognition.character.components import Mask, find_components
 
 
 def filled(mask: Mask) -> list[frozenset[tuple[int, int]]]:
-    """Give the places of each part, found pixel by pixel."""
+    """List the places of each part, found pixel by pixel."""
     left = {(int(y), int(x)) for y, x in np.argwhere(mask)}
     parts = []
     while left:

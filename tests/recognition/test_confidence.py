@@ -13,18 +13,17 @@ from hypothesis import strategies as st
 
 from contract.errors import ModelError
 from recognition.card import InputSpec, ModelCard
-from recognition.charset import Charset
 from recognition.ctc import NEGLIGIBLE, text_probability
-from recognition.decoding import decode_argmax, decode_ctc, softmax
+from recognition.decoding import make_decoder, softmax
 
-AB = Charset("AB")
 CARD = ModelCard("m", "AB", "ctc", InputSpec(32, 32))
+ONE_SYMBOL = replace(CARD, decoder="argmax")
 SEEDS = st.integers(0, 10_000)
 FRAMES = 5
 
 
 def random_logits(seed: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Give (1, t, 3) logits."""
+    """Draw (1, t, 3) logits."""
     rng = np.random.default_rng(seed)
     return rng.normal(0.0, 2.0, (1, FRAMES, 3)).astype(np.float32)
 
@@ -51,11 +50,9 @@ def test_a_text_is_as_probable_as_all_paths_that_collapse_to_it(seed: int) -> No
 def test_a_temperature_moves_the_confidence_and_never_the_text(seed: int, t: float) -> None:
     logits = random_logits(seed)
 
-    for decode, scores, mask in (
-        (decode_ctc, logits, None),
-        (decode_argmax, logits[:, :1, 1:], None),
-    ):
-        (plain,), (scaled,) = decode(scores, AB, mask), decode(scores, AB, mask, temperature=t)
+    for card, scores in ((CARD, logits), (ONE_SYMBOL, logits[:, :1, 1:])):
+        (plain,) = make_decoder(card).read(scores)
+        (scaled,) = make_decoder(replace(card, temperature=t)).read(scores)
         assert plain.text == scaled.text
         assert 0.0 <= scaled.confidence <= 1.0
 
@@ -63,7 +60,9 @@ def test_a_temperature_moves_the_confidence_and_never_the_text(seed: int, t: flo
 def test_a_higher_temperature_is_less_sure() -> None:
     logits = np.array([[[0.0, 2.0]]], np.float32)
 
-    (cool,), (hot,) = (decode_argmax(logits, AB, temperature=t) for t in (1.0, 2.0))
+    (cool,), (hot,) = (
+        make_decoder(replace(ONE_SYMBOL, temperature=t)).read(logits) for t in (1.0, 2.0)
+    )
 
     assert cool.confidence == pytest.approx(1 / (1 + np.exp(-2.0)))
     assert hot.confidence == pytest.approx(1 / (1 + np.exp(-1.0)))
@@ -72,13 +71,13 @@ def test_a_higher_temperature_is_less_sure() -> None:
 def test_a_masked_symbol_has_no_share_in_the_confidence() -> None:
     logits = np.array([[[0.0, 9.0, 8.0]]], np.float32)
 
-    (reading,) = decode_ctc(logits, AB, AB.mask("B"))
+    (reading,) = make_decoder(CARD, "B").read(logits)
 
     assert reading.confidence == pytest.approx(1 / (1 + np.exp(-8.0)))
 
 
 def test_logits_that_are_no_numbers_leave_no_confidence() -> None:
-    (reading,) = decode_ctc(np.full((1, 3, 3), np.nan, np.float32), AB)
+    (reading,) = make_decoder(CARD).read(np.full((1, 3, 3), np.nan, np.float32))
 
     assert np.isnan(reading.confidence)
 

@@ -20,12 +20,12 @@ from tests.support.failures_table import table
 from tests.support.hand_drawn import STROKES, Floats, as_jpeg, grey, page, photograph, strokes
 
 SPEC = InputSpec(height=28, width=28, fit="character")
-SAME = 0.13  # of the ink, the most that a bad photograph may move; two letters differ by 0.6
+SAME = 0.13  # of the foreground, the most that a bad photograph may move; two letters differ by 0.6
 RNG = np.random.default_rng(3)
 
 
 def tensor(image: Image.Image) -> NDArray[np.int16]:
-    """Give what a model sees, (28, 28)."""
+    """Return what a model sees, (28, 28)."""
     found = to_tensor(image, SPEC)
     assert found.shape == (28, 28, 1)
     assert found.dtype == np.uint8
@@ -33,18 +33,18 @@ def tensor(image: Image.Image) -> NDArray[np.int16]:
 
 
 def off(found: NDArray[np.int16], wanted: NDArray[np.int16]) -> float:
-    """Give the difference of two tensors as a share of their ink."""
+    """Measure the difference of two tensors as a share of their foreground."""
     return float(np.abs(found - wanted).sum() / (found + wanted).sum())
 
 
 def gradient(size: int = 200) -> Floats:
-    """Give light that falls from 240 in one corner to 70 in the other."""
+    """Make light that falls from 240 in one corner to 70 in the other."""
     line = np.linspace(0, 1, size)
     return 240 - 85 * (line + line[:, None])
 
 
 def half_shadow(size: int = 200) -> Floats:
-    """Give light with a sharp edge across: a hand's shadow."""
+    """Make light with a sharp edge across: a hand's shadow."""
     y, x = np.mgrid[:size, :size]
     return np.where(x + 0.4 * y > 150, 215.0, 120.0)
 
@@ -54,62 +54,62 @@ def noisy(image: Image.Image, *, sigma: float) -> Image.Image:
     return grey(np.asarray(image) + RNG.normal(0, sigma, (image.height, image.width)))
 
 
-def framed(ink: Floats) -> Floats:
+def framed(drawn: Floats) -> Floats:
     """Draw a box around, off the border."""
-    ink = ink.copy()
+    drawn = drawn.copy()
     for line in (slice(12, 16), slice(184, 188)):
-        ink[line, 12:188] = 1
-        ink[12:188, line] = 1
-    return ink
+        drawn[line, 12:188] = 1
+        drawn[12:188, line] = 1
+    return drawn
 
 
-def ruled(ink: Floats) -> Image.Image:
+def ruled(drawn: Floats) -> Image.Image:
     """Write on ruled paper, its lines across the character."""
-    levels = np.asarray(photograph(ink)).astype(float)
+    levels = np.asarray(photograph(drawn)).astype(float)
     for top in range(20, 200, 50):
         levels[top : top + 2] = np.minimum(levels[top : top + 2], 90)
     return grey(levels)
 
 
-def scanned(ink: Floats) -> Image.Image:
+def scanned(drawn: Floats) -> Image.Image:
     """Leave the scanner's dark edge at two sides."""
-    levels = np.asarray(photograph(ink)).astype(float)
+    levels = np.asarray(photograph(drawn)).astype(float)
     levels[:, :14] = 30
     levels[190:] = 60
     return grey(levels)
 
 
-def on_a_desk(ink: Floats) -> Image.Image:
-    """Photograph the sheet on a dark desk."""
+def on_a_desk(drawn: Floats) -> Image.Image:
+    """Photograph the page on a dark desk."""
     desk = np.full((300, 320), 45.0)
-    desk[50:250, 60:260] = np.asarray(photograph(ink))
+    desk[50:250, 60:260] = np.asarray(photograph(drawn))
     return noisy(grey(desk), sigma=3)
 
 
-def specked(ink: Floats) -> Image.Image:
+def specked(drawn: Floats) -> Image.Image:
     """Strew crumbs over the page."""
-    ink = ink.copy()
+    drawn = drawn.copy()
     for _ in range(25):
         x, y = RNG.integers(0, 197, 2)
-        ink[y : y + 3, x : x + 3] = RNG.uniform(0.2, 0.9)
-    return photograph(ink)
+        drawn[y : y + 3, x : x + 3] = RNG.uniform(0.2, 0.9)
+    return photograph(drawn)
 
 
 PHOTOGRAPHS: dict[str, Callable[[Floats], Image.Image]] = {
-    "light on dark": lambda ink: grey(40 + 190 * page(ink)),
-    "small": lambda ink: photograph(page(ink)).resize((50, 50), Image.Resampling.BOX),
-    "in a corner": lambda ink: photograph(page(ink, size=(300, 260), at=(160, 4))),
-    "on a large page": lambda ink: photograph(page(ink, size=(2400, 1800), at=(1700, 300))),
-    "noisy": lambda ink: noisy(photograph(page(ink)), sigma=15),
-    "faint": lambda ink: noisy(photograph(page(ink), darkness=0.12), sigma=2),
-    "a poor JPEG": lambda ink: as_jpeg(photograph(page(ink)), quality=20),
-    "unevenly lit": lambda ink: noisy(photograph(page(ink), light=gradient()), sigma=3),
-    "half in the shade": lambda ink: noisy(photograph(page(ink), light=half_shadow()), sigma=3),
-    "in a frame": lambda ink: photograph(framed(page(ink))),
-    "on ruled paper": lambda ink: ruled(page(ink)),
-    "with a scanner's edge": lambda ink: scanned(page(ink)),
-    "on a sheet on a desk": lambda ink: on_a_desk(page(ink)),
-    "among specks": lambda ink: specked(page(ink)),
+    "light on dark": lambda drawn: grey(40 + 190 * page(drawn)),
+    "small": lambda drawn: photograph(page(drawn)).resize((50, 50), Image.Resampling.BOX),
+    "in a corner": lambda drawn: photograph(page(drawn, size=(300, 260), at=(160, 4))),
+    "on a large page": lambda drawn: photograph(page(drawn, size=(2400, 1800), at=(1700, 300))),
+    "noisy": lambda drawn: noisy(photograph(page(drawn)), sigma=15),
+    "faint": lambda drawn: noisy(photograph(page(drawn), darkness=0.12), sigma=2),
+    "a poor JPEG": lambda drawn: as_jpeg(photograph(page(drawn)), quality=20),
+    "unevenly lit": lambda drawn: noisy(photograph(page(drawn), light=gradient()), sigma=3),
+    "half in the shade": lambda drawn: noisy(photograph(page(drawn), light=half_shadow()), sigma=3),
+    "in a frame": lambda drawn: photograph(framed(page(drawn))),
+    "on ruled paper": lambda drawn: ruled(page(drawn)),
+    "with a scanner's edge": lambda drawn: scanned(page(drawn)),
+    "on a page on a desk": lambda drawn: on_a_desk(page(drawn)),
+    "among specks": lambda drawn: specked(page(drawn)),
     "cut at its own edge": photograph,
 }
 NOTHING: dict[str, Callable[[], Image.Image]] = {
@@ -124,9 +124,9 @@ NOTHING: dict[str, Callable[[], Image.Image]] = {
 @pytest.mark.parametrize("symbol", STROKES)
 @pytest.mark.parametrize("name", PHOTOGRAPHS)
 def test_photograph_gives_what_a_clean_drawing_gives(name: str, symbol: str) -> None:
-    ink = strokes(symbol)
-    clean = tensor(photograph(page(ink)))
-    assert off(tensor(PHOTOGRAPHS[name](ink)), clean) < SAME
+    drawn = strokes(symbol)
+    clean = tensor(photograph(page(drawn)))
+    assert off(tensor(PHOTOGRAPHS[name](drawn)), clean) < SAME
 
 
 @pytest.mark.parametrize("symbol", STROKES)
@@ -150,7 +150,7 @@ def test_pen_keeps_its_width(pen_px: int) -> None:
     assert found[14].sum() / 255 == pytest.approx(pen_px * 22 / (120 + pen_px), rel=0.15)
 
 
-def test_hair_is_drawn_in_full_ink_as_emnist_draws_its_thinnest() -> None:
+def test_hair_is_drawn_at_full_strength_as_emnist_draws_its_thinnest() -> None:
     found = tensor(photograph(page(strokes("L", pen_px=3))))
     assert found[5:20].max(axis=1).min() > 150
 

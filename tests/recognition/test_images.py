@@ -40,7 +40,7 @@ def saved(image: Image.Image, file_format: str, **options: object) -> bytes:
 
 
 def outcome_of(data: bytes) -> str:
-    """Give the mode of the image, or the reason why there is none."""
+    """Name the mode of the image, or the reason why there is none."""
     try:
         return open_image(data).mode
     except ImageError as error:

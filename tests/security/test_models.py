@@ -16,7 +16,7 @@ from broker.connection import connect
 from broker.models import model_key, push_model, signature_key
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from recognition.model_file import ModelFile, load_model, parse_model
-from recognition.signing import load_trusted, make_key, sign, signature_path
+from recognition.signing import load_trusted, make_key, sign_digest, signature_path
 from tests.conftest import StartWorker
 from tests.support.faulty_origin import FaultyOrigin
 from tests.support.stripes import png
@@ -49,14 +49,14 @@ def test_private_key_is_for_its_owner_and_never_overwritten(key: Path) -> None:
 
 
 def test_signature_of_a_trusted_key_is_accepted(model: ModelFile, key: Path) -> None:
-    load_trusted(key.with_name("mine.key.pub")).check(model.digest, sign(model.digest, key))
+    load_trusted(key.with_name("mine.key.pub")).check(model.digest, sign_digest(model.digest, key))
 
 
 def test_any_key_of_a_folder_may_have_signed(model: ModelFile, tmp_path: Path) -> None:
     for name in ("anna", "ben"):
         make_key(tmp_path / name)
     (tmp_path / "notes.txt").write_text("not a key")
-    load_trusted(tmp_path).check(model.digest, sign(model.digest, tmp_path / "ben"))
+    load_trusted(tmp_path).check(model.digest, sign_digest(model.digest, tmp_path / "ben"))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_signature_of_another_model_or_by_another_key_is_refused(
     model: ModelFile, key: Path, trusted_key: Path, tmp_path: Path
 ) -> None:
     make_key(tmp_path / "stranger")
-    for signature in (sign("0" * 64, key), sign(model.digest, tmp_path / "stranger")):
+    for signature in (sign_digest("0" * 64, key), sign_digest(model.digest, tmp_path / "stranger")):
         with pytest.raises(ModelError, match="nobody whom we trust"):
             load_trusted(trusted_key).check(model.digest, signature)
 
@@ -94,7 +94,7 @@ def test_folder_without_keys_trusts_nobody_and_says_so(tmp_path: Path) -> None:
 
 def test_public_key_cannot_sign(model: ModelFile, trusted_key: Path) -> None:
     with pytest.raises(UserError, match="no private key"):
-        sign(model.digest, trusted_key)
+        sign_digest(model.digest, trusted_key)
 
 
 @pytest.mark.redis
@@ -117,7 +117,7 @@ def test_worker_reads_with_a_signed_model_from_redis_and_from_its_cache(
 ) -> None:
     trusted = load_trusted(trusted_key)
     with connect(redis_url) as redis:
-        push_model(redis, model.digest, model.data, sign(model.digest, key))
+        push_model(redis, model.digest, model.data, sign_digest(model.digest, key))
         assert ModelStore(tmp_path, redis, trusted=trusted).recogniser(model.digest)
         redis.delete(model_key(model.digest))
         assert ModelStore(tmp_path, redis, trusted=trusted).recogniser(model.digest)
@@ -128,7 +128,7 @@ def test_altered_model_is_refused_whatever_its_signature(
     redis_url: str, tmp_path: Path, model: ModelFile, key: Path, trusted_key: Path
 ) -> None:
     altered = other_model(model, "altered")
-    signature = sign(model.digest, key)
+    signature = sign_digest(model.digest, key)
     with connect(redis_url) as redis:
         redis.set(model_key(model.digest), altered.data)
         redis.set(signature_key(model.digest), signature)
@@ -157,7 +157,7 @@ def test_signature_that_redis_lost_is_asked_for_again(
 ) -> None:
     trusted = load_trusted(trusted_key)
     with connect(redis_url) as redis:
-        push_model(redis, model.digest, model.data, sign(model.digest, key))
+        push_model(redis, model.digest, model.data, sign_digest(model.digest, key))
         ModelStore(tmp_path, redis, trusted=trusted).recogniser(model.digest)
         redis.flushall()
         with pytest.raises(NoModel):

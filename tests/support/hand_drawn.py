@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 
 
 def strokes(symbol: str, *, side_px: int = SIDE_PX, pen_px: float = PEN_PX) -> Floats:
-    """Draw a character: (side_px + pen, side_px + pen) float64, 0 paper to 1 ink."""
+    """Draw a character: (side_px + pen, side_px + pen) float64, 0 background to 1 foreground."""
     fine = 4
     pen = round(pen_px * fine)
     margin = pen / 2
@@ -43,17 +43,17 @@ def strokes(symbol: str, *, side_px: int = SIDE_PX, pen_px: float = PEN_PX) -> F
 
 
 def page(
-    ink: Floats, *, size: tuple[int, int] = (200, 200), at: tuple[int, int] = (32, 32)
+    drawn: Floats, *, size: tuple[int, int] = (200, 200), at: tuple[int, int] = (32, 32)
 ) -> Floats:
-    """Lay ink on a page of (width, height) with its left top corner at (x, y)."""
+    """Lay strokes on a page of (width, height) with its left top corner at (x, y)."""
     laid = np.zeros((size[1], size[0]))
-    laid[at[1] : at[1] + ink.shape[0], at[0] : at[0] + ink.shape[1]] = ink
+    laid[at[1] : at[1] + drawn.shape[0], at[0] : at[0] + drawn.shape[1]] = drawn
     return laid
 
 
-def photograph(ink: Floats, *, light: Floats | float = 220, darkness: float = 0.8) -> Image.Image:
-    """Take an image of ink on paper: it takes a share of the light that falls on it."""
-    return grey(light * (1 - darkness * ink))
+def photograph(drawn: Floats, *, light: Floats | float = 220, darkness: float = 0.8) -> Image.Image:
+    """Take a photograph of what is drawn: it takes a share of the light that falls on it."""
+    return grey(light * (1 - darkness * drawn))
 
 
 def grey(values: Floats) -> Image.Image:

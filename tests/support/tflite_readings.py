@@ -11,7 +11,8 @@ import sys
 from pathlib import Path
 
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import Recogniser, runtime_name, verify_golden
+from recognition.interpreter import runtime_name
+from recognition.recogniser import Recogniser, verify_golden
 from tests.support.stripes import png, some_text
 
 

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from contract.errors import UserError
 from recognition.card import InputSpec, read_card, read_golden
 from recognition.images import open_image
-from recognition.interpreter import Recogniser, load_interpreter, verify_golden
+from recognition.interpreter import load_interpreter
+from recognition.recogniser import Recogniser, verify_golden
 from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped
 from training.cli import train as train_command
 from training.config import dump_config

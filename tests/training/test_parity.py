@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from benchmarks.image_measures import Measures, doubt, doubts, measure
 from recognition.charset import CAPTCHA_SYMBOLS
-from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser
 from training.captcha.drawer import Size, draw_captcha
 from training.captcha.presets import PRESETS
 from training.captcha.samples import CaptchaSet, draw_sample

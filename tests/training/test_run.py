@@ -14,7 +14,7 @@ import pytest
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from recognition.card import InputSpec, read_card, read_golden
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import Recogniser, verify_golden
+from recognition.recogniser import Recogniser, verify_golden
 from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped
 from training.captcha.config import (
     CaptchaConfig,

@@ -10,7 +10,7 @@ import pytest
 
 from contract.reasons import Reason
 from recognition.decoding import Reading
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 from tests.support.bad_images import IMAGES, READ, TEXT, BadImage
 from tests.support.failures_table import table
 from tests.support.make_tiny_model import TINY_MODEL
@@ -62,5 +62,5 @@ def test_largest_16_bit_image_needs_little_memory() -> None:
 def test_model_that_gives_no_number_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     recogniser = Recogniser(TINY_MODEL.read_bytes())
     nothing = [Reading("A", float("nan"))]
-    monkeypatch.setattr(recogniser, "read", lambda images, allowed: nothing)
+    monkeypatch.setattr(recogniser, "read", lambda images, decoder: nothing)
     assert read_bytes(0, png(TEXT), recogniser, None).reason is Reason.MODEL

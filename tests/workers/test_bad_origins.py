@@ -11,7 +11,7 @@ import pytest
 from broker.chunks import Item
 from broker.results import Row
 from contract.settings import parse_networks
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 from tests.support.bad_images import READ, TEXT
 from tests.support.bad_origins import CAP_BYTES, IMAGE, LOOPBACK, ORIGINS, BadOrigin, Stage, gives
 from tests.support.failures_table import table

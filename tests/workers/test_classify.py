@@ -1,4 +1,4 @@
-"""Reading files and folders without a queue."""
+"""Reading files and folders without a queue, and what people and programs take away of it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,28 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
+from PIL import Image
 
 from contract.errors import ModelError, OutputError, SourceError, UserError
 from contract.reasons import Reason
+from recognition.card import InputSpec, ModelCard, append_card
+from recognition.charset import capitalise, code_points
 from recognition.model_file import load_model
+from tests.support.hand_drawn import page, photograph, strokes
+from tests.support.make_tiny_model import TINY_MODEL
 from tests.support.stripes import draw, encoded, png, some_text
-from workers.classify import NamedImage, classify, find_images
+from workers.classify import NamedImage, classify_files, find_images
 from workers.cli import classify as classify_command
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Give a folder of images in a few formats, one of them damaged, and other files."""
+    """Fill a folder with images in a few formats, one of them damaged, and other files."""
     root = tmp_path / "images"
     (root / "deep").mkdir(parents=True)
     (root / "b.png").write_bytes(png("BC"))
     (root / "deep" / "a.bmp").write_bytes(encoded(draw("XY"), "BMP"))
+    (root / "deep" / "b.pbm").write_bytes(encoded(draw("g").convert("1"), "PPM"))
     (root / "a,1.PNG").write_bytes(png("A"))
     (root / "broken.png").write_bytes(png("A")[:60])
     (root / "labels.csv").write_text("no image")
@@ -38,7 +44,7 @@ def run(tiny_model: Path, *arguments: object) -> Result:
 
 def test_folder_is_searched_to_the_bottom_and_sorted_by_name(folder: Path) -> None:
     names = [image.name for image in find_images([folder])]
-    assert names == ["a,1.PNG", "b.png", "broken.png", "deep/a.bmp"]
+    assert names == ["a,1.PNG", "b.png", "broken.png", "deep/a.bmp", "deep/b.pbm"]
 
 
 def test_several_paths_keep_their_folders_in_the_names(folder: Path) -> None:
@@ -46,6 +52,7 @@ def test_several_paths_keep_their_folders_in_the_names(folder: Path) -> None:
     assert [image.name for image in found] == [
         (folder / "b.png").as_posix(),
         (folder / "deep" / "a.bmp").as_posix(),
+        (folder / "deep" / "b.pbm").as_posix(),
     ]
 
 
@@ -58,16 +65,16 @@ def test_missing_path_and_empty_folder_are_named(tmp_path: Path) -> None:
 
 def test_text_stands_beside_the_name_and_failures_on_stderr(folder: Path, tiny_model: Path) -> None:
     result = run(tiny_model, folder)
-    assert result.stdout == "a,1.PNG\tA\nb.png\tBC\nbroken.png\t\ndeep/a.bmp\tXY\n"
+    assert result.stdout == "a,1.PNG\tA\nb.png\tBC\nbroken.png\t\ndeep/a.bmp\tXY\ndeep/b.pbm\tg\n"
     assert "broken.png: truncated" in result.stderr
-    assert "1 of 4 images could not be read" in result.stderr
+    assert "1 of 5 images could not be read" in result.stderr
     assert result.exit_code == 1
 
 
 def test_csv_is_written_whole(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.csv"
     result = run(tiny_model, folder, "--csv", out)
-    assert out.read_bytes() == b'"a,1.PNG",A\nb.png,BC\nbroken.png,\ndeep/a.bmp,XY\n'
+    assert out.read_bytes() == b'"a,1.PNG",A\nb.png,BC\nbroken.png,\ndeep/a.bmp,XY\ndeep/b.pbm,g\n'
     assert result.stdout == ""
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
 
@@ -75,7 +82,7 @@ def test_csv_is_written_whole(folder: Path, tiny_model: Path, tmp_path: Path) ->
 def test_json_is_one_object_an_image(folder: Path, tiny_model: Path) -> None:
     lines = run(tiny_model, folder, "--json").stdout.splitlines()
     rows = [json.loads(line) for line in lines]
-    assert [row["text"] for row in rows] == ["A", "BC", None, "XY"]
+    assert [row["text"] for row in rows] == ["A", "BC", None, "XY", "g"]
     assert rows[2]["reason"] == Reason.TRUNCATED
     assert rows[0]["confidence"] > 0.9
 
@@ -112,7 +119,7 @@ def test_bad_input_is_one_sentence(
 
 def test_file_that_cannot_be_opened_is_a_row(tiny_model: Path, tmp_path: Path) -> None:
     gone = NamedImage("gone.png", tmp_path / "gone.png")
-    (answer,) = classify([gone], load_model(str(tiny_model)).data, symbols=None)
+    (answer,) = classify_files([gone], load_model(str(tiny_model)).data, symbols=None)
     assert answer.row.reason is Reason.DAMAGED
     assert os.strerror(2) in answer.row.detail
 
@@ -123,5 +130,106 @@ def test_processes_read_what_one_process_reads(tiny_model: Path, tmp_path: Path)
     for number, text in enumerate(texts):
         (tmp_path / f"{number:03}.png").write_bytes(png(text))
     model = load_model(str(tiny_model)).data
-    answers = list(classify(find_images([tmp_path]), model, symbols=None, processes=2))
+    answers = list(classify_files(find_images([tmp_path]), model, symbols=None, processes=2))
     assert [answer.row.text for answer in answers] == texts
+
+
+@pytest.fixture
+def letters(tmp_path: Path) -> Path:
+    """Write three images, the last of which is none."""
+    root = tmp_path / "images"
+    root.mkdir()
+    (root / "a.png").write_bytes(png("g"))
+    (root / "b.png").write_bytes(png("hi"))
+    (root / "c.png").write_bytes(b"nothing")
+    return root
+
+
+def test_code_points_stand_behind_the_text(letters: Path, tiny_model: Path) -> None:
+    result = run(tiny_model, letters, "--code-points")
+    assert result.stdout == "a.png\tg\tU+0067\nb.png\thi\tU+0068 U+0069\nc.png\t\t\n"
+
+
+def test_capitals_are_written_where_they_are_wanted(letters: Path, tiny_model: Path) -> None:
+    assert run(tiny_model, letters).stdout == "a.png\tg\nb.png\thi\nc.png\t\n"
+    result = run(tiny_model, letters, "--capitalise", "--code-points")
+    assert result.stdout == "a.png\tG\tU+0047\nb.png\tHI\tU+0048 U+0049\nc.png\t\t\n"
+
+
+def test_csv_is_printed_as_it_is_written(letters: Path, tiny_model: Path, tmp_path: Path) -> None:
+    shown = run(tiny_model, letters, "--format", "csv", "--capitalise", "--code-points").stdout
+    run(tiny_model, letters, "--csv", tmp_path / "out.csv", "--capitalise", "--code-points")
+    assert shown == "a.png,G,U+0047\nb.png,HI,U+0048 U+0049\nc.png,,\n"
+    assert (tmp_path / "out.csv").read_text() == shown
+
+
+def test_json_has_the_code_points(letters: Path, tiny_model: Path) -> None:
+    lines = run(tiny_model, letters, "--format", "json", "--code-points").stdout.splitlines()
+    rows = [json.loads(line) for line in lines]
+    assert [row["code_points"] for row in rows] == ["U+0067", "U+0068 U+0069", None]
+    assert [row["text"] for row in rows] == ["g", "hi", None]
+
+
+def test_json_flag_is_short_for_the_format(letters: Path, tiny_model: Path) -> None:
+    plain = run(tiny_model, letters, "--json").stdout
+    assert plain == run(tiny_model, letters, "--format", "json").stdout
+    assert list(json.loads(plain.splitlines()[0])) == ["name", "text", "confidence", "reason"]
+
+
+@pytest.mark.parametrize(
+    ("text", "capitals", "points"),
+    [
+        ("a", "A", "U+0061"),
+        ("q9-", "Q9-", "U+0071 U+0039 U+002D"),
+        ("ß", "ß", "U+00DF"),
+        ("é", "É", "U+00E9"),
+        ("😀", "😀", "U+1F600"),
+        ("", "", ""),
+    ],
+)
+def test_letters_are_folded_one_for_one(text: str, capitals: str, points: str) -> None:
+    assert (capitalise(text), code_points(text)) == (capitals, points)
+
+
+@pytest.fixture
+def character_model(tmp_path: Path) -> Path:
+    """Write the tiny model as one of single characters: what it reads in them is of no matter."""
+    tiny = load_model(str(TINY_MODEL))
+    card = ModelCard("one", tiny.card.symbols + "@", "argmax", InputSpec(64, 128, fit="character"))
+    plain = tiny.data[: tiny.data.index(b"PK\x03\x04")]
+    path = tmp_path / "one.tflite"
+    path.write_bytes(append_card(plain, card, {}))
+    return path
+
+
+def test_model_of_single_characters_names_code_points(
+    character_model: Path, tmp_path: Path
+) -> None:
+    photograph(page(strokes("K"))).save(tmp_path / "k.png")
+    name, text, point = run(character_model, tmp_path / "k.png").stdout.rstrip("\n").split("\t")
+    assert (name, len(text), point) == ("k.png", 1, code_points(text))
+    plain = run(character_model, tmp_path / "k.png", "--no-code-points").stdout
+    assert plain == f"k.png\t{text}\n"
+
+
+def test_blank_page_is_a_row_and_a_reason(character_model: Path, tmp_path: Path) -> None:
+    Image.new("L", (90, 70), 240).save(tmp_path / "page.png")
+    result = run(character_model, tmp_path / "page.png")
+    assert (result.stdout, result.exit_code) == ("page.png\t\t\n", 1)
+    assert "page.png: blank (no mark stands out from its background)" in result.stderr
+    row = json.loads(run(character_model, tmp_path / "page.png", "--json").stdout)
+    assert (row["text"], row["code_points"], row["reason"]) == (None, None, "blank")
+
+
+@pytest.mark.timeout(60)
+def test_processes_read_characters_as_one_process_does(
+    character_model: Path, tmp_path: Path
+) -> None:
+    root = tmp_path / "many"
+    root.mkdir()
+    for number in range(70):  # more than one batch
+        photograph(page(strokes("AKLOT15i"[number % 8]))).save(root / f"{number:02}.png")
+    images, model = find_images([root]), character_model.read_bytes()
+    alone = list(classify_files(images, model, symbols=None, processes=1))
+    assert list(classify_files(images, model, symbols=None, processes=2)) == alone
+    assert all(answer.row.text for answer in alone)

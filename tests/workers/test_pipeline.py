@@ -16,8 +16,9 @@ from broker.chunks import Item
 from broker.results import Row
 from contract.errors import ImageError
 from contract.reasons import Reason
+from recognition.decoding import Decoder, make_decoder
 from recognition.decoding import Reading as ReadText
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 from tests.support.stripes import png, some_text
 from workers.fetch.concurrency import ConcurrencyLimit
 from workers.pipeline import ChunkReader, Fetch, read_bytes, read_items
@@ -134,7 +135,9 @@ def test_unexpected_fault_of_one_fetch_spares_the_others(
 
 def test_fault_of_the_model_is_a_row_and_a_log_line(caplog: pytest.LogCaptureFixture) -> None:
     class Broken(Recogniser):
-        def read(self, images: Sequence[NDArray[np.uint8]], allowed: str | None) -> list[ReadText]:
+        def read(
+            self, images: Sequence[NDArray[np.uint8]], decoder: Decoder | None = None
+        ) -> list[ReadText]:
             raise RuntimeError("tensor arena is gone")
 
     model = (Path(__file__).parents[1] / "data" / "tiny.tflite").read_bytes()
@@ -155,7 +158,7 @@ def test_unexpected_fault_of_the_decoder_is_a_row(
 
 
 def test_symbols_that_the_job_does_not_allow_are_not_written(recogniser: Recogniser) -> None:
-    row = read_bytes(0, png("AB"), recogniser, "AC")
+    row = read_bytes(0, png("AB"), recogniser, make_decoder(recogniser.card, "AC"))
     assert row.text is not None
     assert row.text.startswith("A")
     assert "B" not in row.text

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from recognition.interpreter import verify_golden
 from recognition.model_file import shipped_models
+from recognition.recogniser import verify_golden
 from tests.support.make_tiny_model import GOLDEN_TEXTS, TINY_MODEL
 from tests.support.stripes import some_text
 from tests.support.tflite_readings import readings

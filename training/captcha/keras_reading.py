@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognition.charset import Charset
-from recognition.decoding import FloatArray, decode_ctc
+from recognition.decoding import Decoder, FloatArray
 from training.captcha.batches import to_pixels
 from training.packed_set import PackedSet
 from training.prediction import predict
@@ -21,7 +21,8 @@ def network_logits(network: Any, images: NDArray[np.uint8]) -> FloatArray:
 
 def read_texts(network: Any, images: NDArray[np.uint8], charset: Charset) -> list[str]:
     """Read grey images (n, h, w)."""
-    return [reading.text for reading in decode_ctc(network_logits(network, images), charset)]
+    readings = Decoder("ctc", charset).read(network_logits(network, images))
+    return [reading.text for reading in readings]
 
 
 def exact_match(network: Any, packed: PackedSet) -> float:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from recognition.decoding import FloatArray
-from recognition.interpreter import Recogniser
+from recognition.recogniser import Recogniser
 
 
 class Teacher:

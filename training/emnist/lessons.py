@@ -22,8 +22,8 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from recognition.decoding import softmax
-from recognition.interpreter import Recogniser
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser
 from training.emnist.augment import augment
 from training.emnist.characters import Characters
 from training.emnist.class_draw import ClassDraw

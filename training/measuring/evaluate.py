@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from recognition.decoding import Reading
-from recognition.interpreter import Recogniser
+from recognition.decoding import Reading, make_decoder
+from recognition.recogniser import Recogniser
 from training.measuring.calibration import Calibration, calibrate
 from training.measuring.labelled_images import open_labelled
 from training.measuring.lookalikes import FoldedScore, score_lookalikes
@@ -59,17 +59,18 @@ def measure(model: bytes, data: Path, *, allowed: str | None = None) -> Evaluati
         allowed: the symbols that may be written; None allows all.
 
     Raises:
-        UserError: the data cannot be read.
+        UserError: the data cannot be read, or the model lacks an allowed symbol.
         ModelError: the model cannot be used.
     """
     recogniser = Recogniser(model)
+    decoder = make_decoder(recogniser.card, allowed)
     labelled = open_labelled(data, recogniser.card.input)
     truths: list[str] = []
     readings: list[Reading] = []
     mistakes: list[Mistake] = []
     with progress_bar(f"reading {data.name}", labelled.n) as advance:
         for image in labelled.images:
-            (reading,) = recogniser.read([image.tensor], allowed)
+            (reading,) = recogniser.read([image.tensor], decoder)
             truths.append(image.text)
             readings.append(reading)
             if reading.text != image.text:

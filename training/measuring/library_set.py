@@ -15,6 +15,7 @@ from pathlib import Path
 
 from contract.errors import FleetError, OutputError, UserError
 from recognition.card import ModelCard
+from recognition.decoding import make_decoder
 from training.measuring.library_release import PARTIAL, find_release, publish, release_python
 from training.progress_bar import progress_bar
 
@@ -59,10 +60,10 @@ def set_for(card: ModelCard, *, release: str, n: int, seed: int, allowed: str | 
         UserError: the model reads single characters, or lacks an allowed symbol.
         SettingsError: the release is unknown.
     """
-    if card.decoder != "ctc":
+    if card.reads_one_symbol:
         raise UserError(f"{card.name} reads single characters, and the captcha library draws texts")
     find_release(release)
-    card.charset.mask(allowed)
+    make_decoder(card, allowed)  # refuses what the model cannot write
     size = card.input
     symbols = allowed or card.symbols
     return LibrarySet(release, n, seed, symbols, width=size.width, height=size.height)

@@ -9,19 +9,30 @@ import numpy as np
 import pytest
 
 from contract.errors import ModelError, ServiceError, UserError
-from recognition.card import Golden, InputSpec, ModelCard, append_card, read_card, read_golden
+from recognition.card import (
+    MAX_GOLDEN,
+    DecoderName,
+    Golden,
+    InputSpec,
+    ModelCard,
+    append_card,
+    read_card,
+    read_golden,
+)
 from recognition.charset import BLANK, CAPTCHA_SYMBOLS, Charset
-from recognition.decoding import decode_argmax, decode_ctc
+from recognition.decoding import Decoder, make_decoder
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import Recogniser, runtime_name, verify_golden
+from recognition.interpreter import runtime_name
 from recognition.model_file import load_model
+from recognition.recogniser import Recogniser, verify_golden
 from tests.support.stripes import draw
 
 AB = Charset("AB")
+CARD = ModelCard("m", "AB", "ctc", InputSpec(32, 32))
 
 
 def logits_of(path: list[int], classes: int) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Give (1, t, k) logits whose best path is the one named."""
+    """Build (1, t, k) logits whose best path is the one named."""
     logits = np.zeros((1, len(path), classes), np.float32)
     logits[0, np.arange(len(path)), path] = 10.0
     return logits
@@ -38,21 +49,21 @@ def logits_of(path: list[int], classes: int) -> np.ndarray[tuple[int, ...], np.d
     ],
 )
 def test_best_path_merges_repeats_and_drops_blanks(path: list[int], text: str) -> None:
-    (reading,) = decode_ctc(logits_of(path, 3), AB)
+    (reading,) = Decoder("ctc", AB).read(logits_of(path, 3))
     assert reading.text == text
     assert reading.confidence > 0.99
 
 
 def test_masked_symbol_is_never_written() -> None:
     logits = logits_of([1, 2, 1], 3)
-    (reading,) = decode_ctc(logits, AB, AB.mask("B"))
+    (reading,) = make_decoder(CARD, "B").read(logits)
     assert set(reading.text) <= {"B"}
-    (single,) = decode_argmax(logits_of([0], 2), AB, AB.mask("B"))
+    (single,) = make_decoder(replace(CARD, decoder="argmax"), "B").read(logits_of([0], 2))
     assert single.text == "B"
 
 
 def test_argmax_gives_the_likeliest_symbol() -> None:
-    (reading,) = decode_argmax(logits_of([1], 2), AB)
+    (reading,) = Decoder("argmax", AB).read(logits_of([1], 2))
     assert (reading.text, reading.confidence > 0.99) == ("B", True)
 
 
@@ -63,6 +74,15 @@ def test_charset_encodes_after_the_blank_and_refuses_strangers() -> None:
         AB.encode("ABC")
     with pytest.raises(UserError, match="empty"):
         AB.mask("")
+
+
+@pytest.mark.parametrize("decoder", ["ctc", "argmax"])
+def test_symbols_that_a_model_cannot_write_are_refused(decoder: DecoderName) -> None:
+    card = replace(CARD, decoder=decoder)
+    with pytest.raises(UserError, match="'C'"):
+        make_decoder(card, "ABC")
+    with pytest.raises(UserError, match="empty"):
+        make_decoder(card, "")
 
 
 @pytest.mark.parametrize("symbols", ["", "AA"])
@@ -108,6 +128,12 @@ def test_fit_that_is_not_known_is_refused_by_name() -> None:
     newer = card.to_json().replace('"character"', '"hologram"')
     with pytest.raises(ModelError, match="fit 'hologram', known are stretch, keep_aspect, char"):
         ModelCard.from_json(newer)
+
+
+def test_card_with_more_golden_images_than_a_worker_should_read_is_refused() -> None:
+    endless = replace(CARD, golden=(Golden("0.png", "A"),) * (MAX_GOLDEN + 1))
+    with pytest.raises(ModelError, match="cannot be used"):
+        ModelCard.from_json(endless.to_json())
 
 
 def test_model_of_other_classes_than_its_card_is_refused(tiny_model: Path) -> None:
