@@ -1,4 +1,4 @@
-"""Write the seeds of the corpus: ``python -m benchmarks.fuzz.seeds``; one of each kind we read."""
+"""Write the seeds of the corpus: ``python -m tests.fuzz.seeds``; one of each kind we read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fuzz the decoder path with atheris: ``python -m benchmarks.fuzz [WORK_FOLDER] [-libfuzzer=...]``.
+"""Fuzz the decoder path with atheris: ``python -m tests.fuzz [WORK_FOLDER] [-libfuzzer=...]``.
 
 Starts from the kept corpus and writes what it finds new into the folder; ends with a traceback and
 a ``crash-...`` file at the first finding. See CONTRIBUTING.md for the whole run.
@@ -11,10 +11,10 @@ from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["PIL", "contract"]):
+with atheris.instrument_imports(include=["PIL", "recognition"]):
     from PIL import Image
 
-    from benchmarks.fuzz.reader import Reader
+    from tests.fuzz.reader import Reader
 
     Image.init()  # imports the decoders, here where their branches are counted
 
@@ -32,7 +32,7 @@ def main() -> None:
     given = sys.argv[1:]
     is_one_file = any(Path(argument).is_file() for argument in given)
     corpus = [] if is_one_file else [str(CORPUS)]  # libFuzzer reads files, or fills folders
-    again = f"{sys.executable} -m benchmarks.fuzz"  # a merge starts itself anew, through a shell
+    again = f"{sys.executable} -m tests.fuzz"  # a merge starts itself anew, through a shell
     atheris.Setup([again, *LIMITS, f"-dict={WORDS}", *given, *corpus], Reader().read_twice)
     atheris.Fuzz()
 

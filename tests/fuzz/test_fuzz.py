@@ -9,8 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from benchmarks.fuzz.reader import PNG_SIGNATURE, Reader, mend_checksums
-from benchmarks.fuzz.seeds import CORPUS, seeds
+from tests.fuzz.reader import PNG_SIGNATURE, Reader, mend_checksums
+from tests.fuzz.seeds import CORPUS, seeds
 from tests.support.bad_images import TEXT, wrong_checksum
 
 MOST_BYTES = 300_000  # of the whole corpus: it is part of every checkout

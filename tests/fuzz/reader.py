@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from contextlib import suppress
-from pathlib import Path
 
 import numpy as np
 
@@ -12,8 +11,8 @@ from contract.errors import ImageError
 from recognition.card import InputSpec
 from recognition.images import MAX_PIXELS, open_image, to_tensor
 from recognition.interpreter import Recogniser
+from tests.support.make_tiny_model import TINY_MODEL
 
-TINY_MODEL = Path(__file__).parents[2] / "tests" / "data" / "tiny.tflite"
 PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 KEPT = InputSpec(height=32, width=160, fit="keep_aspect")
 CHARACTER = InputSpec(height=28, width=28, fit="character")
@@ -35,7 +34,7 @@ class Reader:
             self.read(mend_checksums(data))
 
     def read(self, data: bytes) -> str:
-        """Give the text, or the reason why there is none; any other exception is a finding."""
+        """Return the text, or the reason why there is none; any other exception is a finding."""
         try:
             image = open_image(data)
         except ImageError as error:
@@ -55,7 +54,7 @@ class Reader:
 
 
 def mend_checksums(png: bytes) -> bytes:
-    """Give a PNG whose chunks all have the right CRC, as far as its lengths can be followed."""
+    """Return a PNG whose chunks all have the right CRC, as far as its lengths can be followed."""
     mended = bytearray(png)
     place = len(PNG_SIGNATURE)
     while place + 12 <= len(png):
