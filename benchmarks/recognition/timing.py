@@ -11,11 +11,17 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
+from io import BytesIO
 from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
-from benchmarks.system_a_network.reading import SystemAReader
+from benchmarks.recognition.network import HEIGHT_PX, WIDTH_PX
+from recognition.charset import CAPTCHA_SYMBOLS
+from recognition.decoding import FloatArray
 from recognition.images import open_image, to_tensor
 from recognition.interpreter import Recogniser, load_interpreter
 from recognition.model_file import load_model
@@ -25,6 +31,8 @@ PARTS: tuple[Part, ...] = ("network", "reading")  # the network alone; from PNG 
 TURN_S = 0.1  # of one network in a round: short, so that a round meets one state of the machine
 FEWEST = 5  # images a turn
 WARM_UP = 5
+PADDING = " "  # what system A's last class stands for
+Clock = Callable[[], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,41 @@ def system_a_arm(name: str, model: bytes) -> Arm:
     return Arm(name, _bare(model), SystemAReader(model).read)
 
 
+class SystemAReader:
+    """From an image to a text as system A did it: RGB in [0, 1], a class a head."""
+
+    def __init__(self, model: bytes) -> None:
+        self._interpreter = load_interpreter(model)
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def read(self, data: bytes) -> str:
+        """Read one image's bytes."""
+        with Image.open(BytesIO(data)) as image:
+            colours = image.convert("RGB")
+        if colours.size != (WIDTH_PX, HEIGHT_PX):
+            colours = colours.resize((WIDTH_PX, HEIGHT_PX), Image.Resampling.BILINEAR)
+        return decode(self.probabilities(to_pixels(np.asarray(colours)[None])))
+
+    def probabilities(self, pixels: FloatArray) -> FloatArray:
+        """Run the network on one image: (1, h, w, 3) to (1, heads, classes), both float32."""
+        self._interpreter.set_tensor(self._input, pixels)  # type: ignore[arg-type]
+        self._interpreter.invoke()
+        found: FloatArray = self._interpreter.get_tensor(self._output)
+        return found
+
+
+def to_pixels(images: NDArray[np.uint8]) -> FloatArray:
+    """Scale RGB images (n, h, w, 3) to the network's input, float32 in [0, 1]."""
+    return images.astype(np.float32) / np.float32(255)
+
+
+def decode(probabilities: FloatArray) -> str:
+    """Take each head's likeliest class, (1, heads, classes), and leave the padding out."""
+    symbols = CAPTCHA_SYMBOLS + PADDING
+    return "".join(symbols[c] for c in probabilities[0].argmax(axis=1)).replace(PADDING, "")
+
+
 def our_arm(name_or_path: str) -> Arm:
     """Take a shipped model, or a file, read as a worker reads.
 
@@ -73,16 +116,22 @@ def our_arm(name_or_path: str) -> Arm:
 
 
 def measure(
-    arms: Sequence[Arm], images: Sequence[bytes], rounds: int, rng: random.Random
+    arms: Sequence[Arm],
+    images: Sequence[bytes],
+    *,
+    rounds: int,
+    rng: random.Random,
+    clock: Clock = time.process_time,
 ) -> dict[str, dict[Part, list[float]]]:
-    """Give the milliseconds an image: arm to part to a figure a round."""
+    """Find the milliseconds an image: arm to part to a figure a round."""
     found: dict[str, dict[Part, list[float]]] = {
         arm.name: {part: [] for part in PARTS} for arm in arms
     }
-    turns = [(arm, part, _images_a_turn(arm, part, images)) for arm in arms for part in PARTS]
+    time_turn = partial(_turn, images=images, clock=clock)
+    turns = [(arm, part, _images_a_turn(arm, part, time_turn)) for arm in arms for part in PARTS]
     for _ in range(rounds):
         for arm, part, count in rng.sample(turns, len(turns)):
-            found[arm.name][part].append(1000 * _turn(arm, part, images, count))
+            found[arm.name][part].append(1000 * time_turn(arm, part, count=count))
     return found
 
 
@@ -91,26 +140,26 @@ def times_faster(slow: Sequence[float], quick: Sequence[float]) -> Spread:
     return Spread.of([a / b for a, b in zip(slow, quick, strict=True)], digits=2)
 
 
-def _images_a_turn(arm: Arm, part: Part, images: Sequence[bytes]) -> int:
-    _turn(arm, part, images, WARM_UP)
-    seconds = statistics.median(_turn(arm, part, images, 1) for _ in range(WARM_UP))
+def _images_a_turn(arm: Arm, part: Part, time_turn: Callable[..., float]) -> int:
+    time_turn(arm, part, count=WARM_UP)
+    seconds = statistics.median(time_turn(arm, part, count=1) for _ in range(WARM_UP))
     return max(FEWEST, round(TURN_S / seconds))
 
 
-def _turn(arm: Arm, part: Part, images: Sequence[bytes], count: int) -> float:
-    """Give the seconds an image of a core."""
-    started = time.process_time()
+def _turn(arm: Arm, part: Part, *, images: Sequence[bytes], count: int, clock: Clock) -> float:
+    """Measure the seconds an image."""
+    started = clock()
     if part == "network":
         for _ in range(count):
             arm.network()
     else:
         for number in range(count):
             arm.reading(images[number % len(images)])
-    return (time.process_time() - started) / count
+    return (clock() - started) / count
 
 
 def _bare(model: bytes) -> Callable[[], object]:
-    """Give the interpreter's own call, with an image of noise in place."""
+    """Return the interpreter's own call, with an image of noise in place."""
     interpreter: Any = load_interpreter(model)
     source = interpreter.get_input_details()[0]
     noise = np.random.default_rng(1).random(source["shape"])

@@ -1,5 +1,6 @@
-"""System A's network: ten 3x3 convolutions, a pooling after each pair, six heads of 50 classes.
+"""System A's network, as a TFLite file.
 
+Ten 3x3 convolutions, a pooling after each pair, six heads of 50 classes.
 What is known of it fixes the rest: with "same" padding and five poolings, from 64x128 to 2x4, it
 has the 2.97 M parameters (2,973,004) and the 460 M multiply-adds (460,677,120) of system A's.
 
@@ -42,6 +43,22 @@ def build_network() -> Any:
     return keras.Model(pixels, ops.stack(heads, axis=1), name="system_a")
 
 
+def to_float32(network: Any) -> bytes:
+    """Convert as system A did."""
+    converted: bytes = _converter(network).convert()
+    return converted
+
+
+def to_dynamic_range(network: Any) -> bytes:
+    """Keep the weights in int8, and quantise each image's values as they come."""
+    import tensorflow as tf
+
+    converter = _converter(network)
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    converted: bytes = converter.convert()
+    return converted
+
+
 def multiply_adds(network: Any) -> int:
     """Count the multiplications of one image: a kernel's size at each place it is laid on."""
     return sum(
@@ -49,3 +66,14 @@ def multiply_adds(network: Any) -> int:
         for layer in network.layers
         if hasattr(layer, "kernel")
     )
+
+
+def _converter(network: Any) -> Any:
+    """Take the network for one image: with an open batch the graph would compute its shapes."""
+    import tensorflow as tf
+
+    pixels = tf.TensorSpec((1, HEIGHT_PX, WIDTH_PX, 3), tf.float32, name="pixels")
+    module = tf.Module()
+    module.weights = [weight.value for weight in network.weights]  # else they are left out
+    serve = tf.function(lambda x: network(x, training=False), input_signature=[pixels])
+    return tf.lite.TFLiteConverter.from_concrete_functions([serve.get_concrete_function()], module)
