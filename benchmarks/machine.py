@@ -1,4 +1,4 @@
-"""What a figure was measured on, and with what: it goes into each result's JSON."""
+"""What every benchmark needs: its cores, the fleet's environment, and a record of both."""
 
 from __future__ import annotations
 
@@ -18,6 +18,16 @@ def pin_to_two_cores() -> None:
     """Keep this process and its children on two cores, so that machines can be compared."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
+
+
+def fleet_env(folder: Path, redis_url: str) -> dict[str, str]:
+    """Spell the environment of a fleet that keeps all it writes in a folder."""
+    return {
+        **os.environ,
+        "PIFLEET_REDIS_URL": redis_url,
+        "PIFLEET_STATE_DIR": str(folder / "state"),
+        "PIFLEET_CACHE_DIR": str(folder / "cache"),
+    }
 
 
 def circumstances(module: str, packages: Iterable[str]) -> dict[str, object]:

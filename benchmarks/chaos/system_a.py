@@ -5,14 +5,12 @@ The origin has an index page for a user name, then one GET a file, and answers a
 producer is killed three times and started again, and the two submissions must be the same bytes.
 
 Example:
-    python -m benchmarks.system_a images.tar --symbols '0123456789ABCDEF' --kill-producer 3
+    python -m benchmarks.chaos.system_a images.tar --symbols '0123456789ABCDEF' --kill-producer 3
 """
 
 from __future__ import annotations
 
 import json
-import os
-import sqlite3
 import sys
 import tarfile
 import tempfile
@@ -25,14 +23,14 @@ from typing import Any
 
 import click
 
-from benchmarks.throughput import pin_to_two_cores
+from benchmarks.chaos.score import answered, reading
+from benchmarks.machine import fleet_env, pin_to_two_cores
 from contract.errors import FleetError, ServiceError, UserError
 from pifleet.local.children import Child, end_child, start_child
 from pifleet.local.origin import OriginOptions, index_item, running_origin
 from pifleet.local.redis_server import embedded_redis
 from pifleet.local.submitting import Submission, Summary, submit
 from pifleet.local.supervisor import FleetOptions, LocalFleet, local_fleet
-from producer.job.ledger import Ledger
 from producer.submission import ledger_path
 
 PATIENCE_S = 120.0
@@ -88,14 +86,14 @@ def run(case: Case, out: Path) -> dict[str, object]:
             summary = submit(stack.submission(whole), stack.env, stack.fleet.tick)
             result = {**_figures(summary, whole), "wall_s": round(time.monotonic() - started, 2)}
             if case.kills:
-                hits, last = run_with_kills(stack, killed)
+                hits, last = run_with_kills(stack, killed, summary.images)
                 result |= {"kills": hits, "after_kills": _figures(last, killed)}
                 result["same_bytes"] = whole.read_bytes() == killed.read_bytes()
             out.write_bytes(whole.read_bytes())
     return result
 
 
-def run_with_kills(stack: Stack, csv: Path) -> tuple[int, Summary]:
+def run_with_kills(stack: Stack, csv: Path, images: int) -> tuple[int, Summary]:
     """Kill the producer whenever another share of the job has been read, then let it end.
 
     Returns:
@@ -106,7 +104,7 @@ def run_with_kills(stack: Stack, csv: Path) -> tuple[int, Summary]:
     for kill in range(1, stack.case.kills + 1):
         producer = start_child(submission.command(), env=stack.env)
         try:
-            _wait_for_share(producer, ledger_path(csv), kill / (stack.case.kills + 1))
+            _wait_for_images(producer, ledger_path(csv), kill * images // (stack.case.kills + 1))
             hits += producer.poll() is None
             producer.kill()
             producer.wait()
@@ -115,21 +113,17 @@ def run_with_kills(stack: Stack, csv: Path) -> tuple[int, Summary]:
     return hits, submit(submission, stack.env, stack.fleet.tick)
 
 
-def _wait_for_share(producer: Child, ledger: Path, share: float) -> None:
+def _wait_for_images(producer: Child, ledger: Path, images: int) -> None:
     deadline = time.monotonic() + PATIENCE_S
-    while producer.poll() is None and _share_done(ledger) < share:
+    while producer.poll() is None and (done := _images_done(ledger)) < images:
         if time.monotonic() > deadline:
-            raise ServiceError(f"the job does not get past {_share_done(ledger):.0%}")
+            raise ServiceError(f"the job does not get past image {done}")
         time.sleep(POLL_S)  # polling with a deadline
 
 
-def _share_done(path: Path) -> float:
-    try:
-        with Ledger(path, read_only=True) as ledger:
-            counts = ledger.counts()
-    except (FleetError, sqlite3.OperationalError):
-        return 0.0  # it is not there yet, or not whole
-    return (counts.read + counts.failed) / max(1, counts.total)
+def _images_done(path: Path) -> int:
+    with reading(path) as ledger:
+        return 0 if ledger is None else answered(ledger)
 
 
 def _figures(summary: Summary, csv: Path) -> dict[str, object]:
@@ -138,7 +132,7 @@ def _figures(summary: Summary, csv: Path) -> dict[str, object]:
 
 
 def _unpack(images: Path, scratch: Path) -> Path:
-    """Give a flat folder of the images, whether they come as one or as a tar."""
+    """Make a flat folder of the images, whether they come as one or as a tar."""
     if images.is_dir():
         return images
     folder = scratch / "images"
@@ -158,12 +152,7 @@ def _unpack(images: Path, scratch: Path) -> Path:
 def _stack(case: Case, folder: Path, scratch: Path) -> Iterator[Stack]:
     with ExitStack() as stack:
         redis_url = stack.enter_context(embedded_redis())
-        env = {
-            **os.environ,
-            "PIFLEET_REDIS_URL": redis_url,
-            "PIFLEET_STATE_DIR": str(scratch / "state"),
-            "PIFLEET_CACHE_DIR": str(scratch / "cache"),
-        }
+        env = fleet_env(scratch, redis_url)
         options = FleetOptions(1, redis_url, env, scratch, concurrency=case.concurrency)
         fleet = stack.enter_context(local_fleet(options))
         fleet.wait_ready()

@@ -11,19 +11,13 @@ Example:
 
 from __future__ import annotations
 
-import json
-import os
-import platform
 import random
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
-from importlib.metadata import version
 from itertools import count
 from pathlib import Path
 
@@ -31,15 +25,15 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import by_hand, plain_celery
-from benchmarks.lean_origin import lean_origin
+from benchmarks.machine import circumstances, fleet_env, pin_to_two_cores, write_figures
+from benchmarks.throughput import by_hand, plain_celery
+from benchmarks.throughput.origin import lean_origin
 from contract.files import write_rows
 from pifleet.local.images import draw_all, make_up
 from pifleet.local.redis_server import embedded_redis
 from pifleet.local.submitting import Submission, submit
 from pifleet.local.supervisor import FleetOptions, local_fleet
 
-CORES = 2
 DISTINCT = 2000  # images drawn; a longer list goes round
 WARM_UP = 256  # images before the clock starts: enough for every process to have read some
 PACKAGES = ("celery", "redis", "aiohttp", "requests", "ai-edge-litert", "numpy", "pillow", "uvloop")
@@ -75,17 +69,16 @@ class Bench:
 
     plan: Plan
     origin: str
-    fleet_redis: str
     folder: Path
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str]
     runs: Iterator[int] = field(default_factory=count)
 
     def urls(self, images: int) -> list[str]:
-        """Give the addresses of so many images."""
+        """List the addresses of so many images."""
         return [f"{self.origin}/{number}.png" for number in range(images)]
 
     def csv_path(self, arm: str) -> Path:
-        """Give a fresh place for an arm's rows."""
+        """Name a fresh place for an arm's rows."""
         return self.folder / f"{arm}-{next(self.runs)}.csv"
 
     def write(self, arm: str, texts: list[str]) -> None:
@@ -95,7 +88,7 @@ class Bench:
 
 
 def run_plain(bench: Bench) -> float:
-    """Give the images per second of one Celery task an image."""
+    """Measure the images per second of one Celery task an image."""
     urls = bench.urls(bench.plan.plain_images)
     started = time.monotonic()
     bench.write("plain", plain_celery.read_all(urls))
@@ -103,7 +96,7 @@ def run_plain(bench: Bench) -> float:
 
 
 def run_fleet(bench: Bench, *, images: int | None = None) -> float:
-    """Give the images per second that ``pifleet submit`` reports, its CSV included."""
+    """Measure the images per second that ``pifleet submit`` reports, its CSV included."""
     urls = bench.urls(images or bench.plan.images)
     output = bench.csv_path("fleet")
     source = output.with_suffix(".txt")
@@ -116,7 +109,7 @@ def run_fleet(bench: Bench, *, images: int | None = None) -> float:
 
 
 def run_by_hand(bench: Bench) -> float:
-    """Give the images per second of the script without a queue."""
+    """Measure the images per second of the script without a queue."""
     urls = bench.urls(bench.plan.images)
     seconds, texts = by_hand.read_all(urls, bench.plan.model, bench.urls(WARM_UP))
     started = time.monotonic()
@@ -154,17 +147,12 @@ def prepared(plan: Plan, console: Console) -> Iterator[Bench]:
             pass
         # A Redis each: the settings of one must not slow the other down.
         plain_redis, fleet_redis = (stack.enter_context(embedded_redis()) for _ in range(2))
-        env = {
-            **os.environ,
-            "PIFLEET_REDIS_URL": fleet_redis,
-            "PIFLEET_STATE_DIR": str(folder / "state"),
-            "PIFLEET_CACHE_DIR": str(folder / "cache"),
-        }
+        env = fleet_env(folder, fleet_redis)
         stack.enter_context(plain_celery.plain_workers(plain_redis, plan.model, folder))
         options = FleetOptions(plan.workers, fleet_redis, env, folder, concurrency=plan.concurrency)
         stack.enter_context(local_fleet(options)).wait_ready()
         origin = stack.enter_context(lean_origin(images))
-        bench = Bench(plan, origin, fleet_redis, folder, env)
+        bench = Bench(plan, origin, folder, env)
         plain_celery.read_all(bench.urls(WARM_UP))
         run_fleet(bench, images=WARM_UP * plan.workers * plan.concurrency)
         yield bench
@@ -174,14 +162,12 @@ def report(plan: Plan, rates: dict[str, list[float]]) -> dict[str, object]:
     """Put figures and circumstances into one JSON object."""
     medians = {name: round(statistics.median(values), 1) for name, values in rates.items()}
     return {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        **circumstances("benchmarks.throughput", PACKAGES),
         "plan": asdict(plan),
         "images_per_s": medians,
         "rounds": {name: [round(value, 1) for value in values] for name, values in rates.items()},
         "fleet_over_plain": round(medians["fleet"] / medians["plain"], 2),
         "fleet_over_by_hand": round(medians["fleet"] / medians["by hand"], 3),
-        "machine": f"{processor_name()}, {CORES} cores, Python {platform.python_version()}",
-        "versions": {package: version(package) for package in PACKAGES},
     }
 
 
@@ -199,22 +185,8 @@ def show(result: dict[str, object], console: Console) -> None:
     console.print(table)
 
 
-def pin_to_two_cores() -> None:
-    """Keep this process and its children on two cores, so that machines can be compared."""
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:CORES])
-
-
 def _ratio(result: dict[str, object], arm: str) -> str:
     return f"{result[f'fleet_over_{arm}']:.2f}"
-
-
-def processor_name() -> str:
-    """Name the processor as the system does."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text().splitlines() if info.exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.machine()
 
 
 @click.command()
@@ -234,9 +206,7 @@ def main(json_path: Path | None, **plan: object) -> None:
     result = report(chosen, measure(chosen, console))
     show(result, Console())
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
-        json_path.write_text(json.dumps(result, indent=1) + "\n")
-    sys.exit(0)
+        write_figures(json_path, result)
 
 
 if __name__ == "__main__":

@@ -1,15 +1,13 @@
 """The leanest origin that we can write: keep-alive GETs, answered from memory.
 
 It shares the two cores with whatever is measured, in every arm alike, so each microsecond that it
-takes makes the arms look more alike than they are. ``/17.png`` gives image 17, counted round.
+takes makes the arms look more alike than they are. ``/17.png`` gives image 17, counted round. With
+a delay it answers as late as an origin across a network does, and many requests at once.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
-import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,18 +15,17 @@ from typing import cast
 
 import click
 
-from contract.errors import ServiceError
-from pifleet.local.children import end_child, last_line, start_child
+from pifleet.local.origin import running_program
 
-START_S = 20.0
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n"
 
 
 class LeanOrigin(asyncio.Protocol):
     """One connection; requests are bare GETs, whose headers are of no interest."""
 
-    def __init__(self, answers: list[bytes]) -> None:
+    def __init__(self, answers: list[bytes], delay_s: float = 0.0) -> None:
         self._answers = answers
+        self._delay_s = delay_s
         self._rest = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -40,46 +37,45 @@ class LeanOrigin(asyncio.Protocol):
         *requests, self._rest = (self._rest + data).split(b"\r\n\r\n")
         for request in requests:
             number = int(request[5 : request.index(b".", 5)])  # GET /17.png HTTP/1.1
-            self._transport.write(self._answers[number % len(self._answers)])
+            answer = self._answers[number % len(self._answers)]
+            if self._delay_s:
+                asyncio.get_running_loop().call_later(self._delay_s, self._write, answer)
+            else:
+                self._transport.write(answer)
+
+    def _write(self, answer: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(answer)
 
 
 @contextmanager
-def lean_origin(folder: Path) -> Iterator[str]:
-    """Run the origin in a process of its own, and give its address, without a slash at the end.
+def lean_origin(folder: Path, *, delay_ms: int = 0) -> Iterator[str]:
+    """Run the origin in a process of its own; gives its address, without a slash at the end.
 
     Raises:
         ServiceError: it does not start.
     """
-    with tempfile.TemporaryDirectory(prefix="pifleet-bench-") as scratch:
-        log = Path(scratch) / "origin.log"
-        child = start_child([sys.executable, "-m", __name__, str(folder)], log=log)
-        try:
-            deadline = time.monotonic() + START_S
-            while not log.read_text().startswith("http"):
-                if child.poll() is not None or time.monotonic() > deadline:
-                    raise ServiceError(f"the origin did not start: {last_line(log)}")
-                time.sleep(0.02)  # polling with a deadline
-            yield log.read_text().strip()
-        finally:
-            end_child(child, grace_s=5.0)
+    with running_program(__name__, str(folder), "--delay-ms", str(delay_ms)) as address:
+        yield address
 
 
-async def _serve(folder: Path) -> None:
+async def _serve(folder: Path, delay_s: float) -> None:
     bodies = [path.read_bytes() for path in sorted(folder.glob("*.png"))]
     answers = [HEAD % len(body) + body for body in bodies]
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: LeanOrigin(answers), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: LeanOrigin(answers, delay_s), "127.0.0.1", 0)
     click.echo(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
     await server.serve_forever()
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-def main(folder: Path) -> None:
+@click.option("--delay-ms", type=click.IntRange(0), default=0, help="Before each answer.")
+def main(folder: Path, delay_ms: int) -> None:
     """Serve the PNG files of FOLDER until ended."""
     import uvloop
 
-    uvloop.run(_serve(folder))
+    uvloop.run(_serve(folder, delay_ms / 1000))
 
 
 if __name__ == "__main__":
