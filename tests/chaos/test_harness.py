@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import socketserver
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -64,22 +65,30 @@ def test_lost_rows_and_double_ones_are_counted() -> None:
     assert (counted.rows, counted.lost, counted.twice) == (6, 2, 3)
 
 
+class Echo(socketserver.BaseRequestHandler):
+    """A connection to a server that sends back what it gets."""
+
+    def handle(self) -> None:
+        """Send it back."""
+        with suppress(OSError):
+            while data := self.request.recv(100):
+                self.request.sendall(data)
+
+
 @pytest.fixture
-def echo() -> Iterator[int]:
-    """Run a server that sends back what it gets; gives its port."""
-    server = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=_echo, args=(server,), daemon=True)
-    thread.start()
-    yield server.getsockname()[1]
-    with suppress(OSError):
-        server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join(timeout=5)
+def echo() -> Iterator[tuple[str, int]]:
+    """Run that server; gives its address."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield ("127.0.0.1", server.server_address[1])
+        server.shutdown()
+        thread.join(timeout=5)
 
 
 @pytest.mark.parametrize("new_ones_too", [False, True], ids=["new-ones-pass", "new-ones-too"])
-def test_proxy_falls_silent_and_drops_in_the_end(echo: int, new_ones_too: bool) -> None:
-    with tcp_proxy(("127.0.0.1", echo)) as proxy:
+def test_proxy_falls_silent_and_drops_in_the_end(echo: tuple[str, int], new_ones_too: bool) -> None:
+    with tcp_proxy(echo) as proxy:
         address = ("127.0.0.1", proxy.port)
         with connected(address) as old, connected(address) as other:
             assert _asked(old) == _asked(other) == b"hello"
@@ -122,21 +131,6 @@ def _asked(connection: socket.socket) -> bytes | None:
         return connection.recv(10)
     except TimeoutError:
         return None
-
-
-def _echo(server: socket.socket) -> None:
-    while True:
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return
-        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
-
-
-def _answer(connection: socket.socket) -> None:
-    with connection, suppress(OSError):
-        while data := connection.recv(100):
-            connection.sendall(data)
 
 
 def test_only_processes_of_this_run_count_as_orphans(tmp_path: Path) -> None:
