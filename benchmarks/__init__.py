@@ -1,1 +1,1 @@
-"""What the performance claims rest on: each module runs with ``python -m benchmarks.NAME``."""
+"""What the claims in the README rest on, a room for each kind: throughput, chaos, recognition."""

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
 import sys
 import tempfile
-from datetime import UTC, datetime
-from importlib.metadata import version
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
 
+from benchmarks.chaos.faults import Plan
+from benchmarks.chaos.fleet import run_fleet
 from benchmarks.chaos.plain import for_plain, run_plain
-from benchmarks.chaos.plan import Plan
-from benchmarks.chaos.run import run_fleet
 from benchmarks.chaos.score import Score, score_table
+from benchmarks.machine import circumstances, write_figures
 from pifleet.local.children import sigterm_as_exit
 
 PACKAGES = ("celery", "kombu", "redis")
@@ -40,10 +39,11 @@ MANY = click.IntRange(0)
 @click.option("--workers", type=click.IntRange(2), default=3, show_default=True)
 @click.option("--processes", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--delay-ms", type=MANY, default=100, show_default=True, help="Of the origin.")
+@click.option("--worker", default="pifleet", help="The module that is run as a worker.")
 @click.option("--plain-images", type=MANY, default=5_000, help="Of plain Celery's job; 0: none.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures there.")
 @click.option("--keep", type=click.Path(path_type=Path), help="Leave logs and ledger there.")
-def main(json_path: Path | None, keep: Path | None, plain_images: int, **options: int) -> None:
+def main(json_path: Path | None, keep: Path | None, plain_images: int, **options: Any) -> None:
     """Run a job under faults and print what became of its images, plain Celery's beside it.
 
     Plain Celery gets the same faults and fewer images, which take it as long. Exit code 1 if our
@@ -63,7 +63,8 @@ def main(json_path: Path | None, keep: Path | None, plain_images: int, **options
             scores += run_plain_twice(plan, plain_images, folder, console)
     Console().print(score_table(scores))
     if json_path is not None:
-        json_path.write_text(json.dumps(report(scores), indent=1) + "\n")
+        measured = circumstances("benchmarks.chaos", PACKAGES)
+        write_figures(json_path, measured | {"scores": [asdict(score) for score in scores]})
     sys.exit(0 if scores[0].is_whole else 1)
 
 
@@ -79,17 +80,6 @@ def run_plain_twice(plan: Plan, images: int, folder: Path, console: Console) -> 
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
-
-
-def report(scores: list[Score]) -> dict[str, object]:
-    """Put scores and circumstances into one JSON object."""
-    return {
-        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "command": "python -m benchmarks.chaos " + " ".join(sys.argv[1:]),
-        "python": platform.python_version(),
-        "versions": {package: version(package) for package in PACKAGES},
-        "scores": [score.to_json() for score in scores],
-    }
 
 
 if __name__ == "__main__":

@@ -63,11 +63,20 @@ def running_origin(folder: Path, options: OriginOptions = OriginOptions()) -> It
     """
     if not folder.is_dir():
         raise UserError(f"folder {folder}: no such folder")
+    with running_program(__name__, str(folder), *_flags(options)) as address:
+        yield address
+
+
+@contextmanager
+def running_program(module: str, *arguments: str) -> Iterator[str]:
+    """Run an origin's module until the block ends; gives the address that it writes first.
+
+    Raises:
+        ServiceError: it does not start.
+    """
     with tempfile.TemporaryDirectory(prefix="pifleet-origin-") as scratch:
         log = Path(scratch) / "origin.log"
-        child = start_child(
-            [sys.executable, "-m", __name__, str(folder), *_flags(options)], log=log
-        )
+        child = start_child([sys.executable, "-m", module, *arguments], log=log)
         try:
             deadline = time.monotonic() + START_S
             while not log.read_text().startswith("http"):

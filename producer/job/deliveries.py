@@ -41,8 +41,8 @@ class Deliveries:
             return 0, []
         with self._ledger.writing():
             cursor = self._db.execute(
-                "INSERT INTO delivery (images) VALUES (?)",
-                (format_ranges(item.index for item in items),),
+                "INSERT INTO delivery (images, size) VALUES (?, ?)",
+                (format_ranges(item.index for item in items), len(items)),
             )
             delivery = int(cursor.lastrowid or 0)
             self._db.executemany(
@@ -76,8 +76,8 @@ class Deliveries:
 
     def out(self) -> dict[int, int]:
         """Count the images of each delivery that has no answer yet, oldest first."""
-        rows = self._db.execute("SELECT id, images FROM delivery WHERE ended IS NULL ORDER BY id")
-        return {delivery: len(parse_ranges(images)) for delivery, images in rows}
+        rows = self._db.execute("SELECT id, size FROM delivery WHERE ended IS NULL ORDER BY id")
+        return dict(rows.fetchall())
 
     def record(self, results: Sequence[ChunkResult], *, position: str, forgive: set[int]) -> Change:
         """Commit answers and the stream position that they came from, in one transaction.

@@ -31,7 +31,8 @@ CREATE INDEX IF NOT EXISTS image_out ON image (delivery) WHERE state = 1;
 
 CREATE TABLE IF NOT EXISTS delivery (
     id     INTEGER PRIMARY KEY,
-    images TEXT NOT NULL,  -- as ranges ("0-63,70"): an answer must be to those
-    ended  TEXT            -- answered, or why it was given up; NULL while it is out
+    images TEXT NOT NULL,     -- as ranges ("0-63,70"): an answer must be to those
+    size   INTEGER NOT NULL,  -- how many these are
+    ended  TEXT               -- answered, or why it was given up; NULL while it is out
 );
 CREATE INDEX IF NOT EXISTS delivery_out ON delivery (id) WHERE ended IS NULL;

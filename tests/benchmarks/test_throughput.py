@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from benchmarks import by_hand
-from benchmarks.lean_origin import lean_origin
+from benchmarks.throughput import by_hand
+from benchmarks.throughput.origin import lean_origin
 from tests.support.stripes import png, some_text
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def test_system_a_job_is_whole_though_its_origin_fails_and_its_producer_is_kille
     images: Path, tiny_model: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "submission.csv"
-    command = [sys.executable, "-m", "benchmarks.system_a", str(images), "-o", str(out)]
+    command = [sys.executable, "-m", "benchmarks.chaos.system_a", str(images), "-o", str(out)]
     done = subprocess.run(
         [*command, "--model", str(tiny_model), "--faults", "0.2", "--kill-producer", "1"],
         cwd=ROOT,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
 import socket
+import socketserver
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.chaos.keeper import Command, Kept
-from benchmarks.chaos.plan import FIRST, LAST, Kind, Plan, schedule
-from benchmarks.chaos.programs import program
+from benchmarks.chaos.faults import FIRST, LAST, Kind, Plan, schedule
 from benchmarks.chaos.score import tally
+from benchmarks.chaos.stack import KeptWorker, WorkerCommand
 from pifleet.local.children import Child, end_child, start_child
+from tests.support.tcp_proxy import tcp_proxy
 
 PLAN = Plan(
     images=10_000,
@@ -65,45 +65,64 @@ def test_lost_rows_and_double_ones_are_counted() -> None:
     assert (counted.rows, counted.lost, counted.twice) == (6, 2, 3)
 
 
+class Echo(socketserver.BaseRequestHandler):
+    """A connection to a server that sends back what it gets."""
+
+    def handle(self) -> None:
+        """Send it back."""
+        with suppress(OSError):
+            while data := self.request.recv(100):
+                self.request.sendall(data)
+
+
 @pytest.fixture
-def echo() -> Iterator[int]:
-    """Run a server that sends back what it gets; gives its port."""
-    server = socket.create_server(("127.0.0.1", 0))
-    thread = threading.Thread(target=_echo, args=(server,), daemon=True)
-    thread.start()
-    yield server.getsockname()[1]
-    with suppress(OSError):
-        server.shutdown(socket.SHUT_RDWR)
-    server.close()
-    thread.join(timeout=5)
+def echo() -> Iterator[tuple[str, int]]:
+    """Run that server; gives its address."""
+    with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield ("127.0.0.1", server.server_address[1])
+        server.shutdown()
+        thread.join(timeout=5)
 
 
-@pytest.mark.timeout(60)
-@pytest.mark.parametrize("is_dark", [False, True], ids=["new-ones-pass", "new-ones-too"])
-def test_proxy_falls_silent_and_drops_in_the_end(echo: int, is_dark: bool) -> None:
-    with program("benchmarks.chaos.proxy", str(echo), "1.5") as proxy:
-        address = ("127.0.0.1", int(proxy.address))
-        with socket.create_connection(address, timeout=10) as old:
-            assert _asked(old) == b"hello"
+@pytest.mark.parametrize("new_ones_too", [False, True], ids=["new-ones-pass", "new-ones-too"])
+def test_proxy_falls_silent_and_drops_in_the_end(echo: tuple[str, int], new_ones_too: bool) -> None:
+    with tcp_proxy(echo) as proxy:
+        address = ("127.0.0.1", proxy.port)
+        with connected(address) as old, connected(address) as other:
+            assert _asked(old) == _asked(other) == b"hello"
 
-            proxy.child.send_signal(signal.SIGUSR2 if is_dark else signal.SIGUSR1)
-            old.settimeout(0.5)
-            with pytest.raises(TimeoutError):  # neither an answer nor an end
-                _wait_for_silence(old)
-            with socket.create_connection(address, timeout=0.4) as new:
-                assert (_asked(new) is None) == is_dark
+            proxy.freeze(new_ones_too=new_ones_too)
+            old.settimeout(0.2)
+            assert _asked(old) is None  # neither an answer nor an end
+            with connected(address) as new:
+                if new_ones_too:
+                    new.settimeout(0.2)
+                assert (_asked(new) is None) == new_ones_too
+            other.close()
+            assert _asked(old) is None
+
+            proxy.drop()
             old.settimeout(10)
             with suppress(ConnectionResetError):
                 assert old.recv(10) == b""
-        with socket.create_connection(address, timeout=10) as again:
+        with connected(address) as again:
             assert _asked(again) == b"hello"
 
 
-def _wait_for_silence(connection: socket.socket) -> None:
-    """Ask until no answer comes: the signal takes its time."""
-    for _ in range(1000):
-        connection.sendall(b"hello")
-        connection.recv(10)
+def test_proxy_ends_a_connection_while_redis_is_away() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))  # and does not listen
+        with tcp_proxy(nobody.getsockname()) as proxy:
+            for _ in range(2):  # the first leaves the proxy as it was
+                with connected(("127.0.0.1", proxy.port)) as ended, suppress(ConnectionResetError):
+                    assert ended.recv(10) == b""
+
+
+def connected(address: tuple[str, int]) -> socket.socket:
+    """Connect, and wait 10 s for each answer."""
+    return socket.create_connection(address, timeout=10)
 
 
 def _asked(connection: socket.socket) -> bytes | None:
@@ -114,28 +133,13 @@ def _asked(connection: socket.socket) -> bytes | None:
         return None
 
 
-def _echo(server: socket.socket) -> None:
-    while True:
-        try:
-            connection, _ = server.accept()
-        except OSError:
-            return
-        threading.Thread(target=_answer, args=(connection,), daemon=True).start()
-
-
-def _answer(connection: socket.socket) -> None:
-    with connection, suppress(OSError):
-        while data := connection.recv(100):
-            connection.sendall(data)
-
-
 def test_only_processes_of_this_run_count_as_orphans(tmp_path: Path) -> None:
     def sleeper(folder: str) -> Child:
         variables = {"PIFLEET_WORKER_NAME": "w", "PIFLEET_STATE_DIR": folder}
         return start_child(["sleep", "60"], env={**os.environ, **variables})
 
     env = {**os.environ, "PIFLEET_WORKER_NAME": "w", "PIFLEET_STATE_DIR": str(tmp_path)}
-    worker = Kept(Command("w", ["sleep", "60"], env, tmp_path / "log"))
+    worker = KeptWorker(WorkerCommand(["sleep", "60"], env, tmp_path / "log"))
     left, foreign = sleeper(str(tmp_path)), sleeper("elsewhere")
     try:
         assert worker.orphans() == [left.pid]

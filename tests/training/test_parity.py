@@ -1,29 +1,27 @@
 """Images of the drawer are spread like those of each release of the captcha library.
 
 ``library-measures.npz`` holds what 500 images of each release measure, drawn by the release
-itself from its own random numbers (``python -m benchmarks.drawer_parity --keep`` writes it): with
+itself from its own random numbers (``python -m tests.support.image_measures`` writes it): with
 the drawer's seeds these comparisons come out the same every time.
 """
 
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 import captcha.image
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.image_measures import Measures, doubt, doubts, measure
 from recognition.charset import CAPTCHA_SYMBOLS
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
+from tests.support.image_measures import MEASURES_FILE, Measures, doubt, doubts, measure
 from training.captcha.drawer import Size, draw_captcha
 from training.captcha.presets import PRESETS
 from training.captcha.samples import CaptchaSet, draw_sample
 
-DATA = Path(__file__).parents[1] / "data"
 MEASURES = 33
 SIGNIFICANCE = 0.001  # for all measures of a release together (Bonferroni)
 CERTAIN = 1e-9  # where the library's own numbers cannot be seeded: no false alarm in a lifetime
@@ -40,7 +38,7 @@ def drawn(release: str) -> Measures:
 
 @cache
 def of_library(release: str) -> Measures:
-    with np.load(DATA / "library-measures.npz") as kept:
+    with np.load(MEASURES_FILE) as kept:
         names = [name for name in kept.files if name.startswith(f"{release}/")]
         return {name.partition("/")[2]: in_half(kept[name]) for name in names}
 
