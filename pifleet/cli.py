@@ -31,10 +31,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
     "train": ("training.cli:train", "Train a recogniser."),
-    "evaluate": (
-        "training.measuring.evaluate_command:evaluate",
-        "Measure a model on labelled images.",
-    ),
+    "evaluate": ("training.cli:evaluate", "Measure a model on labelled images."),
     "export": ("training.cli:export", "Turn a training run into a .tflite file."),
     "doctor": ("pifleet.local.doctor:doctor", "Say what is wrong with this machine's set-up."),
 }

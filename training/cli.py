@@ -13,7 +13,7 @@ from contract.errors import UserError
 from recognition.charset import CAPTCHA_SYMBOLS
 
 if TYPE_CHECKING:
-    from training.run_state import Epoch
+    from training.run_folder import Epoch
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,6 @@ class RunFlags:
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 CONFIGS = Path(__file__).parent / "configs"
-SHIPPED_CONFIG = CONFIGS / "captcha.yaml"
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes [default: cores].")
 
 
@@ -75,10 +74,9 @@ def generate_captcha(
 
     Example: pifleet generate captcha -n 192000 -o images --seed 1 --preset 0.3
     """
-    from training import generate as drawing
-    from training.captcha.fonts import find_fonts
-    from training.captcha.presets import FONT_SIZES
-    from training.captcha.samples import CaptchaSet
+    from training.captcha.drawer import parse_size
+    from training.captcha.glyphs import FONT_SIZES, find_fonts
+    from training.captcha.samples import CaptchaSet, draw_new_set
 
     captcha_set = CaptchaSet(
         seed=seed,
@@ -86,12 +84,11 @@ def generate_captcha(
         symbols=symbols,
         min_length=min_length,
         max_length=max_length,
-        size=drawing.parse_size(size),
+        size=parse_size(size),
         fonts=find_fonts(fonts) if fonts else (),
         font_sizes=font_sizes or FONT_SIZES,
     )
-    options = drawing.GenerateOptions(n, is_packed=packed, workers=workers or _cores())
-    seconds = drawing.generate_captcha(captcha_set, out, options)
+    seconds = draw_new_set(captcha_set, out, n=n, is_packed=packed, workers=workers or _cores())
     click.echo(f"{out}: {n} images, {n / seconds:.0f} images/s")
 
 
@@ -125,7 +122,12 @@ def train_captcha(
     Example: pifleet train captcha --config training/configs/captcha.yaml --out runs/captcha
     """
     changed = {"schedule": {"stop_step": until}} if until else {}
-    _train("captcha", config or SHIPPED_CONFIG, out, RunFlags(resume, start, workers, changed))
+    _train(
+        "captcha",
+        config or CONFIGS / "captcha.yaml",
+        out,
+        RunFlags(resume, start, workers, changed),
+    )
 
 
 @train.command("emnist")
@@ -176,23 +178,87 @@ def export(
 
     Example: pifleet export runs/captcha -o captcha.tflite --test 0.7.1=test-0.7.1
     """
-    from training import export as exporting
+    from training.export import ExportOptions, export_run, parse_tests
 
-    given = exporting.parse_tests(tests)
-    options = exporting.ExportOptions(check_images, given, most_lost / 100)
-    card = exporting.export(run, out, options)
+    options = ExportOptions(check_images, parse_tests(tests), most_lost / 100)
+    card = export_run(run, out, options)
     for name, value in card.metrics.items():
         click.echo(f"{name}\t{value}")
     click.echo(f"{out}: {out.stat().st_size} bytes; next: pifleet models verify {out}")
 
 
+@click.command()
+@click.argument("model")
+@click.argument("data", type=click.Path(path_type=Path), required=False)
+@click.option("--library", metavar="RELEASE", help="Let this release of captcha draw the images.")
+@click.option("-n", "n", type=click.IntRange(1), default=10_000, help="With --library [10000].")
+@click.option("--seed", type=click.IntRange(0), default=0, help="With --library [0].")
+@click.option("--symbols", help="Allow these symbols only [default: all of the model's].")
+@click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
+@click.option("--plot", type=FILE, help="Draw the figures into this PNG.")
+@click.option("--confusions", type=FILE, help="Draw who is taken for whom into this PNG.")
+@click.option("--mistakes", type=FILE, help="Draw the most confident mistakes into this PNG.")
+def evaluate(
+    model: str,
+    data: Path | None,
+    library: str | None,
+    n: int,
+    seed: int,
+    symbols: str | None,
+    as_json: bool,
+    plot: Path | None,
+    confusions: Path | None,
+    mistakes: Path | None,
+) -> None:
+    """Measure MODEL on DATA, or on images that the captcha library draws.
+
+    MODEL is the name of a shipped model, or a .tflite file. DATA is a folder with labels.tsv, a
+    packed set, or EMNIST in a form that it is published in. With --library, the unmodified release
+    0.3, 0.5.0, 0.7.0 or 0.7.1 draws N images in an environment of its own; both are kept in the
+    cache. Release 0.7.1 cannot be seeded: there the seed stands for the texts alone.
+
+    \b
+    Examples:
+      pifleet evaluate captcha --library 0.7.1 -n 10000 --seed 1 --plot figures.png
+      pifleet evaluate emnist validation.npz
+    """
+    from rich.console import Console
+
+    from contract.settings import Settings
+    from recognition.model_file import load_model
+    from training.measuring import report
+    from training.measuring.evaluation import measure
+    from training.measuring.library import drawn_set, set_for
+
+    file = load_model(model)
+    if library is not None:
+        if data is not None:
+            raise UserError(f"--library draws its own images: leave {data} out")
+        wanted = set_for(file.card, release=library, n=n, seed=seed, allowed=symbols)
+        settings = Settings.from_env(os.environ)
+        data = drawn_set(wanted, settings.cache_dir, workers=os.cpu_count() or 1)
+    if data is None:
+        raise UserError("nothing to measure on: give DATA, or --library RELEASE")
+    found = measure(file.data, data, allowed=symbols)
+    for path, write in (
+        (plot, report.write_scores),
+        (confusions, report.write_confusions),
+        (mistakes, report.write_mistakes),
+    ):
+        if path is not None:
+            write(found, path)
+    if as_json:
+        click.echo(report.to_json(found))
+    else:
+        Console().print(report.to_table(found))
+
+
 def _train(task: str, config: Path, out: Path, flags: RunFlags) -> None:
     from training.experiment import load_experiment
-    from training.train import RunOptions
-    from training.train import train as run_training
+    from training.train import TrainingOptions, run_training
 
     command = f"pifleet train {task} --config {config}{_told(flags)}"
-    options = RunOptions(
+    options = TrainingOptions(
         command, flags.resume, flags.workers or _cores(), _report_epoch, flags.start
     )
     experiment = load_experiment(config, flags.changed)

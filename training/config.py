@@ -2,75 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
+import msgspec
 import yaml
 
 from contract.errors import SettingsError, UserError
 
-Settings = TypeVar("Settings")
+Described = TypeVar("Described")
 
-
-@dataclass(frozen=True, slots=True)
-class ScheduleConfig:
-    """How long, and how fast, it learns.
-
-    Attributes:
-        epochs: passes over the images, at most.
-        budget_minutes: of training; the schedule then runs by the clock where that is ahead of the
-            steps, so that it always comes to its end. 0: no limit.
-        batch: images a step.
-        learning_rate: at its highest.
-        learning_rate_warmup: share of the run in which it rises.
-        weight_decay: of AdamW, decoupled.
-        average_momentum: a step, of the averaged weights that are measured and exported.
-        precision: Keras's policy. mixed_bfloat16 is 1.24 times as fast as float32 on a CPU with
-            avx512_bf16 (677 against 545 images/s, two cores of Zen 5, TensorFlow 2.21).
-        checkpoint_steps: steps between two states on disk.
-        stop_step: end here, short of the schedule's end, for another configuration to resume from.
-            0: at the schedule's end.
-    """
-
-    epochs: int = 5
-    budget_minutes: float = 0.0
-    batch: int = 128
-    learning_rate: float = 2e-3
-    learning_rate_warmup: float = 0.02
-    weight_decay: float = 0.01
-    average_momentum: float = 0.999
-    precision: Literal["float32", "mixed_bfloat16"] = "float32"
-    checkpoint_steps: int = 1_000
-    stop_step: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """A type of field: what it accepts of YAML, and how to say so."""
-
-    words: str
-    accepts: Callable[[Any], bool]
-
-
-def _is_int(value: object) -> bool:
-    return type(value) is int  # a bool is an int to isinstance
-
-
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float)
-
-
-KINDS: dict[type, Kind] = {
-    str: Kind("a text", lambda value: isinstance(value, str)),
-    int: Kind("a whole number", _is_int),
-    float: Kind("a number", _is_number),
-    tuple: Kind("a list of whole numbers", lambda v: isinstance(v, list) and all(map(_is_int, v))),
-    dict: Kind(
-        "a mapping of names to numbers",
-        lambda v: isinstance(v, dict) and all(map(_is_number, v.values())),
-    ),
+ACCEPTED: dict[Any, str] = {  # what a field takes, in words
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    tuple[int, ...]: "a list of whole numbers",
+    dict[str, float]: "a mapping of names to numbers",
 }
 
 
@@ -103,53 +52,51 @@ def merged(mapping: dict[str, Any], changed: Mapping[str, Any]) -> dict[str, Any
     return both
 
 
-def build_config(kind: type[Settings], mapping: dict[str, Any]) -> Settings:
-    """Make a run's description of its mapping.
+def build_config(kind: type[Described], mapping: object, *, where: str = "") -> Described:
+    """Build a run's description, or a section of it, from its mapping.
+
+    Args:
+        kind: a dataclass whose fields are of the types in ``ACCEPTED``, literals or dataclasses.
+        mapping: keys to values, as YAML gives them.
+        where: the path of the section, each name with a dot after it.
 
     Raises:
         SettingsError: a key is unknown, or a value of the wrong kind.
     """
-    return _build(kind, mapping, where="")
+    hints = get_type_hints(kind)
+    if not isinstance(mapping, dict):
+        raise SettingsError(
+            where.rstrip(".") or "the file", mapping, "a mapping of " + ", ".join(hints)
+        )
+    for key in mapping:
+        if key not in hints:
+            raise SettingsError(f"{where}{key}", mapping[key], "one of " + str([*hints]))
+    return kind(**{key: _value(hints[key], mapping[key], where=where + key) for key in mapping})
 
 
-def load_config(kind: type[Settings], path: Path) -> Settings:
+def load_config(kind: type[Described], path: Path) -> Described:
     """Read a run's description from its file; errors as of the two above."""
     return build_config(kind, read_mapping(path))
 
 
 def dump_config(config: Any) -> str:
     """Write a run's description as it is read."""
-    return yaml.safe_dump(_plain(asdict(config)), sort_keys=False, allow_unicode=True)
-
-
-def _build(kind: type[Settings], mapping: object, *, where: str) -> Settings:
-    hints = get_type_hints(kind)
-    if not isinstance(mapping, dict):
-        raise SettingsError(
-            where.rstrip(".") or "the file", mapping, "a mapping of " + ", ".join(hints)
-        )
-    unknown = sorted(set(mapping) - set(hints))
-    if unknown:
-        raise SettingsError(where + str(unknown[0]), mapping[unknown[0]], "one of " + str([*hints]))
-    values = {key: _value(hints[key], value, where=where + key) for key, value in mapping.items()}
-    return kind(**values)
+    return yaml.safe_dump(_with_lists(asdict(config)), sort_keys=False, allow_unicode=True)
 
 
 def _value(hint: Any, value: object, *, where: str) -> object:
     """Take a YAML value as a field's type, or refuse it; an integer may stand for a float."""
     if is_dataclass(hint) and isinstance(hint, type):
-        return _build(hint, value, where=where + ".")
-    kind = get_origin(hint) or hint
-    if kind is Literal:
-        is_good, accepted = value in get_args(hint), "one of " + ", ".join(get_args(hint))
-    else:
-        is_good, accepted = KINDS[kind].accepts(value), KINDS[kind].words
-    if not is_good:
-        raise SettingsError(where, value, accepted)
-    return value if kind is Literal else kind(value)
+        return build_config(hint, value, where=where + ".")
+    try:
+        return msgspec.convert(value, hint)
+    except msgspec.ValidationError as error:
+        words = ", ".join(get_args(hint)) if get_origin(hint) is Literal else None
+        raise SettingsError(where, value, f"one of {words}" if words else ACCEPTED[hint]) from error
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+def _with_lists(plain: Any) -> Any:
+    """Write tuples as YAML knows sequences."""
+    if isinstance(plain, dict):
+        return {key: _with_lists(value) for key, value in plain.items()}
+    return list(plain) if isinstance(plain, tuple) else plain

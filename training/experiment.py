@@ -1,4 +1,4 @@
-"""What the training loop and the export need of a task; captcha and EMNIST each give their own."""
+"""What the training loop and the export need of a recogniser: its ``Experiment``."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from PIL import Image
 
 from contract.errors import SettingsError
 from recognition.card import ModelCard
-from training.config import ScheduleConfig, merged, read_mapping
+from training.config import build_config, merged, read_mapping
+from training.schedule import ScheduleConfig
 
-EXPERIMENTS = {
-    "captcha": "training.captcha.experiment",
-    "emnist": "training.emnist.experiment",
+# The recognisers by their task, each as "module:class of its experiment". Another one is one entry
+# more: see docs/adding_a_recogniser.md.
+RECOGNISERS = {
+    "captcha": "training.captcha.experiment:CaptchaExperiment",
+    "emnist": "training.emnist.experiment:EmnistExperiment",
 }
 
 
-class Config(Protocol):
-    """The part of a task's configuration that every run has."""
+class RunConfig(Protocol):
+    """The part of a recogniser's configuration that every run has."""
 
     @property
     def name(self) -> str: ...  # noqa: D102
@@ -68,10 +71,13 @@ class CheckSet:
 
 
 class Experiment(Protocol):
-    """One experiment: its data and its network."""
+    """One experiment: its data and its network. It is made of its configuration alone.
+
+    Its class names the dataclass of that configuration: ``config_kind``.
+    """
 
     @property
-    def config(self) -> Config:
+    def config(self) -> RunConfig:
         """The description that repeats it."""
 
     def described_data(self) -> dict[str, str]:
@@ -81,13 +87,13 @@ class Experiment(Protocol):
         """Draw or load what it learns from, before anything else is asked of it."""
 
     def batches(self) -> Batches:
-        """Give what it learns from."""
+        """Open what it learns from, after ``prepare``."""
 
     def compiled_model(self) -> Any:
         """Build its network with loss and optimiser, under the precision that is set."""
 
     def exact_match(self, model: Any) -> float:
-        """Give the share of the validation images that a model reads without an error."""
+        """Compute the share of the validation images that a model reads without an error."""
 
     def blank_card(self) -> ModelCard:
         """Say what its models read, without figures: name, symbols, decoder, input."""
@@ -99,13 +105,13 @@ class Experiment(Protocol):
         """Turn grey images (n, h, w) into the network's input (n, h, w, 1)."""
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
-        """Give images (n, h, w) that it learns from."""
+        """Take images (n, h, w) that it learns from."""
 
     def check_set(self, n: int) -> CheckSet:
-        """Give ``n`` images at most that it never learnt from."""
+        """Take ``n`` images at most that it never learnt from."""
 
     def check_image(self, index: int) -> Image.Image:
-        """Give one image of the check set as a file would hold it."""
+        """Take one image of the check set as a file would hold it."""
 
 
 def load_experiment(path: Path, changed: Mapping[str, Any] | None = None) -> Experiment:
@@ -121,7 +127,14 @@ def load_experiment(path: Path, changed: Mapping[str, Any] | None = None) -> Exp
     """
     mapping = merged(read_mapping(path), changed or {})
     task = mapping.get("task", "captcha")
-    if task not in EXPERIMENTS:
-        raise SettingsError("task", task, "one of " + ", ".join(EXPERIMENTS))
-    experiment: Experiment = import_module(EXPERIMENTS[task]).experiment_of(mapping)
+    if task not in RECOGNISERS:
+        raise SettingsError("task", task, "one of " + ", ".join(RECOGNISERS))
+    module, _, name = RECOGNISERS[task].partition(":")
+    kind = getattr(import_module(module), name)
+    experiment: Experiment = kind(build_config(kind.config_kind, mapping))
     return experiment
+
+
+def add_recognisers(more: Mapping[str, str]) -> None:
+    """Add recognisers to those that are known: in a process that was begun anew, for one."""
+    RECOGNISERS.update(more)

@@ -7,22 +7,30 @@ import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
+from io import BytesIO
 from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from contract.errors import OutputError
-from recognition.card import ModelCard, append_card
-from training.conversion_check import MOST_LOST, Checked, convert_and_check, refuse_loss
-from training.experiment import CheckSet, load_experiment
-from training.export_card import GoldenFiles, choose_golden, make_card
-from training.measuring.evaluate import evaluate
+from contract.errors import OutputError, SettingsError
+from recognition.card import Golden, ModelCard, append_card
+from training.conversion import MOST_LOST, Checked, convert_and_check, refuse_loss
+from training.experiment import (
+    RECOGNISERS,
+    CheckSet,
+    Experiment,
+    add_recognisers,
+    load_experiment,
+)
+from training.measuring.evaluation import measure
+from training.run_folder import read_json
 
 log = logging.getLogger(__name__)
 
 CALIBRATION_IMAGES = 512
+GOLDEN_IMAGES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +48,15 @@ class ExportOptions:
     most_lost: float = MOST_LOST
 
 
-def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
+@dataclass(frozen=True, slots=True)
+class GoldenFiles:
+    """Golden images: the card's entries, and the PNG files by name."""
+
+    entries: tuple[Golden, ...]
+    files: dict[str, bytes]
+
+
+def export_run(run: Path, out: Path, options: ExportOptions) -> ModelCard:
     """Write the model of a run to ``out``.
 
     Returns:
@@ -66,7 +82,8 @@ def export(run: Path, out: Path, options: ExportOptions) -> ModelCard:
 
 def _convert(run: Path, representative: NDArray[np.uint8], check: CheckSet) -> Checked:
     """Convert in a process of its own: Keras takes one backend a process."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    spawn = get_context("spawn")
+    with ProcessPoolExecutor(1, spawn, add_recognisers, (RECOGNISERS,)) as pool:
         checked = pool.submit(convert_and_check, run, representative, check).result()
     log.info(
         "converted run=%s exact_match_float=%.4f exact_match_int8=%.4f logits_difference=%.2g",
@@ -85,7 +102,7 @@ def _measured(
     model = append_card(int8, card, golden.files)
     metrics = dict(card.metrics)
     for name, data in tests.items():
-        scores = evaluate(model, data)
+        scores = measure(model, data).scores
         metrics[f"exact_match_{name}"] = round(scores.exact_match, 5)
         metrics[f"character_accuracy_{name}"] = round(scores.character_accuracy, 5)
         log.info("measured test=%s n=%d exact_match=%.4f", name, scores.n, scores.exact_match)
@@ -103,14 +120,51 @@ def _write(out: Path, model: bytes) -> None:
         partial.unlink(missing_ok=True)
 
 
+def choose_golden(experiment: Experiment, checked: Checked, check: CheckSet) -> GoldenFiles:
+    """Take some of the surest check images, of several lengths, as files."""
+    longest_first = sorted(checked.golden, key=lambda index: -len(check.texts[index]))
+    step = max(1, len(longest_first) // GOLDEN_IMAGES)
+    entries, files = [], {}
+    for number, index in enumerate(longest_first[::step][:GOLDEN_IMAGES]):
+        data = BytesIO()
+        experiment.check_image(index).save(data, format="PNG", optimize=True)
+        entries.append(Golden(f"{number}.png", check.texts[index]))
+        files[f"{number}.png"] = data.getvalue()
+    return GoldenFiles(tuple(entries), files)
+
+
+def make_card(
+    run: Path, blank: ModelCard, checked: Checked, golden: GoldenFiles, check_name: str
+) -> ModelCard:
+    """Say how well the model reads, and where it comes from."""
+    return replace(
+        blank,
+        metrics={
+            f"exact_match_{check_name}_float": round(checked.exact_match_float, 5),
+            f"exact_match_{check_name}": round(checked.exact_match_int8, 5),
+        },
+        provenance=_provenance(run),
+        golden=golden.entries,
+        temperature=round(checked.temperature, 3),
+    )
+
+
+def _provenance(run: Path) -> dict[str, str]:
+    """Add to what the run wrote down how far it came."""
+    epochs = read_json(run / "curves.json")
+    return {
+        **read_json(run / "provenance.json"),
+        "epochs": str(epochs[-1]["epoch"]),
+        "training_minutes": f"{epochs[-1]['elapsed_s'] / 60:.1f}",
+    }
+
+
 def parse_tests(values: Iterable[str]) -> dict[str, Path]:
     """Read ``NAME=FOLDER`` options.
 
     Raises:
         SettingsError: one is of another form.
     """
-    from contract.errors import SettingsError
-
     tests = {}
     for value in values:
         name, equals, folder = value.partition("=")

@@ -2,41 +2,39 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from contract.errors import OutputError, UserError
-from training.average import EVERY_STEPS, WeightAverage, weights_of
-from training.config import dump_config
-from training.curves import write_curves
+import numpy as np
+
 from training.experiment import Batches, Experiment
-from training.pace import Pace
 from training.progress_bar import progress_bar
-from training.provenance import begun_with, continued, provenance
-from training.run_state import (
-    STATE_FILE,
+from training.run_folder import (
     Epoch,
     Position,
+    Weights,
     load_state,
+    open_run,
     save_state,
     save_weights,
-    saved_position,
     start_from,
+    write_curves,
 )
 from training.schedule import LONGEST_STEP_S, learning_rate, progress
 
 log = logging.getLogger(__name__)
 
 LOG_STEPS = 250
+EVERY_STEPS = 8  # an average copies all weights, 3 ms; every step it would cost 2 % of the run
 
 
 @dataclass(frozen=True, slots=True)
-class RunOptions:
+class TrainingOptions:
     """How a run is done; what it learns stands in its ``Experiment``.
 
     Attributes:
@@ -54,7 +52,79 @@ class RunOptions:
     start: Path | None = None
 
 
-def train(experiment: Experiment, run: Path, options: RunOptions) -> Position:
+class Pace:
+    """The time of an epoch, parted into reading and learning: whether the input holds it up."""
+
+    def __init__(self, batch: int) -> None:
+        """Count batches of ``batch`` images."""
+        self._batch = batch
+        self._batches = 0
+        self._reading_s = 0.0
+        self._learning_s = 0.0
+
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Time the making of one batch."""
+        started = time.monotonic()
+        yield
+        self._reading_s += time.monotonic() - started
+
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """Time one step of the optimiser."""
+        started = time.monotonic()
+        yield
+        self._learning_s += time.monotonic() - started
+        self._batches += 1
+
+    @property
+    def reading_per_s(self) -> float:
+        """Images a second, were reading all that is done."""
+        return self._images / max(self._reading_s, 1e-9)
+
+    @property
+    def learning_per_s(self) -> float:
+        """Images a second, were learning all that is done."""
+        return self._images / max(self._learning_s, 1e-9)
+
+    @property
+    def _images(self) -> int:
+        return self._batch * self._batches
+
+    def __str__(self) -> str:
+        """Say both, as the log does."""
+        reading, learning = self.reading_per_s, self.learning_per_s
+        return f"reading_images_per_s={reading:.0f} learning_images_per_s={learning:.0f}"
+
+
+class WeightAverage:
+    """An exponential moving average of a model's weights, that forgets its start.
+
+    It is kept outside the optimiser because Keras averages trainable weights alone; the statistics
+    of batch normalisation have to belong to the weights that they are used with.
+    """
+
+    def __init__(self, weights: Weights, *, momentum: float, updates: int = 0) -> None:
+        """Start from given weights; ``momentum`` is that of one step."""
+        self.weights = [weight.copy() for weight in weights]
+        self.updates = updates
+        self._momentum = momentum**EVERY_STEPS
+
+    def update(self, weights: Weights) -> None:
+        """Take one more set of weights in; a short history weighs its latest more."""
+        self.updates += 1
+        momentum = min(self._momentum, (1 + self.updates) / (10 + self.updates))
+        for average, weight in zip(self.weights, weights, strict=True):
+            average *= momentum
+            average += (1.0 - momentum) * weight
+
+
+def weights_of(model: Any) -> Weights:
+    """Copy a model's weights, in Keras's order."""
+    return [np.array(weight, dtype=np.float32) for weight in model.get_weights()]
+
+
+def run_training(experiment: Experiment, run: Path, options: TrainingOptions) -> Position:
     """Run an experiment to its end, or on from where it stopped.
 
     Args:
@@ -69,50 +139,50 @@ def train(experiment: Experiment, run: Path, options: RunOptions) -> Position:
         UserError: there is nothing to resume from.
         OutputError: the folder holds a run that was not asked to be resumed.
     """
-    _open_run(experiment, run, options)
+    open_run(
+        experiment,
+        run,
+        command=options.command,
+        is_resumed=options.is_resumed,
+        start=options.start,
+    )
     experiment.prepare(run, workers=options.workers)
-    batches = experiment.batches()
     model = _compiled_model(experiment)
     position, average = _start(experiment, run, model, options)
-    while not _is_done(experiment, position, batches):
+    under_way = _Run(experiment, run, model, average, experiment.batches())
+    while under_way.progress(position) < 1.0:
         pace = Pace(experiment.config.schedule.batch)
-        position = _run_epoch(
-            experiment, run, position, model=model, average=average, batches=batches, pace=pace
-        )
-        position = _close_epoch(experiment, run, position, model=model, average=average, pace=pace)
+        position = _run_epoch(under_way, position, pace)
+        position = _close_epoch(under_way, position, pace)
         options.report(position.epochs[-1])
     return position
 
 
-def _open_run(experiment: Experiment, run: Path, options: RunOptions) -> None:
-    """Make the run's folder, and write down what repeats it."""
-    has_state = (run / STATE_FILE).exists()
-    if has_state and not options.is_resumed:
-        raise OutputError(f"{run} holds a run: go on with --resume, or give another --out")
-    if options.is_resumed and not has_state:
-        raise UserError(f"{run} cannot be resumed: it holds no {STATE_FILE}")
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-        (run / "config.yaml").write_text(dump_config(experiment.config), encoding="utf-8")
-        _write_provenance(run, _story(experiment, options))
-    except OSError as error:
-        raise OutputError(f"{run} cannot be written: {error.strerror}") from error
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """A run under way: what does not change from step to step, and what each step trains."""
 
+    experiment: Experiment
+    folder: Path
+    model: Any
+    average: WeightAverage
+    batches: Batches
 
-def _story(experiment: Experiment, options: RunOptions) -> dict[str, str]:
-    told = provenance(experiment, options.command)
-    return told if options.start is None else {**told, **begun_with(options.start)}
+    def progress(self, position: Position) -> float:
+        """Compute the share of the run that is done."""
+        schedule = self.experiment.config.schedule
+        total = schedule.epochs * self.batches.steps_per_epoch
+        elapsed = position.elapsed_s
+        return progress(schedule, step=position.step, total_steps=total, elapsed_s=elapsed)
 
-
-def _write_provenance(run: Path, told: dict[str, str]) -> None:
-    path = run / "provenance.json"
-    if (run / STATE_FILE).exists():
-        before = json.loads(path.read_text("utf-8"))
-        told = continued(before, told, step=saved_position(run).step)
-    path.write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+    def save(self, position: Position) -> None:
+        """Write the state to go on from."""
+        position = replace(position, average_updates=self.average.updates)
+        save_state(self.folder, position, self.model, self.average.weights)
 
 
 def _compiled_model(experiment: Experiment) -> Any:
+    """Build the network with its first weights, which follow from the run's seed."""
     import keras
 
     keras.utils.set_random_seed(experiment.config.seed)
@@ -123,8 +193,9 @@ def _compiled_model(experiment: Experiment) -> Any:
 
 
 def _start(
-    experiment: Experiment, run: Path, model: Any, options: RunOptions
+    experiment: Experiment, run: Path, model: Any, options: TrainingOptions
 ) -> tuple[Position, WeightAverage]:
+    """Begin at random, with the weights of another run, or where this one stopped."""
     momentum = experiment.config.schedule.average_momentum
     if not options.is_resumed:
         if options.start is not None:
@@ -136,48 +207,28 @@ def _start(
     return position, WeightAverage(weights, momentum=momentum, updates=updates)
 
 
-def _is_done(experiment: Experiment, position: Position, batches: Batches) -> bool:
-    return _progress(experiment, position, batches) >= 1.0
-
-
-def _progress(experiment: Experiment, position: Position, batches: Batches) -> float:
-    schedule = experiment.config.schedule
-    total = schedule.epochs * batches.steps_per_epoch
-    elapsed = position.elapsed_s
-    return progress(schedule, step=position.step, total_steps=total, elapsed_s=elapsed)
-
-
-def _run_epoch(
-    experiment: Experiment,
-    run: Path,
-    position: Position,
-    *,
-    model: Any,
-    average: WeightAverage,
-    batches: Batches,
-    pace: Pace,
-) -> Position:
+def _run_epoch(run: _Run, position: Position, pace: Pace) -> Position:
     """Run to the end of the epoch under way, or of the budget."""
-    schedule = experiment.config.schedule
-    epoch, first = divmod(position.step, batches.steps_per_epoch)
-    order = batches.order(epoch)
+    schedule = run.experiment.config.schedule
+    epoch, first = divmod(position.step, run.batches.steps_per_epoch)
+    order = run.batches.order(epoch)
     with progress_bar(f"epoch {epoch + 1}", len(order), done=first) as advance:
         for indices in order[first:]:
-            done = _progress(experiment, position, batches)
+            done = run.progress(position)
             if done >= 1.0:
                 break
             started = time.monotonic()
-            model.optimizer.learning_rate = learning_rate(schedule, done)
+            run.model.optimizer.learning_rate = learning_rate(schedule, done)
             with pace.reading():
-                batch = batches.take(indices, done=done)
+                batch = run.batches.take(indices, done=done)
             with pace.learning():
-                model.reset_metrics()
-                loss = float(model.train_on_batch(*batch))
+                run.model.reset_metrics()
+                loss = float(run.model.train_on_batch(*batch))
             position = _advanced(position, loss, time.monotonic() - started)
             if position.step % EVERY_STEPS == 0:
-                average.update(weights_of(model))
+                run.average.update(weights_of(run.model))
             if position.step % schedule.checkpoint_steps == 0:
-                save_state(run, _with_updates(position, average), model, average.weights)
+                run.save(position)
             if position.step % LOG_STEPS == 0:
                 log.info("step=%d done=%.4f loss=%.4f %s", position.step, done, loss, pace)
             advance(1)
@@ -194,30 +245,18 @@ def _advanced(position: Position, loss: float, seconds: float) -> Position:
     )
 
 
-def _with_updates(position: Position, average: WeightAverage) -> Position:
-    return replace(position, average_updates=average.updates)
-
-
-def _close_epoch(
-    experiment: Experiment,
-    run: Path,
-    position: Position,
-    *,
-    model: Any,
-    average: WeightAverage,
-    pace: Pace,
-) -> Position:
+def _close_epoch(run: _Run, position: Position, pace: Pace) -> Position:
     """Measure the averaged weights, and write all that an epoch leaves."""
-    own = weights_of(model)
-    model.set_weights(average.weights)
-    match = experiment.exact_match(model)
-    model.set_weights(own)
+    own = weights_of(run.model)
+    run.model.set_weights(run.average.weights)
+    match = run.experiment.exact_match(run.model)
+    run.model.set_weights(own)
     loss = position.loss_sum / max(1, position.loss_steps)
     number = len(position.epochs) + 1
     epoch = Epoch(number, loss, match, position.elapsed_s, pace.reading_per_s, pace.learning_per_s)
     log.info("epoch=%d loss=%.4f exact_match=%.4f %s", number, loss, match, pace)
     position = replace(position, loss_sum=0.0, loss_steps=0, epochs=[*position.epochs, epoch])
-    save_weights(run, average.weights)
-    save_state(run, _with_updates(position, average), model, average.weights)
-    write_curves(run, position.epochs)
+    save_weights(run.folder, run.average.weights)
+    run.save(position)
+    write_curves(run.folder, position.epochs)
     return position

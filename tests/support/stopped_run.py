@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import pytest
 
-from training.run_state import Position, load_weights
+from training.run_folder import Position, load_weights
 
 
 class Training(Protocol):

@@ -13,10 +13,8 @@ from PIL import Image
 from contract.errors import SettingsError
 from recognition.charset import CAPTCHA_SYMBOLS
 from tests.support.captcha_replay import TEXTS, draw_by_library, numbers_for
-from training.captcha.drawer import Size, draw_captcha, draw_with
+from training.captcha.drawer import PRESETS, Size, Uniforms, draw_captcha, draw_with, find_preset
 from training.captcha.glyphs import Face, glyph
-from training.captcha.presets import PRESETS, find_preset
-from training.captcha.uniforms import Uniforms
 
 DATA = Path(__file__).parents[1] / "data"
 
@@ -71,8 +69,8 @@ def test_glyph_middles_lie_on_the_glyphs_from_left_to_right() -> None:
 
 
 def test_a_dash_of_release_0_5_0_leaves_nothing_but_its_gap() -> None:
-    assert glyph("-", Face(50), PRESETS["0.5.0"].box).ink is None
-    assert glyph("-", Face(50), PRESETS["0.7.1"].box).ink is not None
+    assert glyph("-", Face(50), PRESETS["0.5.0"].box).foreground is None
+    assert glyph("-", Face(50), PRESETS["0.7.1"].box).foreground is not None
 
 
 def test_an_unknown_preset_is_refused_with_those_that_there_are() -> None:

@@ -9,13 +9,10 @@ import pytest
 
 from contract.errors import SettingsError, UserError
 from training.emnist.augment import augment
-from training.emnist.batches import CharacterBatches, TaughtBatches
-from training.emnist.characters import BALANCED_SYMBOLS, Characters
-from training.emnist.class_draw import ClassDraw
-from training.emnist.config import AugmentConfig, DataConfig, EmnistConfig, EmnistSchedule
+from training.emnist.characters import BALANCED_SYMBOLS, Characters, ClassDraw, hold_out
+from training.emnist.config import AugmentConfig, EmnistConfig, EmnistDataConfig, EmnistSchedule
+from training.emnist.data import CharacterBatches, SoftTargetBatches, SoftTargets
 from training.emnist.experiment import EmnistExperiment
-from training.emnist.held_out import hold_out
-from training.emnist.lessons import Lessons
 from training.experiment import load_experiment
 
 UNCHANGED = AugmentConfig(rotation=0, shear=0, shrink=1, stretch=0, shift=0, elastic=0, thickness=0)
@@ -127,7 +124,7 @@ def lean_of(image: np.ndarray[tuple[int, int], np.dtype[np.uint8]]) -> float:
 
 def test_batches_are_the_same_again_and_their_targets_are_smoothed() -> None:
     config = EmnistConfig(
-        data=DataConfig(images=64), schedule=EmnistSchedule(batch=16, label_smoothing=0.1)
+        data=EmnistDataConfig(images=64), schedule=EmnistSchedule(batch=16, label_smoothing=0.1)
     )
     known = characters([30, 20])
     batches = CharacterBatches(known, ClassDraw(known.labels, balance=0.5), config)
@@ -145,14 +142,14 @@ def test_batches_are_the_same_again_and_their_targets_are_smoothed() -> None:
     np.testing.assert_array_equal(batches.take(batches.order(3)[1], done=0.5)[0], pixels)
 
 
-def test_lessons_mix_what_teachers_say_with_the_label() -> None:
+def test_soft_targets_mix_what_teachers_say_with_the_label() -> None:
     known = characters([30, 20])
     taught = np.tile(np.array([[0.25, 0.75]], np.float16), (50, 1))
-    lessons = Lessons(known.images, known.labels, taught, np.ones(2, np.float32))
+    soft_targets = SoftTargets(known.images, known.labels, taught, np.ones(2, np.float32))
     config = EmnistConfig(
-        data=DataConfig(images=20), schedule=EmnistSchedule(batch=10, label_smoothing=0.0)
+        data=EmnistDataConfig(images=20), schedule=EmnistSchedule(batch=10, label_smoothing=0.0)
     )
-    batches = TaughtBatches(lessons, config)  # 0.8 of the target is the teachers'
+    batches = SoftTargetBatches(soft_targets, config)  # 0.8 of the target is the teachers'
 
     _, targets, _ = batches.take(np.array([0, 40]), done=0.0)
 

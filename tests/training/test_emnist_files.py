@@ -13,7 +13,7 @@ from PIL import Image
 
 from contract.errors import UserError
 from training.emnist.characters import BALANCED_SYMBOLS, BY_CLASS_SYMBOLS, Characters
-from training.emnist.files import load_characters
+from training.emnist.published_files import load_characters
 
 Spoil = Callable[[Path, NDArray[np.uint8]], Path]
 

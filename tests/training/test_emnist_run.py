@@ -23,15 +23,15 @@ from training.config import dump_config
 from training.emnist.characters import BALANCED_SYMBOLS
 from training.emnist.config import (
     AugmentConfig,
-    DataConfig,
     EmnistConfig,
+    EmnistDataConfig,
+    EmnistNetworkConfig,
     EmnistSchedule,
-    NetworkConfig,
-    TeacherConfig,
+    EmnistTeacherConfig,
 )
 from training.emnist.experiment import EmnistExperiment
-from training.export import ExportOptions, export
-from training.run_state import Position
+from training.export import ExportOptions, export_run
+from training.run_folder import Position
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(180)]
 
@@ -39,9 +39,9 @@ PER_CLASS = 24
 TINY = EmnistConfig(
     name="tiny-emnist",
     seed=3,
-    data=DataConfig(held_out=4, images=47 * 20, balance=1.0),
+    data=EmnistDataConfig(held_out=4, images=47 * 20, balance=1.0),
     augment=AugmentConfig(shrink=0.9, elastic=0.3),
-    network=NetworkConfig(channels=(4, 12, 24), blocks=(0, 1)),
+    network=EmnistNetworkConfig(channels=(4, 12, 24), blocks=(0, 1)),
     schedule=EmnistSchedule(
         epochs=8, batch=47, learning_rate=1e-2, average_momentum=0.9, checkpoint_steps=30
     ),
@@ -74,16 +74,16 @@ def run(config: EmnistConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(run: Path) -> Path:
     """Export it once."""
-    export(run, run / "tiny.tflite", ExportOptions())
+    export_run(run, run / "tiny.tflite", ExportOptions())
     return run / "tiny.tflite"
 
 
 def trained(config: EmnistConfig, folder: Path, *, resume: bool) -> Position:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from training.train import RunOptions, train
+    from training.train import TrainingOptions, run_training
 
-    options = RunOptions("test", resume, 1, report=lambda _: None)
-    return train(EmnistExperiment(config), folder, options)
+    options = TrainingOptions("test", resume, 1, report=lambda _: None)
+    return run_training(EmnistExperiment(config), folder, options)
 
 
 def test_a_run_learns_and_says_what_from(run: Path) -> None:
@@ -132,14 +132,14 @@ def test_the_exported_model_carries_golden_images_that_it_reads(model: Path) -> 
 
 
 def test_a_network_learns_from_teachers(config: EmnistConfig, model: Path, tmp_path: Path) -> None:
-    teacher = TeacherConfig(models=f"{model}, {model}", images=47 * 60, share=1.0)
+    teacher = EmnistTeacherConfig(models=f"{model}, {model}", images=47 * 60, share=1.0)
     schedule = replace(config.schedule, epochs=6)
     pupil = replace(config, seed=4, teacher=teacher, schedule=schedule)
 
     position = trained(pupil, tmp_path / "run", resume=False)
 
     assert position.epochs[-1].exact_match > 0.9
-    taught = np.load(tmp_path / "run" / "lessons" / "taught.npy")
+    taught = np.load(tmp_path / "run" / "soft_targets" / "probabilities.npy")
     np.testing.assert_allclose(taught.astype(np.float32).sum(axis=1), 1.0, atol=0.01)
     told = json.loads((tmp_path / "run" / "provenance.json").read_text())
     assert told["teachers"] == "tiny.tflite, tiny.tflite"
@@ -176,7 +176,7 @@ def test_a_configuration_of_another_task_is_refused(tmp_path: Path) -> None:
 def test_the_fused_normalisation_learns_what_keras_own_does() -> None:
     import keras
 
-    from training.batch_normalisation import BatchNormalisation
+    from training.network import BatchNormalisation
 
     x = np.random.default_rng(1).normal(3.0, 2.0, (8, 6, 6, 5)).astype(np.float32)
     ours, theirs = BatchNormalisation(), keras.layers.BatchNormalization()

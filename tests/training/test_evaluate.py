@@ -15,20 +15,27 @@ from contract.errors import FleetError, ServiceError, SettingsError, UserError
 from recognition.card import InputSpec
 from recognition.model_file import load_model
 from tests.support.make_tiny_model import TINY_MODEL
+from training.cli import evaluate
 from training.emnist.characters import BALANCED_SYMBOLS
-from training.labels_file import read_labels
-from training.measuring import library_set
-from training.measuring.evaluate_command import evaluate
-from training.measuring.labelled_images import open_labelled
-from training.measuring.library_release import RELEASES, find_release, publish, release_python
-from training.measuring.library_set import LibrarySet, drawn_set, set_for
+from training.image_sets import read_labels
+from training.measuring import library
+from training.measuring.evaluation import open_labelled
+from training.measuring.library import (
+    RELEASES,
+    LibrarySet,
+    drawn_set,
+    find_release,
+    publish,
+    release_python,
+    set_for,
+)
 
 WANTED = LibrarySet("0.7.0", n=6, seed=4, symbols="AB-", width=64, height=40)
 
 
 def draw(wanted: LibrarySet, out: Path, *, workers: int) -> None:
     """Draw with the library that is installed here: the tests fetch nothing."""
-    library_set._draw(wanted, Path(sys.executable), out, workers=workers)
+    library._draw(wanted, Path(sys.executable), out, workers=workers)
 
 
 def test_a_seed_gives_the_same_texts_whoever_draws_them(tmp_path: Path) -> None:

@@ -17,17 +17,13 @@ from PIL import Image
 from contract.errors import SettingsError
 from tests.support.captcha_replay import ITALIC_NUMBERS, ITALIC_TEXT, draw_by_library, numbers_for
 from training import cli
-from training.captcha.config import CaptchaConfig, DataConfig
-from training.captcha.data_sets import training_set_of
-from training.captcha.drawer import Size, draw_with
+from training.captcha.config import CaptchaConfig, CaptchaDataConfig
+from training.captcha.data import training_set_of
+from training.captcha.drawer import PRESETS, Size, Uniforms, draw_with
 from training.captcha.experiment import CaptchaExperiment
-from training.captcha.fonts import check_font, find_fonts
-from training.captcha.glyphs import faces_of
-from training.captcha.presets import FONT_SIZES, PRESETS
-from training.captcha.samples import CaptchaSet, describe, draw_sample
-from training.captcha.uniforms import Uniforms
-from training.draw_set import draw_packed
-from training.packed_set import is_described_as
+from training.captcha.glyphs import FONT_SIZES, check_font, faces_of, find_fonts
+from training.captcha.samples import CaptchaSet, describe_set, draw_packed, draw_sample
+from training.image_sets import is_described_as
 
 DATA = Path(__file__).parents[1] / "data"
 SHIPPED_FONTS = Path(matplotlib.get_data_path()) / "fonts" / "ttf"
@@ -97,17 +93,17 @@ def test_fonts_are_found_by_name_and_known_by_content(folder: Path, tmp_path: Pa
     here, there = (CaptchaSet(seed=1, fonts=find_fonts(path)) for path in (folder, moved))
 
     assert [font.name for font in here.fonts] == [ITALIC, UPRIGHT, SERIFS]
-    assert describe(here, n=5) == describe(there, n=5)
-    assert str(folder) not in json.dumps(describe(here, n=5))
+    assert describe_set(here, n=5) == describe_set(there, n=5)
+    assert str(folder) not in json.dumps(describe_set(here, n=5))
     (moved / UPRIGHT).write_bytes((moved / ITALIC).read_bytes())
-    assert describe(CaptchaSet(seed=1, fonts=find_fonts(moved)), n=5) != describe(here, n=5)
+    assert describe_set(CaptchaSet(seed=1, fonts=find_fonts(moved)), n=5) != describe_set(here, n=5)
 
 
 def test_a_set_that_was_drawn_before_there_were_fonts_is_found_again() -> None:
-    told = describe(CaptchaSet(seed=1), n=5)
+    told = describe_set(CaptchaSet(seed=1), n=5)
 
     assert not {"fonts", "font_sizes"} & set(told)
-    assert describe(CaptchaSet(seed=1, font_sizes=(20,)), n=5)["font_sizes"] == [20]
+    assert describe_set(CaptchaSet(seed=1, font_sizes=(20,)), n=5)["font_sizes"] == [20]
 
 
 def test_a_packed_set_of_several_fonts_is_found_again(folder: Path, tmp_path: Path) -> None:
@@ -117,8 +113,8 @@ def test_a_packed_set_of_several_fonts_is_found_again(folder: Path, tmp_path: Pa
 
     draw_packed(captcha_set, out, n=3, workers=1, progress=lambda _: None)
 
-    assert is_described_as(out, describe(captcha_set, n=3))
-    assert not is_described_as(out, describe(CaptchaSet(seed=1), n=3))
+    assert is_described_as(out, describe_set(captcha_set, n=3))
+    assert not is_described_as(out, describe_set(CaptchaSet(seed=1), n=3))
 
 
 def test_a_symbol_that_a_font_lacks_is_named_with_the_font(folder: Path) -> None:
@@ -147,7 +143,7 @@ def test_font_sizes_are_checked() -> None:
 
 
 def test_a_configuration_names_a_folder_of_fonts(folder: Path) -> None:
-    data = DataConfig(fonts=str(folder), font_sizes=(30,), symbols="aé")
+    data = CaptchaDataConfig(fonts=str(folder), font_sizes=(30,), symbols="aé")
 
     captcha_set = training_set_of(CaptchaConfig(data=data))
 
@@ -157,7 +153,7 @@ def test_a_configuration_names_a_folder_of_fonts(folder: Path) -> None:
 
 
 def test_a_run_tells_its_fonts_by_name_and_content(folder: Path) -> None:
-    config = CaptchaConfig(data=DataConfig(fonts=str(folder)))
+    config = CaptchaConfig(data=CaptchaDataConfig(fonts=str(folder)))
 
     told = CaptchaExperiment(config).described_data()["fonts"]
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.captcha.drawer import CURVE_NUMBERS, DOTS, Size, draw_with
-from training.captcha.glyphs import Face, glyph
-from training.captcha.presets import FONT_SIZES, PRESETS
-from training.captcha.uniforms import Uniforms
+from training.captcha.drawer import CURVE_NUMBERS, DOTS, PRESETS, Size, Uniforms, draw_with
+from training.captcha.glyphs import FONT_SIZES, Face, glyph
 
 BOX = PRESETS["0.5.0"].box
 COLOURS = [0.3] * 7
@@ -20,7 +18,7 @@ NOISE = [0.4] * (2 * DOTS + CURVE_NUMBERS)
 def test_a_dash_leaves_no_ink_and_takes_the_room_of_a_space(size: int) -> None:
     dash, space = glyph("-", Face(size), BOX), glyph(" ", Face(size), BOX)
 
-    assert (dash.ink, dash.width) == (None, space.width)
+    assert (dash.foreground, dash.width) == (None, space.width)
 
 
 def test_an_image_with_a_dash_is_that_of_a_space_pixel_by_pixel() -> None:

@@ -14,8 +14,7 @@ from contract.errors import SettingsError
 from training import cli, make_models
 from training.config import read_mapping
 from training.experiment import load_experiment
-from training.make_models import CONFIGS, Place, machine, write_rehearsal
-from training.recipes import RECIPES
+from training.make_models import CONFIGS, RECIPES, Place, machine, write_rehearsal
 
 ROOT = Path(__file__).parents[2]
 

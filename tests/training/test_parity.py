@@ -18,8 +18,7 @@ from recognition.charset import CAPTCHA_SYMBOLS
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
 from tests.support.image_measures import MEASURES_FILE, Measures, doubt, doubts, measure
-from training.captcha.drawer import Size, draw_captcha
-from training.captcha.presets import PRESETS
+from training.captcha.drawer import PRESETS, Size, draw_captcha
 from training.captcha.samples import CaptchaSet, draw_sample
 
 MEASURES = 33

@@ -18,27 +18,27 @@ from recognition.recogniser import Recogniser, verify_golden
 from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped
 from training.captcha.config import (
     CaptchaConfig,
+    CaptchaDataConfig,
+    CaptchaNetworkConfig,
     CaptchaSchedule,
-    DataConfig,
-    NetworkConfig,
-    TeacherConfig,
+    CaptchaTeacherConfig,
 )
-from training.captcha.data_sets import check_set_of
+from training.captcha.data import check_set_of
 from training.captcha.experiment import CaptchaExperiment
-from training.captcha.samples import draw_sample
+from training.captcha.samples import draw_files, draw_sample
 from training.config import load_config
-from training.conversion_check import Checked, refuse_loss
-from training.draw_set import draw_files
-from training.export import ExportOptions, export, parse_tests
-from training.measuring.evaluate import evaluate
-from training.provenance import continued
-from training.run_state import Position
+from training.conversion import Checked, refuse_loss
+from training.export import ExportOptions, export_run, parse_tests
+from training.measuring.evaluation import measure
+from training.run_folder import Position, continued
 
 TINY = CaptchaConfig(
     name="tiny-captcha",
     seed=3,
-    data=DataConfig(images=512, validation_images=32, symbols="A1", min_length=1, max_length=2),
-    network=NetworkConfig(channels=(4, 4, 8, 8, 8, 8, 16), context_layers=1),
+    data=CaptchaDataConfig(
+        images=512, validation_images=32, symbols="A1", min_length=1, max_length=2
+    ),
+    network=CaptchaNetworkConfig(channels=(4, 4, 8, 8, 8, 8, 16), context_layers=1),
     schedule=CaptchaSchedule(
         epochs=10, batch=32, learning_rate=1e-2, frame_share=0.3, checkpoint_steps=40
     ),
@@ -60,7 +60,7 @@ def model(run: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
     check_set = replace(check_set_of(TINY), seed=77)
     draw_files(check_set, folder, n=40, workers=1, progress=lambda _: None)
     out = run / "tiny.tflite"
-    export(run, out, ExportOptions(check_images=100, tests={"apart": folder}))
+    export_run(run, out, ExportOptions(check_images=100, tests={"apart": folder}))
     return out.read_bytes()
 
 
@@ -68,10 +68,10 @@ def trained(
     config: CaptchaConfig, folder: Path, *, resume: bool, start: Path | None = None
 ) -> Position:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from training.train import RunOptions, train
+    from training.train import TrainingOptions, run_training
 
-    options = RunOptions("test", resume, 1, report=lambda _: None, start=start)
-    return train(CaptchaExperiment(config), folder, options)
+    options = TrainingOptions("test", resume, 1, report=lambda _: None, start=start)
+    return run_training(CaptchaExperiment(config), folder, options)
 
 
 @pytest.mark.model
@@ -132,7 +132,7 @@ def test_a_run_cannot_begin_with_another_networks_weights(run: Path, tmp_path: P
 def test_a_pupil_learns_from_the_scores_of_its_teacher_alone(
     run: Path, model: bytes, tmp_path: Path
 ) -> None:
-    teacher = TeacherConfig(model=str(run / "tiny.tflite"), share=1.0, temperature=1.0)
+    teacher = CaptchaTeacherConfig(model=str(run / "tiny.tflite"), share=1.0, temperature=1.0)
     taught = replace(TINY.schedule, frame_share=0.0)
 
     position = trained(replace(TINY, schedule=taught, teacher=teacher), tmp_path, resume=False)
@@ -193,11 +193,11 @@ def test_the_exported_model_takes_any_width(model: bytes) -> None:
 def test_a_model_is_measured_on_a_folder(model: bytes, tmp_path: Path) -> None:
     draw_files(check_set_of(TINY), tmp_path, n=20, workers=1, progress=lambda _: None)
 
-    scores = evaluate(model, tmp_path)
+    scores = measure(model, tmp_path).scores
 
     assert scores.n == 20
     assert scores.exact_match > 0.7
-    assert evaluate(model, tmp_path, allowed="A").exact_match < scores.exact_match
+    assert measure(model, tmp_path, allowed="A").scores.exact_match < scores.exact_match
 
 
 @pytest.mark.model
@@ -207,7 +207,7 @@ def test_a_file_that_is_no_image_is_named(model: bytes, tmp_path: Path) -> None:
     (tmp_path / "x.png").write_text("no image")
 
     with pytest.raises(UserError, match=r"x\.png cannot be read: not_an_image"):
-        evaluate(model, tmp_path)
+        measure(model, tmp_path)
 
 
 def test_a_costly_quantisation_is_refused_with_its_figures() -> None:
@@ -219,7 +219,7 @@ def test_an_export_into_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("name: x")
 
     with pytest.raises(OutputError, match="folder does not exist"):
-        export(tmp_path, tmp_path / "no" / "x.tflite", ExportOptions())
+        export_run(tmp_path, tmp_path / "no" / "x.tflite", ExportOptions())
 
 
 def test_test_sets_are_given_by_name() -> None:

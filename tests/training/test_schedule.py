@@ -9,15 +9,13 @@ import numpy as np
 import pytest
 
 from contract.errors import SettingsError, UserError
-from training.average import WeightAverage
-from training.captcha.batches import Batches, to_pixels
 from training.captcha.config import CaptchaConfig, CaptchaSchedule
-from training.captcha.samples import CaptchaSet
-from training.captcha.targets import frame_targets
-from training.config import ScheduleConfig, dump_config, load_config
-from training.draw_set import draw_packed
-from training.packed_set import open_packed
-from training.schedule import learning_rate, progress
+from training.captcha.data import CaptchaBatches, captcha_pixels, frame_targets
+from training.captcha.samples import CaptchaSet, draw_packed
+from training.config import dump_config, load_config
+from training.image_sets import open_packed
+from training.schedule import ScheduleConfig, learning_rate, progress
+from training.train import WeightAverage
 
 SHIPPED = Path(__file__).parents[2] / "training" / "configs" / "captcha.yaml"
 
@@ -28,8 +26,8 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def batches_of(folder: Path, schedule: CaptchaSchedule) -> Batches:
-    return Batches(open_packed(folder), schedule, seed=3, px_per_frame=4)
+def batches_of(folder: Path, schedule: CaptchaSchedule) -> CaptchaBatches:
+    return CaptchaBatches(open_packed(folder), schedule, seed=3)
 
 
 def test_the_shipped_settings_come_back_from_their_own_dump(tmp_path: Path) -> None:
@@ -122,7 +120,7 @@ def test_a_symbol_stands_on_the_frame_of_its_middle_and_mutes_its_neighbours() -
 def test_pixels_are_exact_where_a_uint8_tensor_is() -> None:
     greys = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
 
-    pixels = to_pixels(greys)
+    pixels = captcha_pixels(greys)
 
     assert pixels.shape == (1, 16, 16, 1)
     assert (pixels.min(), pixels.max()) == (-1.0, 0.0)

@@ -16,11 +16,15 @@ from rich.console import Console
 
 from recognition.decoding import Reading
 from training.measuring.calibration import calibrate
-from training.measuring.evaluate import Evaluation, Mistake
-from training.measuring.lookalikes import score_lookalikes
-from training.measuring.score_plots import write_confusions, write_mistakes, write_scores
-from training.measuring.score_report import to_json, to_table
-from training.measuring.scores import Confusion, LengthScore, align, score
+from training.measuring.evaluation import Evaluation, Mistake
+from training.measuring.report import (
+    to_json,
+    to_table,
+    write_confusions,
+    write_mistakes,
+    write_scores,
+)
+from training.measuring.scores import Confusion, LengthScore, align, score, score_lookalikes
 
 TEXTS = st.text(alphabet="ab#", max_size=6)
 

@@ -16,14 +16,16 @@ from PIL import Image
 from contract.errors import FleetError, OutputError, UserError
 from recognition.card import InputSpec
 from training import cli
-from training.captcha.drawer import Size
-from training.captcha.presets import PRESETS
-from training.captcha.samples import CaptchaSet, draw_sample
-from training.draw_set import draw_files, draw_packed
-from training.generate import GenerateOptions, generate_captcha, parse_size
-from training.labels_file import read_labels, write_labels
-from training.measuring.labelled_images import open_labelled
-from training.packed_set import open_packed
+from training.captcha.drawer import PRESETS, Size, parse_size
+from training.captcha.samples import (
+    CaptchaSet,
+    draw_files,
+    draw_new_set,
+    draw_packed,
+    draw_sample,
+)
+from training.image_sets import open_packed, read_labels, write_labels
+from training.measuring.evaluation import open_labelled
 
 SMALL = CaptchaSet(seed=4, presets={"0.7.1": 0.5, "0.3": 0.5}, size=Size(64, 32))
 
@@ -118,7 +120,7 @@ def test_a_folder_in_use_is_left_alone(folder: Path) -> None:
     (folder / "mine.txt").write_text("keep")
 
     with pytest.raises(OutputError, match="is not empty"):
-        generate_captcha(SMALL, folder, GenerateOptions(2, is_packed=False, workers=1))
+        draw_new_set(SMALL, folder, n=2, is_packed=False, workers=1)
 
     assert [path.name for path in folder.iterdir()] == ["mine.txt"]
 

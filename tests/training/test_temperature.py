@@ -7,7 +7,7 @@ import pytest
 
 from recognition.charset import Charset
 from recognition.decoding import Decoder
-from training.temperature import fit_temperature, log_loss
+from training.measuring.calibration import fit_temperature, log_loss
 
 IMAGES = 2_000
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recognition.charset import CAPTCHA_SYMBOLS
-from training.config import ScheduleConfig
+from training.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True, slots=True)
-class DataConfig:
+class CaptchaDataConfig:
     """What is drawn.
 
     Attributes:
@@ -44,7 +44,7 @@ class DataConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkConfig:
+class CaptchaNetworkConfig:
     """The sizes of the network (see ``network.py``).
 
     Attributes:
@@ -71,7 +71,7 @@ class CaptchaSchedule(ScheduleConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherConfig:
+class CaptchaTeacherConfig:
     """The model that it learns from, beside the texts.
 
     Attributes:
@@ -92,7 +92,7 @@ class CaptchaConfig:
     task: Literal["captcha"] = "captcha"
     name: str = "captcha"
     seed: int = 1
-    data: DataConfig = DataConfig()
-    network: NetworkConfig = NetworkConfig()
+    data: CaptchaDataConfig = CaptchaDataConfig()
+    network: CaptchaNetworkConfig = CaptchaNetworkConfig()
     schedule: CaptchaSchedule = CaptchaSchedule()
-    teacher: TeacherConfig = TeacherConfig()
+    teacher: CaptchaTeacherConfig = CaptchaTeacherConfig()

@@ -12,25 +12,25 @@ from PIL import Image
 
 from recognition.card import InputSpec, ModelCard
 from recognition.model_file import load_model
-from training.captcha.batches import Batches, to_pixels
 from training.captcha.config import CaptchaConfig
-from training.captcha.data_sets import check_set_of, training_set_of, validation_set_of
-from training.captcha.samples import CaptchaSet, describe, draw_sample
-from training.captcha.teacher import Teacher
-from training.config import build_config
-from training.draw_set import draw_packed
+from training.captcha.data import (
+    CaptchaBatches,
+    Teacher,
+    captcha_pixels,
+    check_set_of,
+    training_set_of,
+    validation_set_of,
+)
+from training.captcha.samples import CaptchaSet, describe_set, draw_packed, draw_sample
 from training.experiment import CheckSet
-from training.packed_set import PackedSet, is_described_as, open_packed
+from training.image_sets import PackedSet, is_described_as, open_packed
 from training.progress_bar import progress_bar
-
-
-def experiment_of(mapping: dict[str, Any]) -> CaptchaExperiment:
-    """Make the experiment of a YAML mapping."""
-    return CaptchaExperiment(build_config(CaptchaConfig, mapping))
 
 
 class CaptchaExperiment:
     """An ``Experiment`` (see ``training.experiment``)."""
+
+    config_kind = CaptchaConfig
 
     def __init__(self, config: CaptchaConfig) -> None:
         self.config = config
@@ -62,33 +62,30 @@ class CaptchaExperiment:
             to_measure, run / "data" / "val", n=data.validation_images, workers=workers
         )
 
-    def batches(self) -> Batches:
-        """Give what it learns from."""
-        from training.captcha.network import PX_PER_FRAME
-
+    def batches(self) -> CaptchaBatches:
+        """Open what it learns from."""
         assert self._training is not None, "prepare comes first"
         teacher = self.config.teacher
-        return Batches(
+        return CaptchaBatches(
             self._training,
             self.config.schedule,
             self.config.seed,
-            PX_PER_FRAME,
             Teacher(load_model(teacher.model).data) if teacher.model else None,
         )
 
     def compiled_model(self) -> Any:
         """Build its network with loss and optimiser."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        from training.captcha.ctc_model import compile_for_training
+        from training.captcha.network import compile_ctc
 
-        return compile_for_training(self.network(), self.config.schedule, self.config.teacher)
+        return compile_ctc(self.network(), self.config.schedule, self.config.teacher)
 
     def network(self) -> Any:
         """Build its network alone, as it is converted."""
-        from training.captcha.network import build_network
+        from training.captcha.network import build_captcha_network
 
         data = self.config.data
-        return build_network(
+        return build_captcha_network(
             self.config.network,
             classes=len(data.symbols) + 1,
             height=data.height,
@@ -96,11 +93,13 @@ class CaptchaExperiment:
         )
 
     def exact_match(self, model: Any) -> float:
-        """Give the share of the validation images that a model reads without an error."""
-        from training.captcha.keras_reading import exact_match
+        """Compute the share of the validation images that a model reads without an error."""
+        from training.captcha.network import read_captchas
 
-        assert self._validation is not None, "prepare comes first"
-        return exact_match(model, self._validation)
+        packed = self._validation
+        assert packed is not None, "prepare comes first"
+        texts = read_captchas(model, packed.images, packed.charset)
+        return sum(text == packed.text(index) for index, text in enumerate(texts)) / len(packed)
 
     def blank_card(self) -> ModelCard:
         """Say what its models read."""
@@ -110,7 +109,7 @@ class CaptchaExperiment:
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn grey images (n, h, w) into the network's input (n, h, w, 1)."""
-        return to_pixels(images)
+        return captcha_pixels(images)
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
         """Draw images (n, h, w) of the kind that it learns from."""
@@ -133,7 +132,7 @@ def _drawn(captcha_set: CaptchaSet, n: int, *, name: str) -> CheckSet:
 
 def _ensure_set(captcha_set: CaptchaSet, folder: Path, *, n: int, workers: int) -> PackedSet:
     """Open a set, or draw it where the folder does not hold it yet."""
-    if not is_described_as(folder, describe(captcha_set, n=n)):
+    if not is_described_as(folder, describe_set(captcha_set, n=n)):
         folder.mkdir(parents=True, exist_ok=True)
         with progress_bar(f"drawing {folder.name}", n) as advance:
             draw_packed(captcha_set, folder, n=n, workers=workers, progress=advance)

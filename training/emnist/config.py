@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from training.config import ScheduleConfig
+from training.schedule import ScheduleConfig
 
 
 @dataclass(frozen=True, slots=True)
-class DataConfig:
+class EmnistDataConfig:
     """What is learnt from.
 
     Attributes:
@@ -53,7 +53,7 @@ class AugmentConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class NetworkConfig:
+class EmnistNetworkConfig:
     """The sizes of the network (see ``network.py``).
 
     Attributes:
@@ -77,7 +77,7 @@ class EmnistSchedule(ScheduleConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class TeacherConfig:
+class EmnistTeacherConfig:
     """The models that it learns from, beside the labels.
 
     Attributes:
@@ -105,8 +105,8 @@ class EmnistConfig:
     task: Literal["emnist"] = "emnist"
     name: str = "emnist"
     seed: int = 1
-    data: DataConfig = DataConfig()
+    data: EmnistDataConfig = EmnistDataConfig()
     augment: AugmentConfig = AugmentConfig()
-    network: NetworkConfig = NetworkConfig()
+    network: EmnistNetworkConfig = EmnistNetworkConfig()
     schedule: EmnistSchedule = EmnistSchedule()
-    teacher: TeacherConfig = TeacherConfig()
+    teacher: EmnistTeacherConfig = EmnistTeacherConfig()

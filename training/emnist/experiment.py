@@ -12,31 +12,39 @@ from PIL import Image
 
 from contract.errors import SettingsError
 from recognition.card import InputSpec, ModelCard
-from training.config import build_config
 from training.emnist.augment import augment
-from training.emnist.characters import BALANCED_SYMBOLS, SIDE, Characters
-from training.emnist.class_draw import ClassDraw
+from training.emnist.characters import (
+    BALANCED_SYMBOLS,
+    SIDE,
+    Characters,
+    ClassDraw,
+    Parts,
+    hold_out,
+)
 from training.emnist.config import EmnistConfig
-from training.emnist.files import load_characters
-from training.emnist.held_out import Parts, hold_out
+from training.emnist.data import (
+    CharacterBatches,
+    SoftTargetBatches,
+    SoftTargets,
+    character_pixels,
+    ensure_soft_targets,
+)
+from training.emnist.published_files import load_characters
 from training.experiment import Batches, CheckSet
 from training.progress_bar import progress_bar
 
 PART = "train"  # of an .npz; the other parts are for measuring
 
 
-def experiment_of(mapping: dict[str, Any]) -> EmnistExperiment:
-    """Make the experiment of a YAML mapping."""
-    return EmnistExperiment(build_config(EmnistConfig, mapping))
-
-
 class EmnistExperiment:
     """An ``Experiment`` (see ``training.experiment``)."""
+
+    config_kind = EmnistConfig
 
     def __init__(self, config: EmnistConfig) -> None:
         self.config = config
         self._parts: Parts | None = None
-        self._lessons: Any = None
+        self._soft_targets: SoftTargets | None = None
 
     def described_data(self) -> dict[str, str]:
         """Say what it learns from."""
@@ -64,41 +72,38 @@ class EmnistExperiment:
         training, teacher = self.parts().training, self.config.teacher
         if not teacher.names:
             return
-        from training.emnist.lessons import ensure_lessons
-
         with progress_bar("teachers read", teacher.images) as advance:
-            self._lessons = ensure_lessons(
-                training, self.config, run / "lessons", workers=workers, progress=advance
+            self._soft_targets = ensure_soft_targets(
+                training, self.config, run / "soft_targets", workers=workers, progress=advance
             )
 
     def batches(self) -> Batches:
-        """Give what it learns from."""
-        from training.emnist import batches
-
-        if self._lessons is not None:
-            return batches.TaughtBatches(self._lessons, self.config)
+        """Choose what it learns from: soft targets where it has teachers."""
+        if self._soft_targets is not None:
+            return SoftTargetBatches(self._soft_targets, self.config)
         training = self.parts().training
         draw = ClassDraw(training.labels, balance=self.config.data.balance)
-        return batches.CharacterBatches(training, draw, self.config)
+        return CharacterBatches(training, draw, self.config)
 
     def compiled_model(self) -> Any:
         """Build its network with loss and optimiser."""
         os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-        from training.emnist.classifier import compile_for_training
+        from training.emnist.network import compile_classifier
 
-        return compile_for_training(self.network(), self.config.schedule)
+        return compile_classifier(self.network(), self.config.schedule)
 
     def network(self) -> Any:
         """Build its network alone, as it is converted."""
-        from training.emnist.network import build_network
+        from training.emnist.network import build_emnist_network
 
-        return build_network(self.config.network, classes=len(BALANCED_SYMBOLS))
+        return build_emnist_network(self.config.network, classes=len(BALANCED_SYMBOLS))
 
     def exact_match(self, model: Any) -> float:
-        """Give the share of the held-out images that a model reads right."""
-        from training.emnist.keras_reading import exact_match
+        """Compute the share of the held-out images that a model reads right."""
+        from training.emnist.network import read_characters
 
-        return exact_match(model, self.parts().held_out)
+        held_out = self.parts().held_out
+        return float((read_characters(model, held_out.images) == held_out.labels).mean())
 
     def blank_card(self) -> ModelCard:
         """Say what its models read."""
@@ -107,26 +112,24 @@ class EmnistExperiment:
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn images (n, h, w), white on black, into the network's input (n, h, w, 1)."""
-        from training.emnist.network import to_pixels
-
-        return to_pixels(images)
+        return character_pixels(images)
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
-        """Give images (n, h, w) that it learns from, changed as it learns them."""
+        """Draw images (n, h, w) that it learns from, changed as it learns them."""
         training = self.parts().training
         rng = np.random.default_rng([self.config.seed, n])
         draw = ClassDraw(training.labels, balance=self.config.data.balance)
         return augment(training.images[draw.indices(n, rng)], self.config.augment, rng)
 
     def check_set(self, n: int) -> CheckSet:
-        """Give the images that were held out."""
+        """Take the images that were held out."""
         held_out = self._checked()
         kept = min(n, len(held_out))
         texts = tuple(held_out.text(index) for index in range(kept))
         return CheckSet("held_out", held_out.images[:kept], texts)
 
     def check_image(self, index: int) -> Image.Image:
-        """Give one of them, white on black."""
+        """Take one of them, white on black."""
         return Image.fromarray(self._checked().images[index])
 
     def _checked(self) -> Characters:

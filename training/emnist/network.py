@@ -1,4 +1,4 @@
-"""The EMNIST network: a character's image in, a score for each class out.
+"""The EMNIST network with its loss: a character's image in, a score for each class out.
 
 Convolutions only, so that every runtime loads it. Pixels enter as v / 255: black is 0, so that the
 zero padding continues the background, and a uint8 tensor with scale 1/255 and zero point 0 holds
@@ -15,15 +15,16 @@ import numpy as np
 from keras import layers
 from numpy.typing import NDArray
 
-from training.batch_normalisation import BatchNormalisation
 from training.emnist.characters import SIDE
-from training.emnist.config import NetworkConfig
+from training.emnist.config import EmnistNetworkConfig
+from training.emnist.data import character_pixels
+from training.network import BatchNormalisation, compile_network, predict
+from training.schedule import ScheduleConfig
 
-WHITE = 255.0
 LAST_SIDE = 7  # what two halvings leave of 28 px
 
 
-def build_network(config: NetworkConfig, *, classes: int) -> Any:
+def build_emnist_network(config: EmnistNetworkConfig, *, classes: int) -> Any:
     """Build the graph: (n, 28, 28, 1) float32 in [0, 1] to logits (n, 1, 1, classes) float32.
 
     Source: residual blocks as in He et al. 2016; a depthwise layer over the whole last map, which
@@ -41,12 +42,6 @@ def build_network(config: NetworkConfig, *, classes: int) -> Any:
     return keras.Model(pixels, logits, name="emnist")
 
 
-def to_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Turn images (n, h, w), white on black, into the network's input (n, h, w, 1) in [0, 1]."""
-    pixels: NDArray[np.float32] = images[..., None].astype(np.float32) / np.float32(WHITE)
-    return pixels
-
-
 def _conv(x: Any, channels: int, *, strides: int = 1) -> Any:
     x = layers.Conv2D(channels, 3, strides=strides, padding="same", use_bias=False)(x)
     return layers.ReLU()(BatchNormalisation()(x))
@@ -56,3 +51,26 @@ def _residual(x: Any, channels: int) -> Any:
     y = _conv(x, channels)
     y = layers.Conv2D(channels, 3, padding="same", use_bias=False)(y)
     return layers.ReLU()(layers.Add()([x, BatchNormalisation()(y)]))
+
+
+def compile_classifier(network: Any, schedule: ScheduleConfig) -> Any:
+    """Add loss and optimiser to a network: cross-entropy with target probabilities.
+
+    The weights are the network's own, in its order, so that they can be put back into it.
+    """
+    scores = keras.layers.Flatten(dtype="float32")(network.outputs[0])
+    model = keras.Model(network.inputs, scores)
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    compile_network(model, schedule, loss=loss)
+    return model
+
+
+def read_characters(network: Any, images: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Read images (n, 28, 28) with a Keras network.
+
+    Returns:
+        The likeliest class of each.
+    """
+    scores = predict(network, images, character_pixels).reshape(len(images), -1)
+    likeliest: NDArray[np.int64] = scores.argmax(axis=1)
+    return likeliest

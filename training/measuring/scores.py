@@ -1,4 +1,4 @@
-"""How well texts were read: exact match, character accuracy, by length, and the confusions."""
+"""How well texts were read: exact match, character accuracy, by length, confusions, lookalikes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 NOTHING = ""  # stands for a symbol that was left out, or put in
+# The captcha library stretches each glyph to its tile: what is left between the cases of these
+# letters is the weight of the strokes; slashes it turns by up to 30 degrees.
+PAIRS = ("Xx", "Zz", "/\\")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def score(truths: Sequence[str], readings: Sequence[str]) -> Scores:
 
 
 def align(truth: str, reading: str) -> list[tuple[str, str]]:
-    """Give the edits of a shortest way from the truth to the reading, as (truth, read) pairs.
+    """Find the edits of a shortest way from the truth to the reading, as (truth, read) pairs.
 
     Source: Wagner and Fischer 1974; substitutions are preferred to an insertion and a deletion.
     """
@@ -129,4 +132,45 @@ def _by_length(truths: Sequence[str], right: Sequence[bool]) -> tuple[LengthScor
     good = Counter(len(truth) for truth, is_right in zip(truths, right, strict=True) if is_right)
     return tuple(
         LengthScore(length, total[length], good[length] / total[length]) for length in sorted(total)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class FoldedScore:
+    """Exact match with symbols out of the way that the images themselves hardly tell apart.
+
+    Attributes:
+        pair: the two symbols; all of them together for the whole set of pairs.
+        folded: exact match where either may be read for the other, in [0, 1].
+        without: exact match of the images that hold neither; None if there is none.
+        n_without: how many those are.
+    """
+
+    pair: str
+    folded: float
+    without: float | None
+    n_without: int
+
+
+def score_lookalikes(truths: Sequence[str], readings: Sequence[str]) -> tuple[FoldedScore, ...]:
+    """Fold each pair that occurs in the truths, and then all of them; there must be one text."""
+    seen = set("".join(truths))
+    pairs = [pair for pair in PAIRS if set(pair) <= seen]
+    groups = [[pair] for pair in pairs] + ([pairs] if len(pairs) > 1 else [])
+    return tuple(_score_group(group, truths, readings) for group in groups)
+
+
+def _score_group(
+    pairs: Sequence[str], truths: Sequence[str], readings: Sequence[str]
+) -> FoldedScore:
+    table = str.maketrans({pair[1]: pair[0] for pair in pairs})
+    symbols = set("".join(pairs))
+    both = list(zip(truths, readings, strict=True))
+    folded = sum(truth.translate(table) == read.translate(table) for truth, read in both)
+    kept = [truth == read for truth, read in both if not symbols & set(truth)]
+    return FoldedScore(
+        pair=" ".join(pairs),
+        folded=folded / len(both),
+        without=sum(kept) / len(kept) if kept else None,
+        n_without=len(kept),
     )

@@ -1,7 +1,18 @@
-"""An evaluation in images: the scores, the table of confusions, and the worst mistakes."""
+"""What an evaluation found: a table for people, JSON for machines, and images."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from training.measuring.calibration import Calibration
+from training.measuring.evaluation import Evaluation
+from training.measuring.scores import Confusion, FoldedScore, LengthScore, Scores
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -11,16 +22,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from training.measuring.calibration import Calibration
-from training.measuring.evaluate import Evaluation, Mistake
-from training.measuring.score_report import SHOWN_CONFUSIONS, percent, shown
-from training.measuring.scores import NOTHING, Confusion, LengthScore
+from training.measuring.evaluation import Mistake
+from training.measuring.scores import NOTHING
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, WARM, PALE = "#2b5d8a", "#c8553d", "#d9dee4"
+SHOWN_CONFUSIONS = 15
+DARK, WARM, PALE = "#2b5d8a", "#c8553d", "#d9dee4"
 SHEET = (8, 5)  # columns, rows of the sheet of mistakes
 STYLE: Any = {
     "font.size": 9,
@@ -33,10 +43,97 @@ STYLE: Any = {
 }
 
 
+def to_json(found: Evaluation) -> str:
+    """Write all figures; shares are in [0, 1]."""
+    figures = {
+        **asdict(found.scores),
+        "calibration": asdict(found.calibration),
+        "lookalikes": [asdict(row) for row in found.lookalikes],
+    }
+    return json.dumps(figures, indent=1, ensure_ascii=False)
+
+
+def to_table(found: Evaluation) -> RenderableType:
+    """Lay the figures out for a terminal."""
+    from rich.console import Group
+
+    tables = [
+        _lengths(found.scores.by_length),
+        _confusions(found.scores.confusions),
+        *([_lookalikes(found.lookalikes)] if found.lookalikes else []),
+        _by_eye(found.calibration),
+    ]
+    return Group(_headline(found.scores, found.calibration), *tables)
+
+
+def _headline(scores: Scores, calibration: Calibration) -> str:
+    parts = [
+        f"{scores.n} images: exact match {as_percent(scores.exact_match)}",
+        f"character accuracy {as_percent(scores.character_accuracy)}",
+    ]
+    if scores.balanced_accuracy is not None:
+        parts.append(f"balanced accuracy {as_percent(scores.balanced_accuracy)}")
+    return ", ".join([*parts, f"calibration error {as_percent(calibration.ece)}"])
+
+
+def _lengths(rows: tuple[LengthScore, ...]) -> Table:
+    from rich.table import Table
+
+    table = Table("length", "images", "exact match", title="By length")
+    for row in rows:
+        table.add_row(str(row.length), str(row.n), as_percent(row.exact_match))
+    return table
+
+
+def _confusions(pairs: tuple[Confusion, ...]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("truth", "read", "times", "of truth", title="Confusions")
+    for pair in pairs[:SHOWN_CONFUSIONS]:
+        names = (
+            Text(shown_symbol(pair.truth)),
+            Text(shown_symbol(pair.read)),
+        )  # `[` is no markup here
+        table.add_row(*names, str(pair.n), as_percent(pair.share))
+    return table
+
+
+def _lookalikes(rows: tuple[FoldedScore, ...]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("taken for one", "exact match", "without them", "images", title="Lookalikes")
+    for row in rows:
+        without = "" if row.without is None else as_percent(row.without)
+        table.add_row(Text(row.pair), as_percent(row.folded), without, str(row.n_without))
+    return table
+
+
+def _by_eye(calibration: Calibration) -> Table:
+    from rich.table import Table
+
+    table = Table("least sure", "exact match then", "errors among them", title="Read by eye")
+    for row in calibration.by_eye:
+        seen = f"{100 * row.share:g} %"
+        table.add_row(seen, as_percent(row.exact_match), as_percent(row.errors_among))
+    return table
+
+
+def shown_symbol(symbol: str) -> str:
+    """Write a symbol as people see it: a missing one in words."""
+    return symbol or "(nothing)"
+
+
+def as_percent(share: float) -> str:
+    """Write a share of 1 in percent."""
+    return f"{100 * share:.2f} %"
+
+
 def write_scores(found: Evaluation, path: Path) -> None:
     """Draw lengths, confusions, reliability and what reading by eye is worth, into a PNG."""
     scores = found.scores
-    title = f"{scores.n:,} images, exact match {percent(scores.exact_match)}"
+    title = f"{scores.n:,} images, exact match {as_percent(scores.exact_match)}"
     with _styled():
         figure = _figure(10, 7.5, title)
         axes = figure.subplots(2, 2)
@@ -96,7 +193,7 @@ def _figure(width: float, height: float, title: str) -> Figure:
 
 def _plot_lengths(axes: Axes, rows: Sequence[LengthScore]) -> None:
     values = [100 * row.exact_match for row in rows]
-    bars = axes.bar([str(row.length) for row in rows], values, color=INK, width=0.7)
+    bars = axes.bar([str(row.length) for row in rows], values, color=DARK, width=0.7)
     axes.bar_label(bars, fmt="%.1f", padding=-14, color="white")
     floor = max(0.0, min(values) - 0.5 * (100 - min(values)) - 0.5)
     axes.set(title="By length", xlabel="symbols", ylabel="exact match, %", ylim=(floor, 100))
@@ -108,15 +205,15 @@ def _plot_worst_symbols(axes: Axes, confusions: Sequence[Confusion]) -> None:
     for c in confusions:
         shares[c.truth] += round(1e4 * c.share)  # a Counter sorts; in hundredths of a percent
     worst = shares.most_common(SHOWN_CONFUSIONS)
-    names = [shown(symbol) for symbol, _ in worst]
-    bars = axes.bar(names, [share / 100 for _, share in worst], color=INK, width=0.7)
+    names = [shown_symbol(symbol) for symbol, _ in worst]
+    bars = axes.bar(names, [share / 100 for _, share in worst], color=DARK, width=0.7)
     axes.bar_label(bars, fmt="%.0f", padding=2)
     axes.set(title="Symbols read worst", xlabel="symbol", ylabel="read wrong, %")
 
 
 def _plot_confusions(axes: Axes, confusions: Sequence[Confusion]) -> None:
-    names = [f"{shown(c.truth)} as {shown(c.read)}" for c in confusions]
-    bars = axes.barh(range(len(names)), [c.n for c in confusions], color=INK, height=0.7)
+    names = [f"{shown_symbol(c.truth)} as {shown_symbol(c.read)}" for c in confusions]
+    bars = axes.barh(range(len(names)), [c.n for c in confusions], color=DARK, height=0.7)
     axes.bar_label(bars, padding=2)
     axes.set_yticks(range(len(names)), names, family="monospace")
     axes.invert_yaxis()
@@ -132,13 +229,12 @@ def _plot_reliability(axes: Axes, calibration: Calibration) -> None:
     low = [max(0.0, e - max(least / 2, 1 - span[1])) for e, span in zip(error, spans, strict=True)]
     high = [max(0.0, 1 - span[0] - e) for e, span in zip(error, spans, strict=True)]
     axes.plot((least / 2, 1), (least / 2, 1), color=PALE, linewidth=6, solid_capstyle="butt")
-    axes.errorbar(doubt, error, yerr=(low, high), fmt="none", ecolor=INK, elinewidth=1)
-    fill = [INK if b.exact_match < 1 else "white" for b in calibration.bins]  # hollow: no error
-    axes.scatter(doubt, error, s=30, c=fill, edgecolors=INK, zorder=3, clip_on=False)
+    axes.errorbar(doubt, error, yerr=(low, high), fmt="none", ecolor=DARK, elinewidth=1)
+    fill = [DARK if b.exact_match < 1 else "white" for b in calibration.bins]  # hollow: no error
+    axes.scatter(doubt, error, s=30, c=fill, edgecolors=DARK, zorder=3, clip_on=False)
     axes.set(xscale="log", yscale="log", xlim=(least / 2, 1), ylim=(least / 2, 1))
-    title = (
-        f"Reliability: calibration error {percent(calibration.ece)}, {len(calibration.bins)} bins"
-    )
+    bins = f"{len(calibration.bins)} bins"
+    title = f"Reliability: calibration error {as_percent(calibration.ece)}, {bins}"
     axes.set(title=title, xlabel="doubt (1 - confidence), %", ylabel="read wrong, %")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda share, _: f"{100 * share:g}")

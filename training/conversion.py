@@ -1,4 +1,4 @@
-"""Convert a run's network, and show that nothing was lost on the way.
+"""From a run's weights to an int8 TFLite flatbuffer, and the proof that nothing was lost.
 
 Runs in a process of its own, on TensorFlow, whatever backend the run was trained on; nothing here
 is imported by a command before that process has started.
@@ -7,9 +7,11 @@ is imported by a command before that process has started.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,14 +22,23 @@ from recognition.decoding import FloatArray, Reading, make_decoder
 from recognition.interpreter import load_interpreter
 from recognition.recogniser import Recogniser
 from training.experiment import CheckSet, load_experiment
-from training.quantise import Converted, ToPixels, convert
-from training.run_state import load_weights
-from training.temperature import fit_temperature
+from training.measuring.calibration import fit_temperature
+from training.run_folder import load_weights
 
-BATCH = 256  # images that Keras reads at a time
+if TYPE_CHECKING:
+    from training.network import ToPixels
+
 LOGITS_IMAGES = 200
 LOGITS_TOLERANCE = 1e-2  # the same sums in another order; scores are of the order of 10
 MOST_LOST = 0.003  # of exact match, that int8 may cost
+
+
+@dataclass(frozen=True, slots=True)
+class Converted:
+    """The same network twice: float32 in and out, and uint8 in with int8 logits out."""
+
+    float32: bytes
+    int8: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +72,18 @@ def convert_and_check(run: Path, representative: NDArray[np.uint8], check: Check
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    from training.network import predict
+
     experiment = load_experiment(run / "config.yaml")
     card, to_pixels = experiment.blank_card(), experiment.to_pixels
     network = experiment.network()
     network.set_weights(load_weights(run))
     converted = convert(network, representative, to_pixels)
-    logits = _keras_logits(network, to_pixels, check)
+    logits = predict(network, check.images, to_pixels)[:, 0]
     logits_int8 = _int8_logits(converted.int8, card, check)
     decoder = make_decoder(card)
     of_float, of_int8 = decoder.read(logits), decoder.read(logits_int8)
-    checked = Checked(
+    return Checked(
         int8=converted.int8,
         exact_match_float=_exact_match(of_float, check),
         exact_match_int8=_exact_match(of_int8, check),
@@ -78,15 +91,6 @@ def convert_and_check(run: Path, representative: NDArray[np.uint8], check: Check
         golden=_golden(of_float, of_int8, check),
         temperature=fit_temperature(logits_int8, check.texts, decoder),
     )
-    return checked
-
-
-def _keras_logits(network: Any, to_pixels: ToPixels, check: CheckSet) -> FloatArray:
-    parts = [
-        np.asarray(network.predict_on_batch(to_pixels(check.images[i : i + BATCH])))
-        for i in range(0, len(check.images), BATCH)
-    ]
-    return np.concatenate(parts)[:, 0]
 
 
 def _compare_logits(
@@ -134,3 +138,50 @@ def refuse_loss(checked: Checked, most_lost: float = MOST_LOST) -> None:
     if before - after > most_lost:
         cost = f"{100 * (before - after):.2f} points of exact match"
         raise ModelError(f"quantising costs {cost}: {before:.4f} in float, {after:.4f} in int8")
+
+
+def convert(network: Any, representative: NDArray[np.uint8], to_pixels: ToPixels) -> Converted:
+    """Convert a network, for one image at its own width; the runtime can resize both.
+
+    Args:
+        network: of images (n, h, w, 1), in float32, on the TensorFlow backend.
+        representative: (n, h, w) grey images of the training distribution.
+        to_pixels: turns them into the network's input.
+    """
+    import tensorflow as tf
+
+    with TemporaryDirectory() as folder:
+        _save(network, folder)
+        plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
+        small = tf.lite.TFLiteConverter.from_saved_model(folder)
+        small.optimizations = [tf.lite.Optimize.DEFAULT]
+        small.representative_dataset = lambda: _calibration(representative, to_pixels)
+        small.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        small.inference_input_type = tf.uint8
+        small.inference_output_type = tf.int8
+        return Converted(float32=plain, int8=small.convert())
+
+
+def _save(network: Any, folder: str) -> None:
+    """Write a SavedModel for one image: with an open batch the graph would compute its shapes."""
+    import tensorflow as tf
+
+    _, height, width, channels = network.inputs[0].shape
+    signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name="pixels")]
+    module = tf.Module()
+    module.weights = [weight.value for weight in network.weights]
+    module.serve = tf.function(lambda x: network(x, training=False), input_signature=signature)
+    tf.saved_model.save(module, folder, signatures=module.serve)
+
+
+def _calibration(
+    representative: NDArray[np.uint8], to_pixels: ToPixels
+) -> Iterator[list[NDArray[np.float32]]]:
+    """Yield the images one by one, with a black and a white pixel in the first.
+
+    These fix the input's scale at 1/255, so that a uint8 image is taken as it is.
+    """
+    images = representative.copy()
+    images[0, 0, :2] = 0, 255
+    for image in to_pixels(images):
+        yield [image[None]]

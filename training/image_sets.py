@@ -1,7 +1,9 @@
-"""A data set packed into arrays: grey images, classes and glyph middles, mapped from disk.
+"""Labelled images on disk, in two forms: packed into arrays, and as files beside ``labels.tsv``.
 
-``images.npy`` (n, h, w) uint8; ``labels.npy`` (n, max_length) uint8 classes, 0 after the end;
-``centres.npy`` (n, max_length) float32, px, -1 after the end; ``set.json`` how it was made.
+A packed set is mapped from disk: ``images.npy`` (n, h, w) uint8; ``labels.npy`` (n, max_length)
+uint8 classes, 0 after the end; ``centres.npy`` (n, max_length) float32, px, -1 after the end;
+``set.json`` how it was made. ``labels.tsv`` holds the file name and the text of each image of a
+folder, one a line: tabs and line ends are no symbols of any charset, so that nothing needs quoting.
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from recognition.charset import Charset
 
 DESCRIPTION_FILE = "set.json"
 NO_CENTRE = -1.0
+LABELS_FILE = "labels.tsv"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class PackedSet:
         return len(self.images)
 
     def text(self, index: int) -> str:
-        """Give the text of one image."""
+        """Spell the text of one image."""
         return "".join(self.charset.symbols[c - 1] for c in self.labels[index] if c)
 
 
@@ -87,3 +90,29 @@ def is_described_as(folder: Path, description: dict[str, Any]) -> bool:
     except (OSError, ValueError):
         return False
     return bool(found == json.loads(json.dumps(description)))  # JSON knows no tuples
+
+
+def write_labels(folder: Path, texts: dict[str, str]) -> None:
+    """Write the texts of a folder's files."""
+    lines = [f"{name}\t{text}\n" for name, text in texts.items()]
+    (folder / LABELS_FILE).write_text("".join(lines), encoding="utf-8", newline="")
+
+
+def read_labels(folder: Path) -> dict[str, str]:
+    """Read the texts of a folder's files.
+
+    Raises:
+        UserError: there is no such file, or a line of it is not a name, a tab and a text.
+    """
+    path = folder / LABELS_FILE
+    try:
+        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+    except OSError as error:
+        raise UserError(f"{folder} holds no {LABELS_FILE} (file, tab, text a line)") from error
+    texts: dict[str, str] = {}
+    for number, line in enumerate(lines, start=1):
+        name, tab, text = line.partition("\t")
+        if not tab or not name or not text:
+            raise UserError(f"{path}, line {number}: {line!r} is not a name, a tab and a text")
+        texts[name] = text
+    return texts

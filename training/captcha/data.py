@@ -1,0 +1,164 @@
+"""What a captcha run learns from and is measured with: its sets of images, and its batches."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from recognition.charset import BLANK
+from recognition.decoding import FloatArray
+from recognition.recogniser import Recogniser
+from training.captcha.config import CaptchaConfig, CaptchaSchedule
+from training.captcha.drawer import Size
+from training.captcha.glyphs import FONT_SIZES, find_fonts
+from training.captcha.samples import CaptchaSet
+from training.image_sets import PackedSet
+
+# The sets of a run differ in their seeds alone, far enough apart that no two experiments of a
+# series share one.
+VALIDATION_SEED_OFFSET = 1_000
+EXPORT_SEED_OFFSET = 2_000
+PX_PER_FRAME = 4  # of the network: two strides of 2 along the width
+BLANK_WEIGHT = 0.25  # 9 frames in 10 are blank; at full weight they teach little else at first
+WHITE = 255.0
+
+
+def training_set_of(config: CaptchaConfig) -> CaptchaSet:
+    """Describe the images of an experiment."""
+    data = config.data
+    return CaptchaSet(
+        seed=config.seed,
+        presets=data.presets,
+        symbols=data.symbols,
+        min_length=data.min_length,
+        max_length=data.max_length,
+        size=Size(data.width, data.height),
+        symbol_weights=data.symbol_weights,
+        length_weights=data.length_weights,
+        fonts=find_fonts(Path(data.fonts)) if data.fonts else (),
+        font_sizes=data.font_sizes or FONT_SIZES,
+    )
+
+
+def validation_set_of(config: CaptchaConfig) -> CaptchaSet:
+    """Describe images that the experiment measures its epochs with: uniform."""
+    return _uniform(training_set_of(config), VALIDATION_SEED_OFFSET)
+
+
+def check_set_of(config: CaptchaConfig) -> CaptchaSet:
+    """Describe images that no epoch has been chosen by, those of an export: uniform."""
+    return _uniform(training_set_of(config), EXPORT_SEED_OFFSET)
+
+
+def _uniform(captcha_set: CaptchaSet, seed_offset: int) -> CaptchaSet:
+    seed = captcha_set.seed + seed_offset
+    return replace(captcha_set, seed=seed, symbol_weights={}, length_weights=())
+
+
+@dataclass(frozen=True, slots=True)
+class CaptchaBatches:
+    """Batches of a packed set, shuffled anew each epoch; what does not fill a batch waits."""
+
+    packed: PackedSet
+    schedule: CaptchaSchedule
+    seed: int
+    teacher: Teacher | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Count the whole batches of an epoch."""
+        return len(self.packed) // self.schedule.batch
+
+    def order(self, epoch: int) -> NDArray[np.int64]:
+        """Shuffle the images for an epoch (from 0): (steps, batch) indices."""
+        rng = np.random.default_rng([self.seed, epoch])
+        used = self.steps_per_epoch * self.schedule.batch
+        return rng.permutation(len(self.packed))[:used].reshape(-1, self.schedule.batch)
+
+    def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, dict[str, Any]]:
+        """Read one batch as (pixels, targets) for ``CtcModel``.
+
+        Args:
+            indices: which images.
+            done: share of the run that is done, in [0, 1].
+        """
+        images, labels = self.packed.images[indices], self.packed.labels[indices]
+        frames = frame_targets(
+            labels,
+            self.packed.centres[indices],
+            frames=images.shape[2] // PX_PER_FRAME,
+            px_per_frame=PX_PER_FRAME,
+        )
+        targets = {
+            "labels": labels.astype(np.int32),
+            "frames": frames.classes,
+            "frame_weights": frames.weights,
+            "frame_share": np.full(len(indices), self._frame_share(done), dtype=np.float32),
+        }
+        if self.teacher is not None:
+            targets["teacher"] = self.teacher.logits(images)
+        return captcha_pixels(images), targets
+
+    def _frame_share(self, done: float) -> float:
+        """Weigh the frame loss: all at the start, none after its share of the run."""
+        if self.schedule.frame_share <= 0:
+            return 0.0
+        return max(0.0, 1.0 - done / self.schedule.frame_share)
+
+
+def captcha_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Turn grey images (n, h, w) into the network's input (n, h, w, 1) in [-1, 0]."""
+    pixels: NDArray[np.float32] = (images[..., None].astype(np.float32) - WHITE) / WHITE
+    return pixels
+
+
+@dataclass(frozen=True, slots=True)
+class FrameTargets:
+    """A class a frame, and how much it counts: both (n, t)."""
+
+    classes: NDArray[np.int32]
+    weights: NDArray[np.float32]
+
+
+def frame_targets(
+    labels: NDArray[np.uint8], centres: NDArray[np.float32], *, frames: int, px_per_frame: int
+) -> FrameTargets:
+    """Put each symbol's class on the frame of its middle, and blanks elsewhere.
+
+    The frames beside a symbol count nothing: CTC may spread there.
+
+    Args:
+        labels: (n, m) uint8 classes, 0 after the end.
+        centres: (n, m) float32 middles in px.
+        frames: t.
+        px_per_frame: width of a frame.
+    """
+    n = len(labels)
+    image, place = np.nonzero(labels)
+    frame = np.clip(centres[image, place] // px_per_frame, 0, frames - 1).astype(np.int64)
+    classes = np.full((n, frames), BLANK, dtype=np.int32)
+    weights = np.full((n, frames), BLANK_WEIGHT, dtype=np.float32)
+    for shift in (-1, 1):
+        weights[image, np.clip(frame + shift, 0, frames - 1)] = 0.0
+    classes[image, frame] = labels[image, place]
+    weights[image, frame] = 1.0
+    return FrameTargets(classes, weights)
+
+
+class Teacher:
+    """A converted model that a smaller one learns from: its scores go beside the labels.
+
+    Source: Hinton, Vinyals and Dean 2015, "Distilling the knowledge in a neural network"; a score a
+    frame, as for CTC networks in Kurata and Audhkhasi 2018. Teacher and pupil have the same frames.
+    """
+
+    def __init__(self, model: bytes) -> None:
+        self._recogniser = Recogniser(model)
+
+    def logits(self, images: NDArray[np.uint8]) -> FloatArray:
+        """Score grey images (n, h, w): logits (n, t, k) float32."""
+        return np.stack([self._recogniser.logits(image[:, :, None]) for image in images])
