@@ -1,37 +1,46 @@
-"""A training run that is stopped in its middle, held against one that went through."""
+"""A training run as a crash would have left it: it goes on, and is held against the whole one."""
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import Any
 
 import numpy as np
 import pytest
 
-from training.run_folder import Position, load_weights
+from training.run_folder import Position, load_weights, read_json, save_state
 
 
-class Training(Protocol):
-    """Train into a folder, from its beginning or on from where it stopped."""
+def train_and_keep(train: Callable[[Path], object], folder: Path, *, step: int) -> Path:
+    """Train into a folder, and copy it as it is after the checkpoint of a step.
 
-    def __call__(self, folder: Path, *, resume: bool) -> Position: ...  # noqa: D102
+    Returns:
+        The copy: what a crash after that checkpoint would have left.
+    """
+    kept = folder.with_name(f"{folder.name}-stopped")
 
+    def save_and_copy(run: Path, position: Position, *rest: Any) -> None:
+        save_state(run, position, *rest)
+        if position.step == step:
+            shutil.copytree(run, kept)
 
-def assert_it_ends_as_if_it_had_not_stopped(train: Training, folder: Path, *, steps: int) -> None:
-    """Stop a run at the end of its first epoch, some steps after its last checkpoint; go on."""
-    train(folder / "through", resume=False)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("training.train.save_weights", _stop)
-        with pytest.raises(KeyboardInterrupt):
-            train(folder / "stopped", resume=False)
+        patch.setattr("training.train.save_state", save_and_copy)
+        train(folder)
+    return kept
 
-    position = train(folder / "stopped", resume=True)
 
-    assert position.step == steps
-    through, resumed = (load_weights(folder / name) for name in ("through", "stopped"))
-    for a, b in zip(through, resumed, strict=True):
+def assert_it_ends_as_if_it_had_not_stopped(ended: Position, stopped: Path, through: Path) -> None:
+    """Compare a run that went on in ``stopped`` with the one that it was copied from."""
+    before, after = (load_weights(folder) for folder in (through, stopped))
+    for a, b in zip(before, after, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+    whole, gone_on = (_losses(folder) for folder in (through, stopped))
+    assert len(ended.epochs) == len(gone_on)
+    np.testing.assert_allclose(gone_on, whole, rtol=1e-2)
 
 
-def _stop(*_: object) -> None:
-    raise KeyboardInterrupt
+def _losses(run: Path) -> list[float]:
+    return [epoch["loss"] for epoch in read_json(run / "curves.json")]

@@ -17,7 +17,7 @@ from recognition.card import InputSpec, read_card, read_golden
 from recognition.images import open_image
 from recognition.interpreter import load_interpreter
 from recognition.recogniser import Recogniser, verify_golden
-from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped
+from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped, train_and_keep
 from training.cli import train as train_command
 from training.config import dump_config
 from training.emnist.characters import BALANCED_SYMBOLS
@@ -33,7 +33,7 @@ from training.emnist.experiment import EmnistExperiment
 from training.export import ExportOptions, export_run
 from training.run_folder import Position
 
-pytestmark = [pytest.mark.model, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.model, pytest.mark.timeout(180), pytest.mark.xdist_group("keras")]
 
 PER_CLASS = 24
 TINY = EmnistConfig(
@@ -43,7 +43,7 @@ TINY = EmnistConfig(
     augment=AugmentConfig(shrink=0.9, elastic=0.3),
     network=EmnistNetworkConfig(channels=(4, 12, 24), blocks=(0, 1)),
     schedule=EmnistSchedule(
-        epochs=8, batch=47, learning_rate=1e-2, average_momentum=0.9, checkpoint_steps=30
+        epochs=8, batch=47, learning_rate=1e-2, average_momentum=0.9, checkpoint_steps=65
     ),
 )
 
@@ -66,8 +66,8 @@ def config(tmp_path_factory: pytest.TempPathFactory) -> EmnistConfig:
 @pytest.fixture(scope="module")
 def run(config: EmnistConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the tiny reader once for all tests of this module."""
-    folder = tmp_path_factory.mktemp("run")
-    trained(config, folder, resume=False)
+    folder = tmp_path_factory.mktemp("emnist") / "run"
+    train_and_keep(partial(trained, config, resume=False), folder, step=130)
     return folder
 
 
@@ -95,10 +95,13 @@ def test_a_run_learns_and_says_what_from(run: Path) -> None:
     assert told["data"] == "blots.npz, 4 images a class held out"
 
 
-def test_a_run_that_stopped_ends_as_if_it_had_not(config: EmnistConfig, tmp_path: Path) -> None:
-    short = replace(config, schedule=replace(config.schedule, epochs=2, checkpoint_steps=15))
+def test_a_run_that_stopped_ends_as_if_it_had_not(config: EmnistConfig, run: Path) -> None:
+    stopped = run.with_name("run-stopped")  # in its seventh epoch
 
-    assert_it_ends_as_if_it_had_not_stopped(partial(trained, short), tmp_path, steps=40)
+    position = trained(config, stopped, resume=True)
+
+    assert position.step == 160
+    assert_it_ends_as_if_it_had_not_stopped(position, stopped, run)
 
 
 def test_the_exported_model_reads_as_the_network_did(model: Path) -> None:
@@ -133,7 +136,7 @@ def test_the_exported_model_carries_golden_images_that_it_reads(model: Path) -> 
 
 def test_a_network_learns_from_teachers(config: EmnistConfig, model: Path, tmp_path: Path) -> None:
     teacher = EmnistTeacherConfig(models=f"{model}, {model}", images=47 * 60, share=1.0)
-    schedule = replace(config.schedule, epochs=6)
+    schedule = replace(config.schedule, epochs=5)
     pupil = replace(config, seed=4, teacher=teacher, schedule=schedule)
 
     position = trained(pupil, tmp_path / "run", resume=False)

@@ -15,7 +15,7 @@ from contract.errors import ModelError, OutputError, SettingsError, UserError
 from recognition.card import InputSpec, read_card, read_golden
 from recognition.images import open_image, to_tensor
 from recognition.recogniser import Recogniser, verify_golden
-from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped
+from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped, train_and_keep
 from training.captcha.config import (
     CaptchaConfig,
     CaptchaDataConfig,
@@ -32,6 +32,9 @@ from training.export import ExportOptions, export_run, parse_tests
 from training.measuring.evaluation import measure
 from training.run_folder import Position, continued
 
+# One worker of pytest-xdist trains and exports for all tests that need it.
+pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("keras")]
+
 TINY = CaptchaConfig(
     name="tiny-captcha",
     seed=3,
@@ -40,7 +43,7 @@ TINY = CaptchaConfig(
     ),
     network=CaptchaNetworkConfig(channels=(4, 4, 8, 8, 8, 8, 16), context_layers=1),
     schedule=CaptchaSchedule(
-        epochs=10, batch=32, learning_rate=1e-2, frame_share=0.3, checkpoint_steps=40
+        epochs=10, batch=32, learning_rate=1e-2, frame_share=0.3, checkpoint_steps=70
     ),
 )
 
@@ -48,8 +51,8 @@ TINY = CaptchaConfig(
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Train the tiny reader once for all tests of this module."""
-    folder = tmp_path_factory.mktemp("run")
-    trained(TINY, folder, resume=False)
+    folder = tmp_path_factory.mktemp("captcha") / "run"
+    train_and_keep(partial(trained, TINY, resume=False), folder, step=140)
     return folder
 
 
@@ -75,7 +78,6 @@ def trained(
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_a_run_learns_and_leaves_all_that_is_needed_to_repeat_it(run: Path) -> None:
     curves = json.loads((run / "curves.json").read_text())
 
@@ -89,11 +91,13 @@ def test_a_run_learns_and_leaves_all_that_is_needed_to_repeat_it(run: Path) -> N
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
-def test_a_run_that_stopped_ends_as_if_it_had_not(tmp_path: Path) -> None:
-    short = replace(TINY, schedule=replace(TINY.schedule, epochs=2, checkpoint_steps=10))
+def test_a_run_that_stopped_ends_as_if_it_had_not(run: Path) -> None:
+    stopped = run.with_name("run-stopped")  # in its ninth epoch
 
-    assert_it_ends_as_if_it_had_not_stopped(partial(trained, short), tmp_path, steps=32)
+    position = trained(TINY, stopped, resume=True)
+
+    assert position.step == 160
+    assert_it_ends_as_if_it_had_not_stopped(position, stopped, run)
 
 
 def test_the_story_of_a_resumed_run_is_told_whole() -> None:
@@ -107,7 +111,6 @@ def test_the_story_of_a_resumed_run_is_told_whole() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_a_run_that_begins_with_anothers_weights_reads_at_once(run: Path, tmp_path: Path) -> None:
     one_step = replace(TINY.schedule, epochs=1, learning_rate=1e-6, frame_share=0.0)
     few = replace(TINY, data=replace(TINY.data, images=32), schedule=one_step)
@@ -128,12 +131,11 @@ def test_a_run_cannot_begin_with_another_networks_weights(run: Path, tmp_path: P
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_a_pupil_learns_from_the_scores_of_its_teacher_alone(
     run: Path, model: bytes, tmp_path: Path
 ) -> None:
     teacher = CaptchaTeacherConfig(model=str(run / "tiny.tflite"), share=1.0, temperature=1.0)
-    taught = replace(TINY.schedule, frame_share=0.0)
+    taught = replace(TINY.schedule, frame_share=0.0, epochs=6)
 
     position = trained(replace(TINY, schedule=taught, teacher=teacher), tmp_path, resume=False)
 
@@ -143,7 +145,6 @@ def test_a_pupil_learns_from_the_scores_of_its_teacher_alone(
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_a_run_is_not_overwritten(run: Path) -> None:
     with pytest.raises(OutputError, match="go on with --resume"):
         trained(TINY, run, resume=False)
@@ -157,7 +158,6 @@ def test_nothing_to_resume_is_said_so(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_the_exported_model_reads_as_the_network_did(model: bytes) -> None:
     card = read_card(model)
 
@@ -170,7 +170,6 @@ def test_the_exported_model_reads_as_the_network_did(model: bytes) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_the_exported_model_carries_golden_images_that_it_reads(model: bytes) -> None:
     assert verify_golden(model) == 5
     card = read_card(model)
@@ -179,7 +178,6 @@ def test_the_exported_model_carries_golden_images_that_it_reads(model: bytes) ->
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_the_exported_model_takes_any_width(model: bytes) -> None:
     recogniser = Recogniser(model)
 
@@ -189,7 +187,6 @@ def test_the_exported_model_takes_any_width(model: bytes) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_a_model_is_measured_on_a_folder(model: bytes, tmp_path: Path) -> None:
     draw_files(check_set_of(TINY), tmp_path, n=20, workers=1, progress=lambda _: None)
 
@@ -201,7 +198,6 @@ def test_a_model_is_measured_on_a_folder(model: bytes, tmp_path: Path) -> None:
 
 
 @pytest.mark.model
-@pytest.mark.timeout(120)
 def test_a_file_that_is_no_image_is_named(model: bytes, tmp_path: Path) -> None:
     (tmp_path / "labels.tsv").write_text("x.png\tA\n")
     (tmp_path / "x.png").write_text("no image")
