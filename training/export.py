@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import OutputError, SettingsError
+from contract.files import atomic_write
 from recognition.card import Golden, ModelCard, append_card
 from training.conversion import MOST_LOST, Checked, convert_and_check, refuse_loss
 from training.experiment import (
@@ -110,14 +110,11 @@ def _measured(
 
 
 def _write(out: Path, model: bytes) -> None:
-    partial = out.with_name(out.name + ".partial")
     try:
-        partial.write_bytes(model)
-        os.replace(partial, out)
+        with atomic_write(out) as file:
+            file.write(model)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def choose_golden(experiment: Experiment, checked: Checked, check: CheckSet) -> GoldenFiles:

@@ -18,6 +18,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from contract.errors import UserError
+from contract.files import atomic_write
 from recognition.charset import Charset
 
 DESCRIPTION_FILE = "set.json"
@@ -62,8 +63,8 @@ def create_packed(folder: Path, *, shape: tuple[int, int, int], max_length: int)
 
 def describe_packed(folder: Path, description: dict[str, Any]) -> None:
     """Write ``set.json``; last, so that a half-drawn set is none."""
-    text = json.dumps(description, indent=1) + "\n"
-    (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")
+    with atomic_write(folder / DESCRIPTION_FILE) as file:
+        file.write(json.dumps(description, indent=1).encode() + b"\n")
 
 
 def open_packed(folder: Path, *, mode: Literal["r", "r+"] = "r", symbols: str = "") -> PackedSet:

@@ -27,6 +27,7 @@ import click
 import yaml
 
 from contract.errors import FleetError, SettingsError
+from contract.files import atomic_write
 from training.config import merged, read_mapping
 from training.run_folder import STATE_FILE
 
@@ -181,7 +182,8 @@ def _run(command: str, place: Place) -> None:
     finally:
         seconds = times.get(command, {}).get("seconds", 0.0) + time.monotonic() - started
         times[command] = {"seconds": round(seconds, 1), "is_done": is_done}
-        (place.out / TIMES_FILE).write_text(json.dumps(times, indent=1) + "\n", encoding="utf-8")
+        with atomic_write(place.out / TIMES_FILE) as file:
+            file.write(json.dumps(times, indent=1).encode() + b"\n")
 
 
 def _times(out: Path) -> dict[str, dict[str, Any]]:

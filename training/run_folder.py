@@ -8,19 +8,18 @@ exported, ``curves.json`` and ``curves.png`` loss and exact match by epoch.
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import OutputError, UserError
+from contract.files import atomic_write
 from training.config import dump_config
 from training.experiment import Experiment
 
@@ -114,7 +113,8 @@ def save_state(run: Path, position: Position, model: Any, average: Weights) -> N
     arrays |= {f"o{i:03d}": np.asarray(v.numpy()) for i, v in enumerate(model.optimizer.variables)}
     arrays |= {f"a{i:03d}": w for i, w in enumerate(average)}
     arrays["position"] = np.frombuffer(json.dumps(asdict(position)).encode(), dtype=np.uint8)
-    _replace(run / STATE_FILE, lambda file: np.savez(file, **arrays))
+    with atomic_write(run / STATE_FILE) as file:
+        np.savez(file, **arrays)
 
 
 def load_state(run: Path, model: Any) -> tuple[Position, Weights]:
@@ -161,7 +161,8 @@ def _position_of(packed: NDArray[np.uint8]) -> Position:
 def save_weights(run: Path, weights: Weights) -> None:
     """Write the weights that are exported."""
     arrays: dict[str, Any] = {f"w{i:03d}": w for i, w in enumerate(weights)}
-    _replace(run / WEIGHTS_FILE, lambda file: np.savez(file, **arrays))
+    with atomic_write(run / WEIGHTS_FILE) as file:
+        np.savez(file, **arrays)
 
 
 def load_weights(run: Path) -> Weights:
@@ -192,16 +193,6 @@ def start_from(run: Path, model: Any) -> None:
 
 def _run_of(state: dict[str, NDArray[Any]], letter: str) -> list[NDArray[Any]]:
     return [state[key] for key in sorted(state) if key[0] == letter and key[1:].isdigit()]
-
-
-def _replace(path: Path, write: Callable[[BinaryIO], None]) -> None:
-    partial = path.with_suffix(".partial")
-    try:
-        with partial.open("wb") as file:
-            write(file)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def write_curves(run: Path, epochs: list[Epoch]) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
+from contract.files import atomic_write
 from recognition.decoding import softmax
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
@@ -157,8 +158,8 @@ def ensure_soft_targets(
         indices = draw.indices(config.teacher.images, rng)
         models = [teacher.data for teacher in teachers]
         _write(characters.take(indices), config, models, folder, workers=workers, progress=progress)
-        text = json.dumps(wanted, indent=1) + "\n"
-        (folder / DESCRIPTION_FILE).write_text(text, encoding="utf-8")  # last: it says complete
+        with atomic_write(folder / DESCRIPTION_FILE) as file:  # last: it says complete
+            file.write(json.dumps(wanted, indent=1).encode() + b"\n")
     images, labels, probabilities = (
         np.load(folder / f"{name}.npy", mmap_mode="r")
         for name in ("images", "labels", "probabilities")
