@@ -99,7 +99,7 @@ def with_authority(redis_url: str, authority: str | None) -> str:
 
 
 def parse_path(name: str, value: str | None) -> Path | None:
-    """Give the path of something that must exist; None where nothing is set.
+    """Parse the path of something that must exist; None where nothing is set.
 
     Raises:
         SettingsError: there is nothing.

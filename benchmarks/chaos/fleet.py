@@ -12,9 +12,10 @@ from benchmarks.chaos.faults import Injector, Plan
 from benchmarks.chaos.score import Holding, Meter, Score, Tally, Watch, holding, tally, tally_ledger
 from benchmarks.chaos.stack import Stage, running_stage, texts
 from contract.errors import ServiceError
+from contract.exit_codes import DONE, SOME_FAILED
 from contract.files import write_rows
 from pifleet.local.children import Child, end_child, last_line, start_child
-from pifleet.local.submitting import EXIT_DONE, EXIT_SOME_FAILED, Submission
+from pifleet.local.submitting import Submission
 from producer.submission import ledger_path
 from tests.support.make_tiny_model import TINY_MODEL
 
@@ -74,7 +75,7 @@ class Producer:
             ServiceError: it ended without a submission.
         """
         code = self._child.poll()
-        if code not in (None, EXIT_DONE, EXIT_SOME_FAILED):
+        if code not in (None, DONE, SOME_FAILED):
             raise ServiceError(f"the producer ended with {code}: {last_line(self._log)}")
         return code is not None
 

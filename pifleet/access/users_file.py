@@ -38,12 +38,12 @@ class User:
     password: str
 
     def rules(self) -> list[str]:
-        """Give what `ACL SETUSER` takes after the name."""
+        """List what `ACL SETUSER` takes after the name."""
         hashed = hashlib.sha256(self.password.encode()).hexdigest()
         return f"reset on #{hashed} {self.role.rules()}".split()
 
     def line(self) -> str:
-        """Give its line of the users file."""
+        """Write its line of the users file."""
         return f"user {self.name} {' '.join(self.rules()[1:])}"  # a file begins from nothing
 
 
@@ -59,7 +59,7 @@ def new_user(name: str, role: Role) -> User:
 
 
 def read_users(path: Path) -> dict[str, str]:
-    """Give the lines of a users file by user.
+    """Read the lines of a users file, by user.
 
     Raises:
         UserError: there is none, or it is no users file.

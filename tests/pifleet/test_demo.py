@@ -12,9 +12,7 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ModelError, OutputError
-from pifleet.local import images
-from pifleet.local.demo import DemoOptions, run_demo
-from pifleet.local.images import Image
+from pifleet.local.demo import DemoOptions, Image, run_demo
 from tests.support.stripes import png
 
 pytestmark = pytest.mark.redis
@@ -29,7 +27,7 @@ def test_demo_reads_every_image_right_and_does_so_twice(
             (folder / image.name).write_bytes(png(image.text))
             yield number + 1
 
-    monkeypatch.setattr(images, "draw_all", draw_stripes)
+    monkeypatch.setattr("pifleet.local.demo.draw_all", draw_stripes)
     options = DemoOptions(images=40, out=tmp_path / "out", model=str(tiny_model), seed=1)
     first, second = run_demo(options), run_demo(options)
     assert (first.rows, first.right, first.summary.failed) == (40, 40, 0)

