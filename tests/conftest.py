@@ -19,6 +19,7 @@ from pifleet.local.children import Child, end_child, start_child
 from pifleet.local.redis_server import embedded_redis
 from tests.support.faulty_origin import FaultyOrigin, faulty_origin
 from tests.support.make_tiny_model import TINY_MODEL
+from tests.support.scheduling import OneByOne
 
 WORKER_START_S = 30.0  # two cores may be shared with a training run
 WORKER_STOP_S = 30.0
@@ -51,6 +52,12 @@ class RunningWorker:
 
 StartWorker = Callable[..., RunningWorker]
 Pifleet = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneByOne:
+    """Spread the tests over the processes one by one, but for those that share a fixture."""
+    return OneByOne(config, log)
 
 
 def wait_until(

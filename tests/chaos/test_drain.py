@@ -14,7 +14,7 @@ from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.stripes import png
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.redis
 
 
 def test_drained_workers_chunk_is_not_sent_again(

@@ -17,7 +17,7 @@ from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.stripes import png, some_text
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.redis
 
 IMAGES = 600
 Command = Callable[..., subprocess.Popen[str]]

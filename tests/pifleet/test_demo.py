@@ -18,7 +18,6 @@ from tests.support.stripes import png
 pytestmark = pytest.mark.redis
 
 
-@pytest.mark.timeout(120)
 def test_demo_reads_every_image_right_and_does_so_twice(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,7 +34,6 @@ def test_demo_reads_every_image_right_and_does_so_twice(
     assert first.summary.job != second.summary.job
 
 
-@pytest.mark.timeout(120)
 def test_demo_command_gives_a_row_for_every_image_of_the_captcha_library(
     tmp_path: Path, tiny_model: Path
 ) -> None:

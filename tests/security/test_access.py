@@ -21,12 +21,12 @@ from pifleet.access.access import admin_url, grant_user, make_folder, revoke_use
 from pifleet.access.roles import WORKER
 from pifleet.access.users_file import read_users
 from pifleet.local.children import end_child, start_child
-from pifleet.local.redis_server import free_port
 from tests.support.faulty_origin import FaultyOrigin
+from tests.support.ports import free_port
 from tests.support.secured_redis import INFRA, running_redis, tls_redis_server
 from tests.support.stripes import png, some_text
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.redis
 
 HOSTS = ("localhost", "127.0.0.1")
 needs_tls = pytest.mark.skipif(

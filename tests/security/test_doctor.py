@@ -9,10 +9,10 @@ import pytest
 from pifleet.access.access import admin_url, make_folder
 from pifleet.local.broker_checks import check_redis
 from pifleet.local.machine_checks import Finding, Level
-from pifleet.local.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.secured_redis import redis_with_users, running_redis, tls_redis_server, url_of
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.redis
 
 NO_PASSWORD = "protected-mode no\n"
 PASSWORD = "requirepass secret\n"

@@ -23,8 +23,6 @@ from tests.support.stripes import png
 from tests.workers.test_model_store import other_model
 from workers.model_store import ModelStore, NoModel, cached_digests
 
-pytestmark = pytest.mark.timeout(120)
-
 
 @pytest.fixture
 def model(tiny_model: Path) -> ModelFile:

@@ -22,13 +22,13 @@ from broker.results import results_key
 from pifleet.access.roles import ROLES
 from pifleet.access.users_file import NOBODY
 from pifleet.local.children import Child, end_child, start_child
-from pifleet.local.redis_server import free_port
 from tests.conftest import wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.ports import free_port
 from tests.support.secured_redis import INFRA, redis_with_users, url_of
 from tests.support.stripes import png, some_text
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.redis
 
 REFUSED = "(?i)has no permissions|not allowed"  # Redis 7 refuses DEBUG and MODULE to everyone
 OTHER_JOB = results_key("0badcafe")

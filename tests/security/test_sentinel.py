@@ -19,9 +19,10 @@ from broker.sentinel import SentinelUrl, parse
 from contract.errors import ServiceError, SettingsError
 from contract.settings import Settings
 from pifleet.local.children import Child, end_child, start_child
-from pifleet.local.redis_server import find_redis_server, free_port
+from pifleet.local.redis_server import find_redis_server
 from tests.conftest import wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.ports import free_port
 from tests.support.stripes import png, some_text
 
 MASTER = "fleet"
