@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from pifleet.access.access import admin_url, grant_user, make_folder, revoke_use
 from pifleet.access.roles import WORKER
 from pifleet.access.users_file import read_users
 from pifleet.local.children import end_child, start_child
+from tests.support.commands import PIFLEET, fleet_env, run_pifleet
 from tests.support.faulty_origin import FaultyOrigin
 from tests.support.ports import free_port
 from tests.support.secured_redis import INFRA, running_redis, tls_redis_server
@@ -67,35 +65,29 @@ def encrypted(tmp_path: Path) -> Iterator[Broker]:
 
 
 def settings_of(broker: Broker, user: str) -> Settings:
-    """Give what a program reads from the settings that `access` wrote."""
+    """Read what a program gets from the settings that `access` wrote."""
     lines = (broker.folder / f"{user}.env").read_text().splitlines()
     return Settings.from_env(dict(line.split("=", 1) for line in lines))
 
 
-def pifleet(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a real command in a folder."""
-    command = [sys.executable, "-m", "pifleet", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def test_init_grant_list_and_revoke_work_from_the_command_line(tmp_path: Path) -> None:
-    made = pifleet("access", "init", "access", "--host", "broker.local", folder=tmp_path)
+    made = run_pifleet("access", "init", "access", "--host", "broker.local", folder=tmp_path)
     assert made.returncode == 0, made.stderr
-    granted = pifleet("access", "grant", "pi7", "--offline", folder=tmp_path)
+    granted = run_pifleet("access", "grant", "pi7", "--offline", folder=tmp_path)
     assert granted.returncode == 0, granted.stderr
     assert granted.stdout.startswith("PIFLEET_REDIS_URL=rediss://pi7:")
     assert granted.stdout.endswith("@broker.local:6379/0\nPIFLEET_REDIS_CA=/etc/pifleet/ca.crt\n")
-    listed = pifleet("access", "list", folder=tmp_path)
+    listed = run_pifleet("access", "list", folder=tmp_path)
     assert "pi7\tworker\n" in listed.stdout
-    revoked = pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
+    revoked = run_pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
     assert "until the broker has loaded the file" in revoked.stderr
-    assert "pi7" not in pifleet("access", "list", folder=tmp_path).stdout
-    again = pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
+    assert "pi7" not in run_pifleet("access", "list", folder=tmp_path).stdout
+    again = run_pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
     assert (again.returncode, "nobody is called pi7" in again.stderr) == (2, True)
 
 
 def test_broker_is_told_where_it_keeps_its_copies(tmp_path: Path) -> None:
-    made = pifleet("access", "init", "a", "--host", "h", "--at", "/srv/redis", folder=tmp_path)
+    made = run_pifleet("access", "init", "a", "--host", "h", "--at", "/srv/redis", folder=tmp_path)
     assert made.returncode == 0, made.stderr
     config = (tmp_path / "a" / "tls.conf").read_text()
     assert "tls-key-file /srv/redis/server.key\n" in config
@@ -152,7 +144,7 @@ def test_second_authority_is_refused_because_it_would_lock_every_pi_out(tmp_path
 def test_certificate_is_renewed_by_the_same_authority(tmp_path: Path) -> None:
     make_folder(tmp_path / "access", HOSTS, port=6379)
     before = (tmp_path / "access" / "ca.crt").read_bytes()
-    done = pifleet("access", "renew", "--host", "other.local", folder=tmp_path)
+    done = run_pifleet("access", "renew", "--host", "other.local", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     certificate = x509.load_pem_x509_certificate((tmp_path / "access" / "server.crt").read_bytes())
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(before))
@@ -225,7 +217,7 @@ def test_roles_are_listed_though_redis_writes_the_file_in_words_of_its_own(plain
     grant_user(plain.folder, "pi7", WORKER, offline=False)
     with connect(admin_url(plain.folder)) as admin:
         admin.acl_save()
-    listed = pifleet("access", "list", "--folder", str(plain.folder), folder=plain.folder)
+    listed = run_pifleet("access", "list", "--folder", str(plain.folder), folder=plain.folder)
     assert {tuple(line.split("\t")) for line in listed.stdout.splitlines()} == {
         ("admin", "admin"),
         ("producer", "producer"),
@@ -253,30 +245,17 @@ def test_whole_job_runs_over_tls_with_the_private_authority(
     urls = [origin.add(f"/{name}", png(text)) for name, text in texts.items()]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
     granted = grant_user(encrypted.folder, "pi7", WORKER, offline=False)
-    env = {
-        **os.environ,
-        "PIFLEET_CACHE_DIR": str(tmp_path / "cache"),
-        "PIFLEET_STATE_DIR": str(tmp_path / "state"),
-        "PIFLEET_FETCH_ALLOW": "127.0.0.0/8",
-        "PIFLEET_REDIS_CA": str(encrypted.folder / "ca.crt"),
-    }
-    command = [sys.executable, "-m", "pifleet"]
+    authority = {"PIFLEET_REDIS_CA": str(encrypted.folder / "ca.crt")}
     worker = start_child(
-        [*command, "worker", "--concurrency", "1", "--name", "pi7"],
-        env={**env, "PIFLEET_REDIS_URL": granted.url},
+        [*PIFLEET, "worker", "--concurrency", "1", "--name", "pi7"],
+        env={**fleet_env(granted.url, tmp_path), **authority},
         log=tmp_path / "worker.log",
     )
     producer = settings_of(encrypted, "producer").redis_url.partition("?")[0]
-    submit = [*command, "submit", "urls.txt", "-o", "out.csv", "--model", str(tiny_model)]
+    submit = ("submit", "urls.txt", "-o", "out.csv", "--model", str(tiny_model))
     try:
-        done = subprocess.run(
-            submit,
-            cwd=tmp_path,
-            env={**env, "PIFLEET_REDIS_URL": producer},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
+        done = run_pifleet(
+            *submit, folder=tmp_path, env={**fleet_env(producer, tmp_path), **authority}
         )
     finally:
         assert end_child(worker, grace_s=30) == 0, (tmp_path / "worker.log").read_text()
