@@ -171,11 +171,11 @@ def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
     settings = job_settings(redis_url)
     with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
         if as_json:
-            click.echo(json.dumps(fleet_json(look(client)), indent=1))
+            click.echo(json.dumps(fleet_json(look(client, settings.clocks)), indent=1))
         elif watch:
-            _watch(lambda: fleet_table(look(client)))
+            _watch(lambda: fleet_table(look(client, settings.clocks)))
         else:
-            _print(fleet_table(look(client)))
+            _print(fleet_table(look(client, settings.clocks)))
 
 
 def _watch(draw: Callable[[], Any]) -> None:

@@ -150,7 +150,7 @@ def run_fleet(plan: Plan, folder: Path, say: Callable[[str], None]) -> Score:
     Raises:
         ServiceError: the job does not get to its end.
     """
-    argv = [sys.executable, "-m", plan.worker, "worker", "--concurrency", str(plan.processes)]
+    argv = [sys.executable, "-m", "pifleet", "worker", "--concurrency", str(plan.processes)]
     with running_stage(folder, argv, workers=plan.workers, delay_ms=plan.delay_ms) as stage:
         say("warming up")
         _finish(Producer(make_job(stage, "warm-up", WARM_UP), stage), stage.tick, 120.0)
