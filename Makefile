@@ -8,6 +8,8 @@ METADATA := setup.cfg pyproject.toml
 BIN := .venv/bin
 DEMO := .venv-demo/bin
 GOLDEN := .venv-tflite-runtime/bin
+# More than cores: a test waits for a process or a clock half of its time. Each takes up to 1.5 GB.
+TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := check
 .PHONY: check help demo install lint format types imports test bench chaos models constraints clean
@@ -38,7 +40,8 @@ imports: .make/dev  ## who may import whom
 	$(BIN)/lint-imports
 
 test: .make/dev .make/tflite-runtime  ## the whole suite, on a real Redis that it starts itself
-	PIFLEET_TFLITE_RUNTIME_PYTHON="$$(cat .make/tflite-runtime)" $(BIN)/pytest
+	PIFLEET_TFLITE_RUNTIME_PYTHON="$$(cat .make/tflite-runtime)" \
+	    $(BIN)/pytest -n $(TEST_PROCESSES)
 
 bench: .make/dev  ## the fleet against one task an image and against a script by hand
 	$(BIN)/python -m benchmarks.throughput --json benchmarks/results/throughput.json

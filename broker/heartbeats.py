@@ -18,6 +18,7 @@ from msgspec import Meta
 from broker.chunks import count_waiting
 from broker.keys import Rights, key
 from broker.messages import Count, Message, from_json, make_printable
+from contract.clocks import USUAL, Clocks
 from contract.errors import MessageError
 
 if TYPE_CHECKING:
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-HEARTBEAT_EVERY_S = 2.0  # four beats may get lost before a worker counts as dead
-HEARTBEAT_TTL_S = 10  # a worker silent for this long is taken for dead
 FORGET_S = 3600.0  # a worker that is gone for an hour leaves the list of workers
 MAX_HEARTBEAT_BYTES = 200_000  # 256 processes, and a thousand models in the cache
 MAX_PROCESSES = 1024  # the producer sends a few chunks for each
@@ -130,13 +129,13 @@ class Fleet:
         return not self.waiting and len(self.in_hand) < self.processes
 
 
-def look(client: Redis) -> Fleet:
+def look(client: Redis, clocks: Clocks = USUAL) -> Fleet:
     """Read the heartbeats of live workers and the queue's length: four commands.
 
     A worker whose heartbeat cannot be understood is left out with a warning: it may be of a
     version to come.
     """
-    since = _redis_time(client) - HEARTBEAT_TTL_S
+    since = _redis_time(client) - clocks.silence_s
     names = cast(list[bytes], client.zrangebyscore(WORKERS_KEY, since, "+inf"))
     texts = client.hmget(HEARTBEATS_KEY, names) if names else []
     workers = [
@@ -172,18 +171,18 @@ def sign_off(client: Redis, worker: str | bytes) -> None:
     client.zrem(WORKERS_KEY, worker)
 
 
-def is_taken(name: str, client: Redis) -> bool:
+def is_taken(name: str, client: Redis, clocks: Clocks = USUAL) -> bool:
     """Tell whether a living worker has this name; one that died may have left a heartbeat.
 
     Raises:
         RedisError: Redis is away.
     """
     last = client.zscore(WORKERS_KEY, name)
-    if last is None or last < _redis_time(client) - HEARTBEAT_TTL_S:
+    if last is None or last < _redis_time(client) - clocks.silence_s:
         return False
-    give_up_at = time.monotonic() + 1.5 * HEARTBEAT_EVERY_S
+    give_up_at = time.monotonic() + 1.5 * clocks.heartbeat_s
     while time.monotonic() < give_up_at:
-        time.sleep(HEARTBEAT_EVERY_S / 8)
+        time.sleep(clocks.heartbeat_s / 8)
         if (client.zscore(WORKERS_KEY, name) or 0.0) > last:
             return True  # it was renewed while we looked
     return False

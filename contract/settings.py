@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
+from contract.clocks import USUAL, Clocks
 from contract.errors import SettingsError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
@@ -38,6 +39,8 @@ class Settings:
         notify_socket: where systemd hears of a worker; ``NOTIFY_SOCKET``, which systemd sets.
         stalled_after_s: seconds after which a worker that gets none of the work that waits exits,
             to be started again; ``PIFLEET_STALLED_AFTER_S``.
+        clocks: how often a worker is heard, and the patience that follows from it; the seconds
+            between two heartbeats are ``PIFLEET_HEARTBEAT_S``, the same for a whole fleet.
         trusted_keys: a public key, or a folder of them; a worker then refuses every model that
             none of them has signed; ``PIFLEET_TRUSTED_KEYS``.
     """
@@ -49,6 +52,7 @@ class Settings:
     advertise_host: str | None = None
     worker_name: str | None = None
     stalled_after_s: float = 60.0
+    clocks: Clocks = USUAL
     notify_socket: str | None = None
     trusted_keys: Path | None = None
 
@@ -80,6 +84,9 @@ class Settings:
             stalled_after_s=parse_seconds(
                 "PIFLEET_STALLED_AFTER_S", env.get("PIFLEET_STALLED_AFTER_S") or "60"
             ),
+            clocks=Clocks(
+                parse_seconds("PIFLEET_HEARTBEAT_S", env.get("PIFLEET_HEARTBEAT_S") or "2")
+            ),
             trusted_keys=parse_path("PIFLEET_TRUSTED_KEYS", env.get("PIFLEET_TRUSTED_KEYS")),
         )
 
@@ -99,7 +106,7 @@ def with_authority(redis_url: str, authority: str | None) -> str:
 
 
 def parse_path(name: str, value: str | None) -> Path | None:
-    """Give the path of something that must exist; None where nothing is set.
+    """Parse the path of something that must exist; None where nothing is set.
 
     Raises:
         SettingsError: there is nothing.

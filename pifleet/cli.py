@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from contract.errors import FleetError, TransientError, UserError
+from contract.errors import FleetError
+from contract.exit_codes import INTERRUPTED, USAGE, exit_code
 
 log = logging.getLogger("pifleet")
 
@@ -27,7 +28,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
     "symbols": ("producer.symbols.cli:symbols", "Say which symbols the images really hold."),
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
-    "access": ("pifleet.access.cli:access", "Say who may join the fleet: TLS and passwords."),
+    "access": ("pifleet.access.access:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
     "train": ("training.cli:train", "Train a recogniser."),
@@ -41,9 +42,6 @@ EXTRAS = {  # which extra brings what a command may find missing
     "workers": "worker",
     "training": "training",
 }
-EXIT_USAGE = 2
-EXIT_UNREACHABLE = 3
-EXIT_INTERRUPTED = 130
 
 
 class LazyGroup(click.Group):
@@ -93,10 +91,10 @@ def cli(ctx: click.Context, verbose: int, quiet: int) -> None:
     Begin here:  pifleet demo
     """
     ctx.obj = verbose
-    configure_logging(verbose - quiet)
+    log_to_stderr(verbose - quiet)
 
 
-def configure_logging(loudness: int) -> None:
+def log_to_stderr(loudness: int) -> None:
     """Log to stderr: warnings, with -v the course of things, with -vv each step."""
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO, 2: logging.DEBUG}
     level = levels[max(-1, min(2, loudness))]
@@ -113,19 +111,12 @@ def main() -> None:
             log.exception("traceback")
         sys.exit(exit_code(error))
     except KeyboardInterrupt:
-        sys.exit(EXIT_INTERRUPTED)
+        sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name is None:
             raise
         click.echo(f"pifleet: {_missing(error, 'pifleet').message}", err=True)
-        sys.exit(EXIT_USAGE)
-
-
-def exit_code(error: FleetError) -> int:
-    """Give the exit code of an error that ends a command."""
-    if isinstance(error, UserError):
-        return EXIT_USAGE
-    return EXIT_UNREACHABLE if isinstance(error, TransientError) else 1
+        sys.exit(USAGE)
 
 
 def _missing(error: ModuleNotFoundError, module: str) -> click.UsageError:

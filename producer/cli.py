@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from contract.exit_codes import SOME_FAILED
 from contract.settings import Settings
 
 if TYPE_CHECKING:
@@ -19,13 +20,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
-EXIT_SOME_FAILED = 1
 POSITIVE = click.FloatRange(0.01, 100_000)
-
-
-@click.group()
-def producer() -> None:
-    """Turn a list of images into a submission."""
 
 
 def redis_option(command: Command) -> Command:
@@ -60,7 +55,7 @@ def layout_options(command: Command) -> Command:
     return command
 
 
-@producer.command()
+@click.command()
 @click.argument("source")
 @click.option(
     "-o",
@@ -109,7 +104,7 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
         conclude(jobs.submit(request, settings), as_json=as_json)
 
 
-@producer.command()
+@click.command()
 @click.argument("job")
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
@@ -127,7 +122,7 @@ def collect(job: str, chunk: int, as_json: bool, redis_url: str | None) -> None:
     conclude(jobs.collect(job, chunk, job_settings(redis_url)), as_json=as_json)
 
 
-@producer.command()
+@click.command()
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a job.")
 def jobs(as_json: bool) -> None:
     """List this machine's jobs.
@@ -145,7 +140,7 @@ def jobs(as_json: bool) -> None:
         _print(jobs_table(known))
 
 
-@producer.command()
+@click.command()
 @click.argument("job")
 @redis_option
 def cancel(job: str, redis_url: str | None) -> None:
@@ -159,7 +154,7 @@ def cancel(job: str, redis_url: str | None) -> None:
     click.echo(cancel_job(job, job_settings(redis_url)))
 
 
-@producer.command()
+@click.command()
 @click.option("--watch", is_flag=True, help="Redraw every two seconds until Ctrl-C.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @redis_option
@@ -176,11 +171,11 @@ def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
     settings = job_settings(redis_url)
     with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
         if as_json:
-            click.echo(json.dumps(fleet_json(look(client)), indent=1))
+            click.echo(json.dumps(fleet_json(look(client, settings.clocks)), indent=1))
         elif watch:
-            _watch(lambda: fleet_table(look(client)))
+            _watch(lambda: fleet_table(look(client, settings.clocks)))
         else:
-            _print(fleet_table(look(client)))
+            _print(fleet_table(look(client, settings.clocks)))
 
 
 def _watch(draw: Callable[[], Any]) -> None:
@@ -226,4 +221,4 @@ def conclude(summary: JobSummary, *, as_json: bool) -> None:
         )
     if summary.failed:
         click.echo(f"{summary.failed:,} failed, see {summary.failures_csv}", err=True)
-        raise SystemExit(EXIT_SOME_FAILED)
+        raise SystemExit(SOME_FAILED)

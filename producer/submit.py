@@ -122,7 +122,7 @@ def detach(request: Request, settings: Settings) -> str:
             raise UserError(f"--detach: {spec.source} is served from here, so this must stay")
         if total > DETACH_LIMIT:
             raise UserError(f"--detach: {total} images, at most {DETACH_LIMIT} fit into Redis")
-        options = RunOptions(settings.redis_url, chunk=request.chunk)
+        options = RunOptions(settings.redis_url, chunk=request.chunk, clocks=settings.clocks)
         with (
             connect(settings.redis_url) as client,
             closing(JobRun(ledger, client, options)) as run,
@@ -244,7 +244,7 @@ def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOpti
     """Serve the folder while the job runs, where it has one."""
     spec = ledger.spec
     if spec.served is None:
-        yield RunOptions(settings.redis_url, chunk=chunk)
+        yield RunOptions(settings.redis_url, chunk=chunk, clocks=settings.clocks)
         return
     from producer.sources.folder_server import Address, local_host_towards, serve_folder
 
@@ -257,7 +257,13 @@ def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOpti
         ledger.put("serve_port", str(address.port))
         ledger.put("serve_token", address.token)
         log.info("serving folder=%s host=%s port=%d", spec.served, address.host, address.port)
-        yield RunOptions(settings.redis_url, chunk=chunk, url_of=address.url_of, is_served=True)
+        yield RunOptions(
+            settings.redis_url,
+            chunk=chunk,
+            url_of=address.url_of,
+            is_served=True,
+            clocks=settings.clocks,
+        )
 
 
 def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:

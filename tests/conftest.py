@@ -17,8 +17,10 @@ from broker.heartbeats import Heartbeat, look
 from contract.errors import ServiceError
 from pifleet.local.children import Child, end_child, start_child
 from pifleet.local.redis_server import embedded_redis
+from tests.support.commands import PIFLEET, fleet_env
 from tests.support.faulty_origin import FaultyOrigin, faulty_origin
 from tests.support.make_tiny_model import TINY_MODEL
+from tests.support.scheduling import OneByOne
 
 WORKER_START_S = 30.0  # two cores may be shared with a training run
 WORKER_STOP_S = 30.0
@@ -51,6 +53,12 @@ class RunningWorker:
 
 StartWorker = Callable[..., RunningWorker]
 Pifleet = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> OneByOne:
+    """Spread the tests over the processes one by one, but for those that share a fixture."""
+    return OneByOne(config, log)
 
 
 def wait_until(
@@ -132,16 +140,15 @@ def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
 @pytest.fixture
 def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
     """Give a function that starts a real `pifleet` command in a folder of its own."""
-    env = {**os.environ, "PIFLEET_REDIS_URL": redis_url, "PIFLEET_STATE_DIR": str(tmp_path / "s")}
 
     def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pifleet", *arguments]
+        command = [*PIFLEET, *arguments]
         if arguments[0] == "submit":
             command += ["--model", str(tiny_model), "--json"]
         return subprocess.Popen(
             command,
             cwd=tmp_path,
-            env=env,
+            env=fleet_env(redis_url, tmp_path),
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -154,16 +161,8 @@ def _spawn(
     name: str, redis_url: str, folder: Path, *, command: list[str], env: dict[str, str]
 ) -> RunningWorker:
     log = folder / f"{name}.log"
-    settings = {
-        "PIFLEET_REDIS_URL": redis_url,
-        "PIFLEET_WORKER_NAME": name,
-        "PIFLEET_CACHE_DIR": str(folder / "cache"),
-        "PIFLEET_STATE_DIR": str(folder / "state"),
-        "PIFLEET_FETCH_ALLOW": "127.0.0.0/8",  # the origins of tests are on loopback
-    }
-    process = start_child(
-        [sys.executable, *command], env={**os.environ, **settings, **env}, log=log
-    )
+    settings = {**fleet_env(redis_url, folder), "PIFLEET_WORKER_NAME": name, **env}
+    process = start_child([sys.executable, *command], env=settings, log=log)
     return RunningWorker(name=name, process=process, log=log, redis_url=redis_url)
 
 

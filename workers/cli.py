@@ -11,20 +11,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from contract.exit_codes import SOME_FAILED
 from contract.settings import Settings
 
 if TYPE_CHECKING:
     from workers.classify import Answer, AnswerFormat, AnswerStyle
 
-EXIT_SOME_FAILED = 1
 
-
-@click.group()
-def main() -> None:
-    """Read images: for a fleet, or here."""
-
-
-@main.command()
+@click.command()
 @click.option(
     "--concurrency",
     type=click.IntRange(1, 256),
@@ -54,7 +48,7 @@ def worker(
     sys.exit(run_worker(settings, processes=concurrency))
 
 
-@main.command()
+@click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
 @click.option("--symbols", help="The only symbols that may be written; default all the model's.")
@@ -133,4 +127,4 @@ def _end_with_failures(answers: list[Answer]) -> None:
         click.echo(f"{answer.name}: {answer.row.reason}{detail}", err=True)
     if failed:
         click.echo(f"{len(failed)} of {len(answers)} images could not be read", err=True)
-        sys.exit(EXIT_SOME_FAILED)
+        sys.exit(SOME_FAILED)

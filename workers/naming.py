@@ -31,7 +31,7 @@ def choose_name(settings: Settings, redis: Redis) -> str:
     name = settings.worker_name or socket.gethostname().partition(".")[0]
     if not NAME.fullmatch(name):
         raise SettingsError("PIFLEET_WORKER_NAME", name, "letters, digits, dots and dashes")
-    return f"{name}-{os.getpid()}" if is_taken(name, redis) else name
+    return f"{name}-{os.getpid()}" if is_taken(name, redis, settings.clocks) else name
 
 
 def node_name(worker: str) -> str:

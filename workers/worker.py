@@ -108,7 +108,7 @@ def _keep_ours(**_: Any) -> None:
 
 def make_worker_app(settings: Settings) -> Celery:
     """Build the application of one worker; nothing connects before it starts."""
-    app = make_app(settings.redis_url)
+    app = make_app(settings.redis_url, settings.clocks)
     app.conf.worker_redirect_stdouts = False  # a library that prints is no log line of ours
     app.register_task(ReadChunk(settings))
     app.steps["worker"].add(HeartbeatStep)

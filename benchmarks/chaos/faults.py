@@ -57,7 +57,6 @@ class Plan:
         workers: on this machine; all but the first reach Redis through a proxy.
         processes: chunks that each of them reads at once.
         delay_ms: that the origin waits before each answer.
-        worker: the module that is run as a worker, for a test with clocks of its own.
     """
 
     images: int
@@ -75,7 +74,6 @@ class Plan:
     workers: int
     processes: int
     delay_ms: int
-    worker: str = "pifleet"
 
     def counts(self) -> dict[Kind, int]:
         """Count the faults of each kind that are asked for."""

@@ -12,9 +12,10 @@ from benchmarks.chaos.faults import Injector, Plan
 from benchmarks.chaos.score import Holding, Meter, Score, Tally, Watch, holding, tally, tally_ledger
 from benchmarks.chaos.stack import Stage, running_stage, texts
 from contract.errors import ServiceError
+from contract.exit_codes import DONE, SOME_FAILED
 from contract.files import write_rows
 from pifleet.local.children import Child, end_child, last_line, start_child
-from pifleet.local.submitting import EXIT_DONE, EXIT_SOME_FAILED, Submission
+from pifleet.local.submitting import Submission
 from producer.submission import ledger_path
 from tests.support.make_tiny_model import TINY_MODEL
 
@@ -74,7 +75,7 @@ class Producer:
             ServiceError: it ended without a submission.
         """
         code = self._child.poll()
-        if code not in (None, EXIT_DONE, EXIT_SOME_FAILED):
+        if code not in (None, DONE, SOME_FAILED):
             raise ServiceError(f"the producer ended with {code}: {last_line(self._log)}")
         return code is not None
 
@@ -149,7 +150,7 @@ def run_fleet(plan: Plan, folder: Path, say: Callable[[str], None]) -> Score:
     Raises:
         ServiceError: the job does not get to its end.
     """
-    argv = [sys.executable, "-m", plan.worker, "worker", "--concurrency", str(plan.processes)]
+    argv = [sys.executable, "-m", "pifleet", "worker", "--concurrency", str(plan.processes)]
     with running_stage(folder, argv, workers=plan.workers, delay_ms=plan.delay_ms) as stage:
         say("warming up")
         _finish(Producer(make_job(stage, "warm-up", WARM_UP), stage), stage.tick, 120.0)

@@ -29,7 +29,7 @@ from contract.errors import FleetError, ServiceError, UserError
 from pifleet.local.children import Child, end_child, start_child
 from pifleet.local.origin import OriginOptions, index_item, running_origin
 from pifleet.local.redis_server import embedded_redis
-from pifleet.local.submitting import Submission, Summary, submit
+from pifleet.local.submitting import Submission, SubmitReport, run_submit
 from pifleet.local.supervisor import FleetOptions, LocalFleet, local_fleet
 from producer.submission import ledger_path
 
@@ -83,7 +83,7 @@ def run(case: Case, out: Path) -> dict[str, object]:
         with _stack(case, folder, Path(scratch)) as stack:
             whole, killed = Path(scratch) / "whole.csv", Path(scratch) / "killed.csv"
             started = time.monotonic()
-            summary = submit(stack.submission(whole), stack.env, stack.fleet.tick)
+            summary = run_submit(stack.submission(whole), stack.env, stack.fleet.tick)
             result = {**_figures(summary, whole), "wall_s": round(time.monotonic() - started, 2)}
             if case.kills:
                 hits, last = run_with_kills(stack, killed, summary.images)
@@ -93,7 +93,7 @@ def run(case: Case, out: Path) -> dict[str, object]:
     return result
 
 
-def run_with_kills(stack: Stack, csv: Path, images: int) -> tuple[int, Summary]:
+def run_with_kills(stack: Stack, csv: Path, images: int) -> tuple[int, SubmitReport]:
     """Kill the producer whenever another share of the job has been read, then let it end.
 
     Returns:
@@ -110,7 +110,7 @@ def run_with_kills(stack: Stack, csv: Path, images: int) -> tuple[int, Summary]:
             producer.wait()
         finally:
             end_child(producer, grace_s=5)
-    return hits, submit(submission, stack.env, stack.fleet.tick)
+    return hits, run_submit(submission, stack.env, stack.fleet.tick)
 
 
 def _wait_for_images(producer: Child, ledger: Path, images: int) -> None:
@@ -126,7 +126,7 @@ def _images_done(path: Path) -> int:
         return 0 if ledger is None else answered(ledger)
 
 
-def _figures(summary: Summary, csv: Path) -> dict[str, object]:
+def _figures(summary: SubmitReport, csv: Path) -> dict[str, object]:
     rows = csv.read_text(encoding="utf-8").count("\n")
     return {**asdict(summary), "rows": rows}
 

@@ -29,9 +29,9 @@ from benchmarks.machine import circumstances, fleet_env, pin_to_two_cores, write
 from benchmarks.throughput import by_hand, plain_celery
 from benchmarks.throughput.origin import lean_origin
 from contract.files import write_rows
-from pifleet.local.images import draw_all, make_up
+from pifleet.local.demo import draw_all, make_up
 from pifleet.local.redis_server import embedded_redis
-from pifleet.local.submitting import Submission, submit
+from pifleet.local.submitting import Submission, run_submit
 from pifleet.local.supervisor import FleetOptions, local_fleet
 
 DISTINCT = 2000  # images drawn; a longer list goes round
@@ -102,7 +102,7 @@ def run_fleet(bench: Bench, *, images: int | None = None) -> float:
     source = output.with_suffix(".txt")
     source.write_text("\n".join(urls))
     options = ("--chunk", str(bench.plan.chunk))
-    summary = submit(Submission(str(source), output, bench.plan.model, options), bench.env)
+    summary = run_submit(Submission(str(source), output, bench.plan.model, options), bench.env)
     if summary.read != len(urls):
         raise click.ClickException(f"the fleet read {summary.read} of {len(urls)} images")
     return summary.images / summary.seconds

@@ -1,8 +1,9 @@
-"""Who may join a fleet: a folder with its authority and its users, and the broker that knows them.
+"""``pifleet access``: who may join the fleet, and who may not any more.
 
-The folder is the truth, and belongs on the machine that administers the fleet; whoever has it owns
-the fleet. The broker is changed first and the folder after it, so that a failure leaves a user who
-is not in the file rather than a thief who is still in the broker.
+A folder with the fleet's authority and its users is the truth, and belongs on the machine that
+administers the fleet; whoever has it owns the fleet. The broker is changed first and the folder
+after it, so that a failure leaves a user who is not in the file rather than a thief who is still in
+the broker.
 """
 
 from __future__ import annotations
@@ -12,19 +13,51 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import click
+
 from broker.connection import connect, redis_errors
 from broker.transport import DATABASE
 from contract.errors import OutputError, SettingsError, UserError
 from contract.settings import with_authority
-from pifleet.access.authority import make_authority, make_server_certificate
-from pifleet.access.roles import ADMIN, DASHBOARD, METRICS, PRODUCER, Role
-from pifleet.access.users_file import NOBODY, User, new_user, read_users, write_secret, write_users
+from pifleet.access.roles import (
+    ADMIN,
+    DASHBOARD,
+    METRICS,
+    PRODUCER,
+    ROLES,
+    WORKER,
+    Role,
+)
+from pifleet.access.users_file import (
+    NOBODY,
+    User,
+    new_user,
+    read_users,
+    role_of,
+    write_secret,
+    write_users,
+)
 
 if TYPE_CHECKING:
     from redis import Redis
 
 USERS, AUTHORITY, CONFIG = "users.acl", "ca.crt", "tls.conf"
 FIRST_USERS = (ADMIN, PRODUCER, DASHBOARD, METRICS)
+AT_THE_BROKER = Path("/etc/redis/pifleet")
+ON_A_PI = Path("/etc/pifleet/ca.crt")  # infra/README.md puts it there
+HOSTS = click.option(
+    "--host", "hosts", multiple=True, required=True, help="Of the broker; may be many."
+)
+FOLDER = click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    default=Path("access"),
+    show_default=True,
+    help="As `pifleet access init` made it.",
+)
+OFFLINE = click.option(
+    "--offline", is_flag=True, help="Change the users file only: the broker does not run."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +77,13 @@ class Grant:
     note: str = ""
 
     def env(self, authority: Path) -> str:
-        """Give the lines of its settings file, with where the certificate lies there."""
+        """Write its settings file, with where the certificate lies there."""
         return f"PIFLEET_REDIS_URL={self.url}\nPIFLEET_REDIS_CA={authority}\n"
 
 
-def init(folder: Path, hosts: tuple[str, ...], *, port: int, at: Path | None = None) -> list[Path]:
+def make_folder(
+    folder: Path, hosts: tuple[str, ...], *, port: int, at: Path | None = None
+) -> list[Path]:
     """Make a folder with an authority, a server's certificate, users, and what Redis needs of it.
 
     Args:
@@ -64,6 +99,8 @@ def init(folder: Path, hosts: tuple[str, ...], *, port: int, at: Path | None = N
         UserError: it holds an authority already.
         OutputError: it cannot be written.
     """
+    from pifleet.access.authority import make_authority, make_server_certificate
+
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -76,15 +113,15 @@ def init(folder: Path, hosts: tuple[str, ...], *, port: int, at: Path | None = N
         users[user.name] = user.line()
         _keep(folder, Grant(user.name, _url(user, hosts[0], port), folder / AUTHORITY))
     write_users(folder / USERS, users)
-    (folder / CONFIG).write_text(redis_conf(at or folder.absolute(), port=port))
+    (folder / CONFIG).write_text(tls_conf(at or folder.absolute(), port=port))
     return sorted(folder.iterdir())
 
 
-def grant(folder: Path, name: str, role: Role, *, offline: bool) -> Grant:
+def grant_user(folder: Path, name: str, role: Role, *, offline: bool) -> Grant:
     """Make a user and tell the broker of it.
 
     Args:
-        folder: as ``init`` made it.
+        folder: as ``make_folder`` made it.
         name: of the user, such as the Pi's.
         role: what it may do.
         offline: only write the users file, for a broker that is not running yet.
@@ -109,7 +146,7 @@ def grant(folder: Path, name: str, role: Role, *, offline: bool) -> Grant:
     return Grant(name, url, folder / AUTHORITY, note)
 
 
-def revoke(folder: Path, name: str, *, offline: bool) -> str:
+def revoke_user(folder: Path, name: str, *, offline: bool) -> str:
     """Take a user's rights away, and its connections with them.
 
     Returns:
@@ -136,17 +173,8 @@ def revoke(folder: Path, name: str, *, offline: bool) -> str:
     return note
 
 
-def renew(folder: Path, hosts: tuple[str, ...]) -> None:
-    """Make a new certificate for the broker; no Pi has to be visited.
-
-    Raises:
-        UserError: the folder has no authority.
-    """
-    make_server_certificate(folder, hosts)
-
-
 def admin_url(folder: Path) -> str:
-    """Give the URL by which the folder's owner administers the broker.
+    """Return the URL by which the folder's owner administers the broker.
 
     Raises:
         UserError: the folder has none.
@@ -161,7 +189,7 @@ def admin_url(folder: Path) -> str:
     return with_authority(url, str(folder / AUTHORITY)) if url.startswith("rediss:") else url
 
 
-def redis_conf(folder: Path, *, port: int) -> str:
+def tls_conf(folder: Path, *, port: int) -> str:
     """Write what redis.conf has to include: TLS only, and the users file."""
     return "\n".join(
         [
@@ -180,8 +208,107 @@ def redis_conf(folder: Path, *, port: int) -> str:
     )
 
 
+@click.group()
+def access() -> None:
+    """Say who may join the fleet: TLS by a private authority, and a password for each Pi."""
+
+
+@access.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@HOSTS
+@click.option("--port", type=click.IntRange(1, 65535), default=6379, show_default=True)
+@click.option(
+    "--at",
+    type=click.Path(path_type=Path),
+    default=AT_THE_BROKER,
+    show_default=True,
+    help="Where the broker keeps its copies.",
+)
+def init(folder: Path, hosts: tuple[str, ...], port: int, at: Path) -> None:
+    """Make an authority, the broker's certificate, its users file and their passwords.
+
+    \b
+    Example: pifleet access init access --host broker.local --host 192.168.1.10
+    """
+    for path in make_folder(folder, hosts, port=port, at=at):
+        click.echo(path)
+    click.echo(f"whoever has {folder} owns the fleet: keep it safe (infra/README.md)", err=True)
+
+
+@access.command()
+@click.argument("name")
+@click.option(
+    "--role",
+    type=click.Choice([name for name in ROLES if name != "admin"]),
+    default=WORKER.name,
+    show_default=True,
+)
+@click.option(
+    "--ca",
+    type=click.Path(path_type=Path),
+    default=ON_A_PI,
+    show_default=True,
+    help="Where that machine keeps its copy of ca.crt.",
+)
+@FOLDER
+@OFFLINE
+def grant(name: str, role: str, ca: Path, folder: Path, offline: bool) -> None:
+    """Let one more machine in; its settings go to stdout, and its password nowhere else.
+
+    \b
+    Example: pifleet access grant pi7 > pi7.env
+    """
+    granted = grant_user(folder, name, ROLES[role], offline=offline)
+    click.echo(granted.env(ca), nl=False)
+    click.echo(f"copy {granted.authority} to {ca} there, and these lines to pifleet.env", err=True)
+    _say(granted.note)
+
+
+@access.command()
+@click.argument("name")
+@FOLDER
+@OFFLINE
+def revoke(name: str, folder: Path, offline: bool) -> None:
+    """Shut a machine out, at once: for a Pi that was stolen.
+
+    \b
+    Example: pifleet access revoke pi7
+    """
+    note = revoke_user(folder, name, offline=offline)
+    click.echo(f"{name} is {'out of the users file' if offline else 'out, and disconnected'}")
+    _say(note)
+
+
+@access.command("list")
+@FOLDER
+def list_users(folder: Path) -> None:
+    """List who may join: name, tab, role.
+
+    \b
+    Example: pifleet access list
+    """
+    for name, line in read_users(folder / USERS).items():
+        if name != "default":
+            click.echo(f"{name}\t{role_of(line)}")
+
+
+@access.command()
+@HOSTS
+@FOLDER
+def renew(hosts: tuple[str, ...], folder: Path) -> None:
+    """Make the broker a new certificate, by the same authority: nothing changes on any Pi.
+
+    \b
+    Example: pifleet access renew --host broker.local
+    """
+    from pifleet.access.authority import make_server_certificate
+
+    make_server_certificate(folder, hosts)
+    click.echo(folder / "server.crt")
+
+
 def _save(redis: Redis) -> str:
-    """Let the broker keep its users; says what to do where it has no file for them."""
+    """Let the broker keep its users; return what to do where it has no file for them."""
     from redis.exceptions import ResponseError
 
     try:
@@ -198,3 +325,8 @@ def _keep(folder: Path, grant: Grant) -> None:
 def _url(user: User, host: str, port: int) -> str:
     shown = f"[{host}]" if ":" in host else host
     return f"rediss://{user.name}:{user.password}@{shown}:{port}/{DATABASE}"
+
+
+def _say(note: str) -> None:
+    if note:
+        click.echo(note, err=True)

@@ -8,14 +8,13 @@ Source: https://redis.io/docs/latest/operate/oss_and_stack/management/security/a
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from contract.errors import OutputError, SettingsError, UserError
+from contract.files import atomic_write
 from pifleet.access.roles import ROLES, Role
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -38,12 +37,12 @@ class User:
     password: str
 
     def rules(self) -> list[str]:
-        """Give what `ACL SETUSER` takes after the name."""
+        """List what `ACL SETUSER` takes after the name."""
         hashed = hashlib.sha256(self.password.encode()).hexdigest()
         return f"reset on #{hashed} {self.role.rules()}".split()
 
     def line(self) -> str:
-        """Give its line of the users file."""
+        """Write its line of the users file."""
         return f"user {self.name} {' '.join(self.rules()[1:])}"  # a file begins from nothing
 
 
@@ -59,7 +58,7 @@ def new_user(name: str, role: Role) -> User:
 
 
 def read_users(path: Path) -> dict[str, str]:
-    """Give the lines of a users file by user.
+    """Read the lines of a users file, by user.
 
     Raises:
         UserError: there is none, or it is no users file.
@@ -103,14 +102,7 @@ def write_secret(path: Path, text: str) -> None:
         OutputError: it cannot be written.
     """
     try:
-        with NamedTemporaryFile("w", dir=path.parent, prefix=".secret.", delete=False) as file:
-            temporary = Path(file.name)  # made with 0600
-            try:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-                temporary.replace(path)
-            finally:
-                temporary.unlink(missing_ok=True)
+        with atomic_write(path, is_secret=True) as file:
+            file.write(text.encode())
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error

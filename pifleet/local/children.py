@@ -53,7 +53,7 @@ def start_child(
 
 
 def end_child(child: Child, *, grace_s: float) -> int:
-    """Ask a child to end, then insist; gives its exit code."""
+    """Ask a child to end, then insist; return its exit code."""
     if child.poll() is None:
         child.terminate()
     try:
@@ -83,7 +83,7 @@ def sigterm_as_exit() -> Iterator[None]:
 
 
 def last_line(log: Path) -> str:
-    """Give what a process said last, for the sentence that reports its end."""
+    """Read what a process said last, for the sentence that reports its end."""
     lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
     return lines[-1].strip() if lines else "it said nothing"
 

@@ -9,18 +9,28 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
+from multiprocessing import get_context
 from pathlib import Path
 
 import click
 
-from contract.errors import OutputError
-from pifleet.local.submitting import Submission, Summary, submit
+from contract.errors import OutputError, UserError
+from contract.exit_codes import DONE, SOME_FAILED
+from pifleet.local.submitting import Submission, SubmitReport, run_submit
+from recognition.charset import CAPTCHA_SYMBOLS
 
 FAULT_SEED = 7
 TRUTH = "truth.csv"  # it also marks a folder as a demo's, which the next demo may empty
 IMAGES = "images"
 SUBMISSION = "submission.csv"
+
+WIDTH_PX, HEIGHT_PX = 128, 64
+LONGEST = 6
+PART = 25  # images drawn between two steps of the progress bar
+PROCESSES = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +67,7 @@ class DemoResult:
 
     rows: int
     right: int
-    summary: Summary
+    summary: SubmitReport
     csv: Path
 
     @property
@@ -87,7 +97,49 @@ def run_demo(options: DemoOptions) -> DemoResult:
     return DemoResult(rows=len(rows), right=right, summary=summary, csv=submission)
 
 
-def _run_stack(options: DemoOptions, scratch: Path) -> Summary:
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image to draw, and what it says."""
+
+    name: str
+    text: str
+
+
+def make_up(count: int, rng: random.Random) -> list[Image]:
+    """Make up texts of 1 to 6 of the 49 symbols; lengths and symbols are uniform."""
+    return [
+        Image(
+            name=f"{number:06d}.png",
+            text="".join(rng.choices(CAPTCHA_SYMBOLS, k=rng.randint(1, LONGEST))),
+        )
+        for number in range(count)
+    ]
+
+
+def draw_all(images: list[Image], folder: Path) -> Iterator[int]:
+    """Draw images into a folder, and yield how many are done, every now and then.
+
+    Raises:
+        UserError: the library is not installed.
+    """
+    _check_library()
+    parts = [images[at : at + PART] for at in range(0, len(images), PART)]
+    # Spawned, not forked: whoever calls us may run threads, and a fork would copy their locks.
+    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+        done = 0
+        for drawn in pool.map(_draw_part, parts, [folder] * len(parts)):
+            done += drawn
+            yield done
+
+
+def write_truth(images: list[Image], path: Path) -> None:
+    """Write what every image says: ``name,text``, as a submission has it."""
+    rows = ((image.name, image.text) for image in images)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+def _run_stack(options: DemoOptions, scratch: Path) -> SubmitReport:
     from pifleet.local.origin import OriginOptions, running_origin
     from pifleet.local.redis_server import embedded_redis
     from pifleet.local.supervisor import FleetOptions, local_fleet
@@ -104,7 +156,7 @@ def _run_stack(options: DemoOptions, scratch: Path) -> Summary:
             fleet.wait_ready()
             origin_options = OriginOptions(faults=options.faults, seed=FAULT_SEED)
             with running_origin(images, origin_options) as index_url:
-                return submit(_submission(options, index_url, scratch), env, fleet.tick)
+                return run_submit(_submission(options, index_url, scratch), env, fleet.tick)
 
 
 def _submission(options: DemoOptions, index_url: str, scratch: Path) -> Submission:
@@ -123,8 +175,6 @@ def _draw(options: DemoOptions) -> Path:
     from rich.console import Console
     from rich.progress import Progress
 
-    from pifleet.local.images import draw_all, make_up, write_truth
-
     images, folder = make_up(options.images, random.Random(options.seed)), options.out / IMAGES
     write_truth(images, options.out / TRUTH)
     folder.mkdir()
@@ -134,6 +184,22 @@ def _draw(options: DemoOptions) -> Path:
         for done in draw_all(images, folder):
             progress.update(task, completed=done)
     return folder
+
+
+def _draw_part(images: list[Image], folder: Path) -> int:
+    from captcha.image import ImageCaptcha
+
+    drawer = ImageCaptcha(width=WIDTH_PX, height=HEIGHT_PX)
+    for image in images:
+        drawer.write(image.text, str(folder / image.name))
+    return len(images)
+
+
+def _check_library() -> None:
+    try:
+        import captcha.image  # noqa: F401 (only to see whether it is there)
+    except ImportError as error:
+        raise UserError(f"{error}: pip install 'pifleet[demo]'") from error
 
 
 def _empty_folder(out: Path) -> None:
@@ -184,7 +250,7 @@ def demo(images: int, out: Path, workers: int, model: str, faults: float, as_jso
     with sigterm_as_exit():
         result = run_demo(options)
     click.echo(_as_json(result) if as_json else _sentence(result))
-    sys.exit(0 if result.is_complete else 1)
+    sys.exit(DONE if result.is_complete else SOME_FAILED)
 
 
 def _as_json(result: DemoResult) -> str:

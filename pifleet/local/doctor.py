@@ -10,22 +10,21 @@ from dataclasses import asdict
 
 import click
 
+from contract.exit_codes import DONE, UNREACHABLE, USAGE
 from contract.settings import Settings
-from pifleet.local.findings import Finding, Level
+from pifleet.local import machine_checks as machine
+from pifleet.local.broker_checks import SUBJECT, check_redis
+from pifleet.local.machine_checks import Finding, Level
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
-EXIT_USAGE, EXIT_UNREACHABLE = 2, 3
 
 
 def examine(settings: Settings) -> Iterator[Finding]:
     """Look at everything, the machine first, then the broker."""
-    from pifleet.local import machine_checks as machine
-    from pifleet.local.redis_checks import check_redis
-
     yield machine.check_python()
     yield machine.check_cores()
     yield from machine.check_extras()
-    yield machine.check_flower()
+    yield machine.check_dashboard()
     yield machine.check_runtime()
     yield from machine.check_models()
     yield from machine.check_folders(settings)
@@ -33,14 +32,12 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from check_redis(settings.redis_url)
 
 
-def exit_code(findings: list[Finding]) -> int:
-    """Tell a machine that is set up wrongly from a broker that is away."""
-    from pifleet.local.redis_checks import SUBJECT
-
+def findings_code(findings: list[Finding]) -> int:
+    """Return the exit code: a machine that is set up wrongly is not a broker that is away."""
     failed = {finding.subject for finding in findings if finding.level is Level.FAIL}
     if not failed:
-        return 0
-    return EXIT_UNREACHABLE if failed == {SUBJECT} else EXIT_USAGE
+        return DONE
+    return UNREACHABLE if failed == {SUBJECT} else USAGE
 
 
 @click.command()
@@ -58,7 +55,7 @@ def doctor(redis_url: str | None, as_json: bool) -> None:
             _write(finding)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
-    sys.exit(exit_code(findings))
+    sys.exit(findings_code(findings))
 
 
 def _write(finding: Finding) -> None:

@@ -1,4 +1,7 @@
-"""Look at this machine: Python, extras, the TFLite runtime, models, folders, limits."""
+"""Look at this machine: Python, extras, the TFLite runtime, models, folders, limits.
+
+Each check returns what it found in a line, with what to do about it.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +12,61 @@ import resource
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from contract.errors import FleetError, ModelError
 from contract.settings import Settings
 from pifleet import dashboard
-from pifleet.local.findings import Finding, fail, ok, warn
 
 OLDEST_PYTHON = (3, 11)
 FEW_FILES = 1024  # a worker holds a socket a download, a producer one a reader
 INSTEAD_OF_WORKER = "worker-tflite-runtime"
 EXTRAS = ("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "dashboard")
+
+
+class Level(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    """Nothing to do."""
+    WARN = "warn"
+    """It works, and will bite one day."""
+    FAIL = "fail"
+    """Something of pifleet does not work like this."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        subject: what was looked at.
+        level: how bad it is.
+        text: what was found.
+        advice: what to do; empty where there is nothing to do.
+    """
+
+    subject: str
+    level: Level
+    text: str
+    advice: str = ""
+
+
+def ok(subject: str, text: str) -> Finding:
+    """Note that something is as it should be."""
+    return Finding(subject, Level.OK, text)
+
+
+def warn(subject: str, text: str, advice: str) -> Finding:
+    """Note something that works for now."""
+    return Finding(subject, Level.WARN, text, advice)
+
+
+def fail(subject: str, text: str, advice: str) -> Finding:
+    """Note something that does not work."""
+    return Finding(subject, Level.FAIL, text, advice)
 
 
 def check_python() -> Finding:
@@ -101,7 +148,7 @@ def check_open_files() -> Finding:
     return ok("open files", "unlimited" if soft < 0 else f"up to {soft}")
 
 
-def check_flower() -> Finding:
+def check_dashboard() -> Finding:
     """Look at Flower's version: an older one shows no worker of this Celery."""
     try:
         version = importlib.metadata.version("flower")

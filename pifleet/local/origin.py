@@ -23,6 +23,7 @@ from urllib.parse import quote
 import click
 
 from contract.errors import ServiceError, UserError
+from contract.exit_codes import INTERRUPTED
 from pifleet.local.children import end_child, last_line, start_child
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class OriginOptions:
 
 @contextmanager
 def running_origin(folder: Path, options: OriginOptions = OriginOptions()) -> Iterator[str]:
-    """Run an origin in a process of its own, and give the address of its index page.
+    """Run an origin in a process of its own, and yield the address of its index page.
 
     Raises:
         UserError: the folder cannot be read.
@@ -89,7 +90,7 @@ def running_program(module: str, *arguments: str) -> Iterator[str]:
 
 
 def index_item(index_url: str) -> str:
-    """Give the ``--index-item`` that goes with an index page of ours."""
+    """Return the ``--index-item`` that goes with an index page of ours."""
     return index_url + "&myfilename={name}"
 
 
@@ -195,7 +196,7 @@ def main(folder: Path, faults: float, seed: int, links: bool, host: str, port: i
     try:
         asyncio.run(_serve(folder, options))
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ class RedisOptions:
 
 @contextmanager
 def embedded_redis(options: RedisOptions = RedisOptions()) -> Iterator[str]:
-    """Run a Redis for as long as the block lasts, and give its URL.
+    """Run a Redis for as long as the block lasts, and yield its URL.
 
     Raises:
         ServiceError: there is no server program, or it does not start.
@@ -77,7 +77,7 @@ def find_redis_server() -> Path:
 
 
 def free_port(bind: str = "127.0.0.1") -> int:
-    """Give a port that nobody listens on just now."""
+    """Find a port that nobody listens on just now."""
     return _bind(bind, 0)
 
 

@@ -11,11 +11,11 @@ from subprocess import TimeoutExpired
 from tempfile import TemporaryDirectory
 
 from contract.errors import FleetError, ServiceError, UserError
+from contract.exit_codes import DONE, SOME_FAILED, USAGE
 from pifleet.local.children import end_child, start_child
 
 TICK_S = 0.1
 STOP_S = 20.0
-EXIT_DONE, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_SERVICE = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Summary:
+class SubmitReport:
     """What ``pifleet submit --json`` says at its end."""
 
     job: str
@@ -54,15 +54,15 @@ class Summary:
     images_per_s: float
 
     @classmethod
-    def from_json(cls, text: str) -> Summary:
+    def from_json(cls, text: str) -> SubmitReport:
         """Read it; what it says beyond this is left out."""
         fields = json.loads(text)
         return cls(**{name: fields[name] for name in cls.__dataclass_fields__})
 
 
-def submit(
+def run_submit(
     submission: Submission, env: Mapping[str, str], tick: Callable[[], None] = lambda: None
-) -> Summary:
+) -> SubmitReport:
     """Submit a job and wait for its end; progress and complaints go to our stderr.
 
     Args:
@@ -78,9 +78,9 @@ def submit(
         summary = Path(scratch) / "summary.json"
         code = _run(submission.command(), env, summary, tick)
         said = summary.read_text()
-        if code not in (EXIT_DONE, EXIT_SOME_FAILED) or not said:  # 1 is a traceback's, too
+        if code not in (DONE, SOME_FAILED) or not said:  # 1 is a traceback's, too
             raise _error(code)
-        return Summary.from_json(said)
+        return SubmitReport.from_json(said)
 
 
 def _run(
@@ -99,4 +99,4 @@ def _run(
 
 def _error(code: int) -> FleetError:
     sentence = f"`pifleet submit` ended with {code}; what it said stands above"
-    return UserError(sentence) if code == EXIT_USAGE else ServiceError(sentence)
+    return UserError(sentence) if code == USAGE else ServiceError(sentence)

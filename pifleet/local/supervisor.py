@@ -80,7 +80,7 @@ class LocalFleet:
         """Wait until every worker has sent a heartbeat.
 
         Raises:
-            ServiceError: one ended, or said nothing in time; gives what it logged last.
+            ServiceError: one ended, or said nothing in time; says what it logged last.
         """
         deadline = time.monotonic() + timeout_s
         with connect(self._options.redis_url) as redis:

@@ -132,7 +132,7 @@ def _usual_port(bind: str) -> int | None:
 
 
 def _password(path: Path) -> str:
-    """Give the stack's password, made once: what was pasted elsewhere stays right."""
+    """Read the stack's password, made once: what was pasted elsewhere stays right."""
     if not path.exists():
         path.touch(mode=0o600)
         path.write_text(secrets.token_urlsafe(18))

@@ -12,7 +12,7 @@ unacknowledged in another. Three facts tell a lost delivery from a slow one:
 
 An answer goes into the stream before the worker lets go of the delivery, and the stream is read
 after the heartbeats; so "not held, not answered" can only be wrong for as long as a heartbeat is
-old, which ``GRACE_S`` waits out.
+old, which ``Clocks.grace_s`` waits out.
 """
 
 from __future__ import annotations
@@ -22,11 +22,10 @@ from enum import StrEnum
 from statistics import median
 
 from broker.app import HARD_LIMIT_S
-from broker.heartbeats import HEARTBEAT_EVERY_S, Fleet
+from broker.heartbeats import Fleet
+from contract.clocks import USUAL, Clocks
 
-GRACE_S = 3 * HEARTBEAT_EVERY_S  # a heartbeat may be late, and one may get lost
 STRAGGLER_FACTOR = 4.0  # a chunk four times as slow as the median is read again by idle workers
-STRAGGLER_MIN_S = 10.0  # never sooner: a second reading costs more than a short wait
 DEADLINE_FACTOR = 20.0  # held this much longer than the median: its worker hangs
 DEADLINE_MIN_S = HARD_LIMIT_S + 30.0  # until then the worker itself ends what hangs
 TIMES_KEPT = 200  # recent chunk times, for the median
@@ -87,6 +86,7 @@ class Reconciler:
     job: str
     hedge: bool = True
     """Whether idle processes may read a slow chunk again; not while all wait for their turns."""
+    clocks: Clocks = USUAL
     out: dict[int, Out] = field(default_factory=dict)
     took_s: list[float] = field(default_factory=list)
     popped: int = 0
@@ -161,7 +161,7 @@ class Reconciler:
             out.missing_since = None  # it may well be in the queue
             return None
         out.missing_since = now if out.missing_since is None else out.missing_since
-        is_lost = now - max(out.missing_since, out.since) > GRACE_S
+        is_lost = now - max(out.missing_since, out.since) > self.clocks.grace_s
         return Loss(delivery, Cause.VANISHED) if is_lost else None
 
     def _overdue(self, delivery: int, out: Out, now: float) -> Loss | None:
@@ -175,7 +175,7 @@ class Reconciler:
         if not (held and self.hedge and fleet.is_idle and self.took_s):
             return []
         since, delivery = min(held)
-        limit = max(STRAGGLER_MIN_S, STRAGGLER_FACTOR * self.typical_s)
+        limit = max(self.clocks.straggler_s, STRAGGLER_FACTOR * self.typical_s)
         if now - since <= limit:
             return []
         return [Loss(delivery, Cause.STRAGGLER, self.out[delivery].holder)]

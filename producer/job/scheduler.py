@@ -21,6 +21,7 @@ from broker.heartbeats import Fleet, look
 from broker.models import push_model
 from broker.rates import forget_limits
 from broker.results import ChunkResult, Crash, Outcome, ResultStream
+from contract.clocks import USUAL, Clocks
 from contract.errors import ModelError, ServiceError, UserError
 from contract.reasons import Reason
 from producer.job.answer_check import AnswerCheck, allowed_symbols
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-LOOK_EVERY_S = 1.0  # heartbeats come every two seconds
 WAIT_MS = 250  # for an answer, before looking around again
 WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
 MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
@@ -58,12 +58,14 @@ class RunOptions:
         chunk: the most images a task.
         url_of: turns a ledger's URL into the one that workers fetch.
         is_served: the producer itself serves the images, so they fail while it is away.
+        clocks: of the fleet.
     """
 
     redis_url: str
     chunk: int = 128
     url_of: Callable[[str], str] = str
     is_served: bool = False
+    clocks: Clocks = USUAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +100,9 @@ class JobRun:
         self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
         self._claims = Claims(client, self._spec.job)
         self._check = AnswerCheck(self._deliveries.members, allowed_symbols(ledger))
-        self._reconciler = Reconciler(self._spec.job, hedge=not self._spec.is_limited)
+        self._reconciler = Reconciler(
+            self._spec.job, hedge=not self._spec.is_limited, clocks=options.clocks
+        )
         self._hosts = ledger.hosts() if self._spec.per_host is not None else set()
         self._most_out = most_out(self._spec, len(self._hosts))
         self._counts = ledger.counts()
@@ -160,13 +164,13 @@ class JobRun:
     # -- one step -----------------------------------------------------------------------------
 
     def _step(self) -> None:
-        is_look_due = time.monotonic() - self._looked_at >= LOOK_EVERY_S
+        is_look_due = time.monotonic() - self._looked_at >= self._options.clocks.look_s
         if is_look_due:
             self._is_cancelled = self._ledger.get(CANCELLED_KEY) is not None
             if self._is_cancelled:
                 return
             self._ensure_open()
-            self._fleet = look(self._client)
+            self._fleet = look(self._client, self._options.clocks)
             self._looked_at = time.monotonic()
         self._collect()
         if is_look_due:

@@ -13,7 +13,7 @@ from tests.support.faulty_origin import FaultyOrigin
 from tests.support.fleet_job import JOB, FleetJob, fleet_job
 from tests.support.stripes import png
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.redis
 
 
 @pytest.fixture

@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import StartWorker, wait_until
+from tests.conftest import Pifleet, StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.stripes import png
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(90)]
+pytestmark = pytest.mark.redis
 
 
 def test_drained_workers_chunk_is_not_sent_again(
+    pifleet: Pifleet,
     start_worker: StartWorker,
     origin: FaultyOrigin,
-    redis_url: str,
     tmp_path: Path,
-    tiny_model: Path,
 ) -> None:
     worker = start_worker()
     slow = Answer(png("A1"), delay_s=5.0)  # longer than two looks of the producer
     urls = [origin.add(f"/{number}.png", answer=slow) for number in range(8)]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
-    command = [sys.executable, "-m", "pifleet", "submit", "urls.txt", "-o", "out.csv", "--json"]
-    env = {**os.environ, "PIFLEET_REDIS_URL": redis_url, "PIFLEET_STATE_DIR": str(tmp_path / "s")}
-    producer = subprocess.Popen(
-        [*command, "--model", str(tiny_model)], cwd=tmp_path, env=env, stdout=subprocess.PIPE
-    )
+    producer = pifleet("submit", "urls.txt", "-o", "out.csv")
     wait_until(lambda: origin.requests, timeout_s=30, what="the first request")
 
     worker.process.terminate()

@@ -60,7 +60,6 @@ def test_suspect_that_is_no_index_is_refused() -> None:
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(90)
 def test_process_killed_while_it_waits_accuses_none(
     job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
 ) -> None:

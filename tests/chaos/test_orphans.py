@@ -12,7 +12,7 @@ from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import fleet_job
 from tests.support.stripes import png
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.redis
 
 
 def test_killed_worker_leaves_no_process_behind(

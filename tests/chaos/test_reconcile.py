@@ -5,7 +5,8 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from broker.heartbeats import Fleet
-from producer.job.reconciler import GRACE_S, Cause, Reconciler
+from contract.clocks import USUAL
+from producer.job.reconciler import Cause, Reconciler
 from tests.producer.test_reconcile import BEAT, fleet
 
 
@@ -19,9 +20,9 @@ def holding_two() -> Reconciler:
 
 def test_nobody_is_dead_while_no_worker_is_heard() -> None:
     reconciler = holding_two()
-    for now in (2.0, 3.0 + GRACE_S):  # wiped between two looks, say
+    for now in (2.0, 3.0 + USUAL.grace_s):  # wiped between two looks, say
         assert reconciler.look(Fleet(), now) == []
-    assert reconciler.look(fleet(1, 2), 4.0 + GRACE_S) == []
+    assert reconciler.look(fleet(1, 2), 4.0 + USUAL.grace_s) == []
 
 
 def test_worker_that_is_late_after_an_outage_is_not_dead() -> None:
@@ -32,7 +33,7 @@ def test_worker_that_is_late_after_an_outage_is_not_dead() -> None:
     assert reconciler.look(other, 2.0) == []  # pi1 has not yet found its way back
     assert reconciler.look(fleet(1), 4.0) == []
 
-    losses = reconciler.look(fleet(1), 2.1 + GRACE_S)
+    losses = reconciler.look(fleet(1), 2.1 + USUAL.grace_s)
     assert [(v.delivery, v.cause, v.is_death) for v in losses] == [(2, Cause.VANISHED, False)]
 
 
@@ -48,7 +49,7 @@ def test_lost_delivery_is_missed_though_other_jobs_fill_the_queue() -> None:
 
     began = found[0][0]
     assert found[0][1] is Cause.VANISHED
-    assert 20 / 2 + GRACE_S < began < 30
+    assert 20 / 2 + USUAL.grace_s < began < 30
 
 
 def test_queue_that_does_not_move_is_waited_for() -> None:

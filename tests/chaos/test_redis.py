@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from broker.connection import connect
-from tests.conftest import StartWorker, wait_until
+from tests.conftest import Pifleet, StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.stripes import png, some_text
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.redis
 
 IMAGES = 600
-Command = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.fixture
@@ -30,49 +27,35 @@ def redis(redis_url: str) -> Iterator[Any]:
         client.config_set("maxmemory", "0")
 
 
-@pytest.fixture
-def pifleet(redis_url: str, tmp_path: Path) -> Command:
-    env = {**os.environ, "PIFLEET_REDIS_URL": redis_url, "PIFLEET_STATE_DIR": str(tmp_path / "s")}
-
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "pifleet", *arguments]
-        return subprocess.Popen(command, cwd=tmp_path, env=env, text=True, stdout=subprocess.PIPE)
-
-    return start
-
-
 def ended(process: subprocess.Popen[str]) -> int:
-    """Wait for a command's end; gives its exit code."""
+    """Wait for a command's end; return its exit code."""
     process.communicate(timeout=90)
     return process.returncode
 
 
-def submit(
-    pifleet: Command, origin: FaultyOrigin, folder: Path, model: Path
-) -> subprocess.Popen[str]:
-    """Start a job that takes a few seconds; gives its process."""
+def submit(pifleet: Pifleet, origin: FaultyOrigin, folder: Path) -> subprocess.Popen[str]:
+    """Start a job that takes a few seconds; return its process."""
     texts = [some_text(number) for number in range(IMAGES)]
     urls = [
         origin.add(f"/{number}.png", answer=Answer(png(text), delay_s=0.2))
         for number, text in enumerate(texts)
     ]
     (folder / "urls.txt").write_text("\n".join(urls))
-    options = ("-o", "out.csv", "--model", str(model), "--chunk", "16", "--json")
+    options = ("-o", "out.csv", "--chunk", "16")
     process = pifleet("submit", "urls.txt", *options)
     wait_until(lambda: len(origin.requests) > 50, timeout_s=40, what="the job's beginning")
     return process
 
 
 def test_cancelled_job_leaves_nothing_in_redis(
-    pifleet: Command,
+    pifleet: Pifleet,
     start_worker: StartWorker,
     origin: FaultyOrigin,
     redis: Any,
     tmp_path: Path,
-    tiny_model: Path,
 ) -> None:
     start_worker(concurrency=2)
-    producer = submit(pifleet, origin, tmp_path, tiny_model)
+    producer = submit(pifleet, origin, tmp_path)
     listed = json.loads(pifleet("jobs", "--json").communicate(timeout=30)[0])
 
     pifleet("cancel", listed[0]["job"]).communicate(timeout=30)
@@ -88,15 +71,14 @@ def test_cancelled_job_leaves_nothing_in_redis(
 
 
 def test_job_waits_while_redis_is_full(
-    pifleet: Command,
+    pifleet: Pifleet,
     start_worker: StartWorker,
     origin: FaultyOrigin,
     redis: Any,
     tmp_path: Path,
-    tiny_model: Path,
 ) -> None:
     worker = start_worker(concurrency=2)
-    producer = submit(pifleet, origin, tmp_path, tiny_model)
+    producer = submit(pifleet, origin, tmp_path)
 
     redis.config_set("maxmemory", "1")  # every command that would add something is refused
     wait_until(lambda: "result-waits" in worker.log.read_text(), timeout_s=30, what="a full Redis")

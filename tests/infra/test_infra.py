@@ -12,11 +12,12 @@ import yaml
 from broker.app import HARD_LIMIT_S
 from broker.connection import connect
 from contract.settings import Settings
+from pifleet.local.broker_checks import check_redis
 from pifleet.local.children import end_child, start_child
-from pifleet.local.findings import Level
-from pifleet.local.redis_checks import check_redis
-from pifleet.local.redis_server import find_redis_server, free_port
+from pifleet.local.machine_checks import Level
+from pifleet.local.redis_server import find_redis_server
 from tests.conftest import wait_until
+from tests.support.ports import free_port
 
 INFRA = Path(__file__).parents[2] / "infra"
 

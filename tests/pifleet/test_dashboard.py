@@ -14,8 +14,8 @@ import requests
 from contract.errors import SettingsError, UserError
 from pifleet.dashboard import DashboardOptions, check_flower, parse_login, run_dashboard
 from pifleet.local.children import end_child, start_child
-from pifleet.local.redis_server import free_port
 from tests.conftest import StartWorker, wait_until
+from tests.support.ports import free_port
 
 LOGIN = ("me", "secret")
 
@@ -37,7 +37,6 @@ def flower_url(redis_url: str, tmp_path: Path) -> Iterator[str]:
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(90)
 def test_flower_shows_the_worker_to_whoever_has_the_password(
     flower_url: str, start_worker: StartWorker
 ) -> None:

@@ -12,15 +12,12 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ModelError, OutputError
-from pifleet.local import images
-from pifleet.local.demo import DemoOptions, run_demo
-from pifleet.local.images import Image
+from pifleet.local.demo import DemoOptions, Image, run_demo
 from tests.support.stripes import png
 
 pytestmark = pytest.mark.redis
 
 
-@pytest.mark.timeout(120)
 def test_demo_reads_every_image_right_and_does_so_twice(
     tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -29,7 +26,7 @@ def test_demo_reads_every_image_right_and_does_so_twice(
             (folder / image.name).write_bytes(png(image.text))
             yield number + 1
 
-    monkeypatch.setattr(images, "draw_all", draw_stripes)
+    monkeypatch.setattr("pifleet.local.demo.draw_all", draw_stripes)
     options = DemoOptions(images=40, out=tmp_path / "out", model=str(tiny_model), seed=1)
     first, second = run_demo(options), run_demo(options)
     assert (first.rows, first.right, first.summary.failed) == (40, 40, 0)
@@ -37,7 +34,6 @@ def test_demo_reads_every_image_right_and_does_so_twice(
     assert first.summary.job != second.summary.job
 
 
-@pytest.mark.timeout(120)
 def test_demo_command_gives_a_row_for_every_image_of_the_captcha_library(
     tmp_path: Path, tiny_model: Path
 ) -> None:

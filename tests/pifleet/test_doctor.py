@@ -15,9 +15,9 @@ import pytest
 from broker.connection import connect
 from contract.settings import Settings
 from pifleet.local import machine_checks
-from pifleet.local.doctor import exit_code
-from pifleet.local.findings import Finding, Level, fail, ok, warn
-from pifleet.local.redis_checks import SUBJECT, check_clock, check_redis
+from pifleet.local.broker_checks import SUBJECT, check_clock, check_redis
+from pifleet.local.doctor import findings_code
+from pifleet.local.machine_checks import Finding, Level, fail, ok, warn
 
 
 def _by_subject(findings: object) -> dict[str, Finding]:
@@ -73,9 +73,9 @@ def test_doctor_command_tells_a_wrong_password_from_a_good_machine(
 
 
 def test_broker_that_is_away_has_its_own_exit_code() -> None:
-    assert exit_code([ok("python", "3.11"), warn("x", "y", "z")]) == 0
-    assert exit_code([fail(SUBJECT, "away", "")]) == 3
-    assert exit_code([fail(SUBJECT, "away", ""), fail("models", "none", "")]) == 2
+    assert findings_code([ok("python", "3.11"), warn("x", "y", "z")]) == 0
+    assert findings_code([fail(SUBJECT, "away", "")]) == 3
+    assert findings_code([fail(SUBJECT, "away", ""), fail("models", "none", "")]) == 2
 
 
 def test_doctor_names_the_variable_of_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from contract.errors import ServiceError
 from pifleet.local.supervisor import FleetOptions, LocalFleet, local_fleet, worker_env
 from tests.conftest import wait_until
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.redis
 
 
 @pytest.fixture

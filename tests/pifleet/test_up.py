@@ -16,9 +16,9 @@ from broker.connection import connect
 from broker.heartbeats import WORKERS_KEY
 from contract.errors import ServiceError
 from pifleet.local.children import Child, end_child, start_child
-from pifleet.local.redis_server import free_port
 from pifleet.local.up import UpOptions, advice
 from tests.conftest import wait_until
+from tests.support.ports import free_port
 
 COMMAND = [sys.executable, "-m", "pifleet", "up", "--workers", "1"]
 
@@ -37,7 +37,6 @@ def stack(env: dict[str, str], tmp_path: Path) -> Iterator[Child]:
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(90)
 def test_stack_prints_a_broker_that_has_its_workers_and_takes_it_away_at_the_end(
     stack: Child, env: dict[str, str], tmp_path: Path
 ) -> None:

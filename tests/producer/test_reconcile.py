@@ -6,7 +6,8 @@ import pytest
 from msgspec.structs import replace
 
 from broker.heartbeats import Fleet, Heartbeat
-from producer.job.reconciler import DEADLINE_MIN_S, GRACE_S, STRAGGLER_MIN_S, Cause, Reconciler
+from contract.clocks import USUAL
+from producer.job.reconciler import DEADLINE_MIN_S, Cause, Reconciler
 
 BEAT = Heartbeat(
     worker="pi1",
@@ -51,15 +52,15 @@ def test_what_waits_in_the_queue_is_left_alone(reconciler: Reconciler) -> None:
 
 def test_what_is_nowhere_is_lost_after_the_grace(reconciler: Reconciler) -> None:
     assert causes(reconciler, fleet(1, 2), 1.0) == {}
-    assert causes(reconciler, fleet(1, 2), 1.0 + GRACE_S) == {}
-    assert causes(reconciler, fleet(1, 2), 1.1 + GRACE_S) == {3: Cause.VANISHED}
+    assert causes(reconciler, fleet(1, 2), 1.0 + USUAL.grace_s) == {}
+    assert causes(reconciler, fleet(1, 2), 1.1 + USUAL.grace_s) == {3: Cause.VANISHED}
 
 
 def test_earlier_one_is_lost_when_a_later_one_left_the_queue(reconciler: Reconciler) -> None:
     reconciler.answered(2, 0.1)  # first in, first out: 1 must have left before it
 
     assert causes(reconciler, fleet(waiting=5), 1.0) == {}
-    assert causes(reconciler, fleet(waiting=5), 1.1 + GRACE_S) == {1: Cause.VANISHED}
+    assert causes(reconciler, fleet(waiting=5), 1.1 + USUAL.grace_s) == {1: Cause.VANISHED}
 
 
 def test_dead_workers_chunks_are_lost_at_once(reconciler: Reconciler) -> None:
@@ -81,14 +82,14 @@ def test_another_jobs_chunk_of_the_same_number_is_not_ours(reconciler: Reconcile
     seen = fleet(1, 2, 3, job="other")
 
     assert causes(reconciler, seen, 1.0) == {}
-    assert set(causes(reconciler, seen, 1.1 + GRACE_S)) == {1, 2, 3}
+    assert set(causes(reconciler, seen, 1.1 + USUAL.grace_s)) == {1, 2, 3}
 
 
 def test_straggler_is_read_again_only_by_idle_workers(reconciler: Reconciler) -> None:
     reconciler.answered(2, 1.0)
     reconciler.answered(3, 1.0)
     causes(reconciler, fleet(1), 1.0)
-    late = 1.1 + STRAGGLER_MIN_S
+    late = 1.1 + USUAL.straggler_s
 
     assert causes(reconciler, fleet(1, waiting=4), late) == {}
     assert causes(reconciler, fleet(1), late) == {1: Cause.STRAGGLER}

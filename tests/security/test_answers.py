@@ -180,7 +180,6 @@ def test_name_of_a_worker_is_no_markup_to_the_status_table(redis_url: str) -> No
 
 
 @pytest.mark.redis
-@pytest.mark.timeout(120)
 def test_forged_answers_change_no_byte_of_the_submission(
     pifleet: Pifleet,
     start_worker: StartWorker,

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from pifleet.access.access import admin_url, init
-from pifleet.local.findings import Finding, Level
-from pifleet.local.redis_checks import check_redis
-from pifleet.local.redis_server import free_port
+from pifleet.access.access import admin_url, make_folder
+from pifleet.local.broker_checks import check_redis
+from pifleet.local.machine_checks import Finding, Level
+from tests.support.ports import free_port
 from tests.support.secured_redis import redis_with_users, running_redis, tls_redis_server, url_of
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.redis
 
 NO_PASSWORD = "protected-mode no\n"
 PASSWORD = "requirepass secret\n"
@@ -55,7 +55,7 @@ def test_doctor_tells_who_can_get_in(
 @pytest.mark.skipif(tls_redis_server() is None, reason="no redis-server with TLS on the PATH")
 def test_doctor_finds_nothing_wrong_with_a_broker_made_by_access_init(tmp_path: Path) -> None:
     folder = tmp_path / "access"
-    init(folder, ("localhost",), port=free_port())
+    make_folder(folder, ("localhost",), port=free_port())
     config = folder / "tls.conf"
     config.write_text(config.read_text() + "bind 0.0.0.0\nappendonly yes\n")
     with running_redis(tmp_path, config, program=tls_redis_server()):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -18,12 +18,11 @@ from contract.errors import ModelError, OutputError, SettingsError, UserError
 from recognition.model_file import ModelFile, load_model, parse_model
 from recognition.signing import load_trusted, make_key, sign_digest, signature_path
 from tests.conftest import StartWorker
+from tests.support.commands import fleet_env, run_pifleet
 from tests.support.faulty_origin import FaultyOrigin
 from tests.support.stripes import png
 from tests.workers.test_model_store import other_model
 from workers.model_store import ModelStore, NoModel, cached_digests
-
-pytestmark = pytest.mark.timeout(120)
 
 
 @pytest.fixture
@@ -179,12 +178,7 @@ def test_job_with_a_model_is_refused_until_it_is_signed(
     start_worker(env={"PIFLEET_TRUSTED_KEYS": str(trusted_key)})
     urls = [origin.add(f"/{number}.png", png("A1")) for number in range(40)]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
-    env = {**os.environ, "PIFLEET_REDIS_URL": redis_url, "PIFLEET_STATE_DIR": str(tmp_path / "s")}
-
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "pifleet", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-
+    run = partial(run_pifleet, folder=tmp_path, env=fleet_env(redis_url, tmp_path))
     submit = ("submit", "urls.txt", "-o", "out.csv", "--model", "mine.tflite", "--json")
     refused = run(*submit)
     assert refused.returncode == 2
@@ -201,10 +195,8 @@ def test_job_with_a_model_is_refused_until_it_is_signed(
 @pytest.mark.redis
 def test_worker_with_unusable_keys_does_not_start(redis_url: str, tmp_path: Path) -> None:
     (tmp_path / "keys").mkdir()
-    env = {**os.environ, "PIFLEET_REDIS_URL": redis_url}
-    env["PIFLEET_TRUSTED_KEYS"] = str(tmp_path / "keys")
-    command = [sys.executable, "-m", "pifleet", "worker"]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60)
+    env = {**fleet_env(redis_url, tmp_path), "PIFLEET_TRUSTED_KEYS": str(tmp_path / "keys")}
+    done = run_pifleet("worker", folder=tmp_path, env=env)
     assert done.returncode == 2
     assert "PIFLEET_TRUSTED_KEYS" in done.stderr.splitlines()[-1]
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import urllib.request
 from base64 import b64encode
 from collections.abc import Iterator
@@ -22,13 +21,14 @@ from broker.results import results_key
 from pifleet.access.roles import ROLES
 from pifleet.access.users_file import NOBODY
 from pifleet.local.children import Child, end_child, start_child
-from pifleet.local.redis_server import free_port
 from tests.conftest import wait_until
+from tests.support.commands import PIFLEET, fleet_env
 from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.ports import free_port
 from tests.support.secured_redis import INFRA, redis_with_users, url_of
 from tests.support.stripes import png, some_text
 
-pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.redis
 
 REFUSED = "(?i)has no permissions|not allowed"  # Redis 7 refuses DEBUG and MODULE to everyone
 OTHER_JOB = results_key("0badcafe")
@@ -53,21 +53,13 @@ def clean(tmp_path: Path) -> Iterator[int]:
 
 def start(role: str, port: int, folder: Path, *arguments: str) -> Child:
     """Start a real command with a role's password."""
-    env = {
-        **os.environ,
-        "PIFLEET_REDIS_URL": url_of(role, port),
-        "PIFLEET_CACHE_DIR": str(folder / "cache"),
-        "PIFLEET_STATE_DIR": str(folder / "state"),
-        "PIFLEET_FETCH_ALLOW": "127.0.0.0/8",
-        "FLOWER_BASIC_AUTH": "a:b",
-    }
-    command = [sys.executable, "-m", "pifleet", *arguments]
-    return start_child(command, env=env, log=folder / f"{role}.log")
+    env = {**fleet_env(url_of(role, port), folder), "FLOWER_BASIC_AUTH": "a:b"}
+    return start_child([*PIFLEET, *arguments], env=env, log=folder / f"{role}.log")
 
 
 def status(role: str, port: int) -> dict[str, Any]:
-    """Give what `pifleet status` says to a role."""
-    command = [sys.executable, "-m", "pifleet", "status", "--json"]
+    """Ask what `pifleet status` says to a role."""
+    command = [*PIFLEET, "status", "--json"]
     env = {**os.environ, "PIFLEET_REDIS_URL": url_of(role, port)}
     done = subprocess.run(command, env=env, capture_output=True, text=True, check=True)
     seen: dict[str, Any] = json.loads(done.stdout)
@@ -75,7 +67,7 @@ def status(role: str, port: int) -> dict[str, Any]:
 
 
 def refused(port: int) -> list[tuple[str, str]]:
-    """Give what the server has refused, as who and what.
+    """List what the server has refused, as who and what.
 
     But for the name and version of itself that redis-py tells a server without asking.
     """
@@ -86,7 +78,7 @@ def refused(port: int) -> list[tuple[str, str]]:
 
 
 def serve(origin: FaultyOrigin, folder: Path, number: int) -> str:
-    """Serve drawn images and list them; gives the expected submission."""
+    """Serve drawn images and list them; return the expected submission."""
     texts = {f"{i:04}.png": some_text(i) for i in range(number)}
     urls = [origin.add(f"/{name}", png(text)) for name, text in texts.items()]
     (folder / "urls.txt").write_text("\n".join(urls))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -19,9 +17,11 @@ from broker.sentinel import SentinelUrl, parse
 from contract.errors import ServiceError, SettingsError
 from contract.settings import Settings
 from pifleet.local.children import Child, end_child, start_child
-from pifleet.local.redis_server import find_redis_server, free_port
+from pifleet.local.redis_server import find_redis_server
 from tests.conftest import wait_until
+from tests.support.commands import PIFLEET, fleet_env
 from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.ports import free_port
 from tests.support.stripes import png, some_text
 
 MASTER = "fleet"
@@ -150,22 +150,15 @@ def test_job_outlives_the_death_of_the_master(
         for name, text in texts.items()
     ]
     (tmp_path / "urls.txt").write_text("\n".join(urls))
-    env = {
-        **os.environ,
-        "PIFLEET_REDIS_URL": broker.url,
-        "PIFLEET_CACHE_DIR": str(tmp_path / "cache"),
-        "PIFLEET_STATE_DIR": str(tmp_path / "state"),
-        "PIFLEET_FETCH_ALLOW": "127.0.0.0/8",
-    }
-    command = [sys.executable, "-m", "pifleet"]
+    env = fleet_env(broker.url, tmp_path)
     worker = start_child(
-        [*command, "worker", "--concurrency", "1", "--name", "pi1"],
+        [*PIFLEET, "worker", "--concurrency", "1", "--name", "pi1"],
         env=env,
         log=tmp_path / "worker.log",
     )
     submit = ["submit", "urls.txt", "-o", "out.csv", "--model", str(tiny_model), "--json"]
     with subprocess.Popen(
-        [*command, *submit, "--chunk", "8"],
+        [*PIFLEET, *submit, "--chunk", "8"],
         cwd=tmp_path,
         env=env,
         text=True,

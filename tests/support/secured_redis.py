@@ -10,8 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pifleet.local.children import end_child, start_child
-from pifleet.local.redis_server import find_redis_server, free_port
+from pifleet.local.redis_server import find_redis_server
 from tests.conftest import wait_until
+from tests.support.ports import free_port
 
 INFRA = Path(__file__).parents[2] / "infra"
 READY = "Ready to accept connections"

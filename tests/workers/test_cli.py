@@ -13,10 +13,10 @@ ROOT = Path(__file__).parents[2]
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run ``python -m workers`` with nothing of ours in the environment."""
+    """Run ``python -m pifleet`` with nothing of ours in the environment."""
     env = {key: value for key, value in os.environ.items() if not key.startswith("PIFLEET_")}
     return subprocess.run(
-        [sys.executable, "-m", "workers", *arguments],
+        [sys.executable, "-m", "pifleet", *arguments],
         cwd=ROOT,
         env=env,
         capture_output=True,

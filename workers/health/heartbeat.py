@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 
 from broker.chunks import TASK_READ_CHUNK, count_waiting
 from broker.connection import make_client
-from broker.heartbeats import HEARTBEAT_EVERY_S, Heartbeat, beat, sign_off
+from broker.heartbeats import Heartbeat, beat, sign_off
 from contract.errors import ServiceError
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
@@ -163,7 +163,7 @@ class HeartbeatThread(threading.Thread):
             log.exception("heartbeat-failed worker=%s", self._who.worker)
         if self._leaving_at is not None:
             self._insist(self._leaving_at)
-        return max(0.0, HEARTBEAT_EVERY_S - (time.monotonic() - started))
+        return max(0.0, self._settings.clocks.heartbeat_s - (time.monotonic() - started))
 
     def _look_for_stall(self, in_hand: int) -> None:
         has_idle_process = in_hand < self._who.processes

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from urllib.parse import urlsplit, urlunsplit
 
-from broker.connection import connect, masked
+from redis import Redis
+from redis.exceptions import NoPermissionError, RedisError
+
+from broker.connection import client_url, connect, make_client, masked
 from contract.errors import FleetError
-from pifleet.local.access_check import check_access
-from pifleet.local.findings import Finding, fail, ok, warn
-
-if TYPE_CHECKING:
-    from redis import Redis
+from pifleet.local.machine_checks import Finding, fail, ok, warn
+from pifleet.local.up import is_loopback
 
 MOST_SKEW_S = 2.0  # a heartbeat is dated by its sender and judged by the producer
 SUBJECT = "redis"
+ACCESS = "redis access"
 SETTINGS = ("maxmemory-policy", "appendonly")
+PROBE_S = 3.0
+PASSWORDS = "`pifleet access init` makes passwords and certificates; see infra/README.md"
 
 
 def check_redis(redis_url: str) -> Iterator[Finding]:
@@ -46,8 +49,6 @@ def check_clock(redis: Redis, now: float) -> Finding:
 
 def check_settings(redis: Redis) -> Iterator[Finding]:
     """Look at eviction and durability."""
-    from redis.exceptions import NoPermissionError, RedisError
-
     try:
         config = {name: _setting(redis, name) for name in SETTINGS}
     except NoPermissionError:  # as it should be: infra/users.acl lets nobody but admin see them
@@ -59,6 +60,26 @@ def check_settings(redis: Redis) -> Iterator[Finding]:
         return
     yield _check_eviction(config["maxmemory-policy"])
     yield _check_append_only(config["appendonly"])
+
+
+def check_access(redis: Redis, redis_url: str) -> Finding:
+    """Find out who can get in: everybody, everybody here, or whoever has a password.
+
+    By trying, and not by what the broker's settings promise.
+    """
+    place = urlsplit(client_url(redis_url))
+    if place.scheme == "unix":
+        return ok(ACCESS, "a socket of this machine")
+    is_open = not is_loopback(place.hostname or "127.0.0.1") or _listens_to_all(redis)
+    if _lets_strangers_in(redis_url):
+        if is_open:
+            found = "open to the network, without a password: whoever reaches it runs the fleet"
+            return fail(ACCESS, found, PASSWORDS)
+        return warn(ACCESS, "no password; loopback only", "set one before a Pi joins")
+    if is_open and place.scheme != "rediss":
+        found = "asks for a password, and lets the network read it: no TLS"
+        return warn(ACCESS, found, PASSWORDS)
+    return ok(ACCESS, "asks for a password" + (", by TLS" if place.scheme == "rediss" else ""))
 
 
 def _setting(redis: Redis, name: str) -> str:
@@ -77,3 +98,30 @@ def _check_append_only(append_only: str) -> Finding:
         advice = "appendonly yes in redis.conf; `submit` survives without, `--detach` does not"
         return warn("redis appendonly", "no: a restart forgets what was sent", advice)
     return ok("redis appendonly", "yes")
+
+
+def _lets_strangers_in(redis_url: str) -> bool:
+    parts = urlsplit(redis_url)
+    nameless = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    with make_client(nameless, timeout_s=PROBE_S) as stranger:
+        try:
+            return bool(stranger.ping())
+        except RedisError:
+            return False
+
+
+def _listens_to_all(redis: Redis) -> bool:
+    """Say whether other machines reach it; False where only its admin may know."""
+    try:
+        bind = str(redis.config_get("bind").get("bind", ""))
+        is_protected = redis.config_get("protected-mode").get("protected-mode") == "yes"
+    except RedisError:
+        return False
+    addresses = [address.lstrip("-") for address in bind.split()]
+    listens = not addresses or any(not is_loopback(address) for address in addresses)
+    return listens and not (is_protected and _has_no_password(redis))
+
+
+def _has_no_password(redis: Redis) -> bool:
+    """Say whether protected mode is in force: it is only where nobody has set a password."""
+    return not redis.config_get("requirepass").get("requirepass")

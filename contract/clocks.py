@@ -1,0 +1,48 @@
+"""The clocks of a fleet: how often workers are heard, and the patience that follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Clocks:
+    """One number, the same on every machine of a fleet, and what is counted in it.
+
+    Attributes:
+        heartbeat_s: seconds between two heartbeats of a worker.
+    """
+
+    heartbeat_s: float = 2.0
+
+    @property
+    def silence_s(self) -> float:
+        """Seconds of silence after which a worker counts as dead: four heartbeats may get lost."""
+        return 5 * self.heartbeat_s
+
+    @property
+    def look_s(self) -> float:
+        """Seconds between two looks of a producer at the fleet."""
+        return self.heartbeat_s / 2
+
+    @property
+    def grace_s(self) -> float:
+        """Seconds that a delivery may be nowhere: a heartbeat may be late, and one get lost."""
+        return 3 * self.heartbeat_s
+
+    @property
+    def straggler_s(self) -> float:
+        """Seconds for which nothing is read twice: that costs more than a short wait."""
+        return 5 * self.heartbeat_s
+
+    @property
+    def unacknowledged_s(self) -> float:
+        """Seconds after which what a dead worker left unacknowledged is put back.
+
+        A worker skips it then, for nobody may claim it any more. So it only has to be tidy, not
+        longer than any chunk.
+        """
+        return 45 * self.heartbeat_s
+
+
+USUAL = Clocks()
