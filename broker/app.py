@@ -18,7 +18,6 @@ from broker.connection import SOCKET_TIMEOUT_S
 from broker.keys import KEY_PREFIX, QUEUE
 from broker.sentinel import is_sentinel, sentinel_options
 from broker.sentinel import parse as parse_sentinel
-from contract.clocks import USUAL, Clocks
 
 HARD_LIMIT_S = 300  # a chunk that takes this long hangs: its process is killed
 SOFT_LIMIT_S = 240  # a worker gives a chunk up itself a minute before
@@ -29,22 +28,23 @@ TRANSPORTS = {  # in place of kombu's own, which need Lua
     "sentinel": "broker.transport:SentinelTransport",
 }
 TRANSPORT: dict[str, Any] = {
+    # What a worker has taken is noted in no hash that every other could read: the ledger knows what
+    # has no answer, and the reconciler sends it again sooner than any visibility timeout would.
+    "ack_emulation": False,
     "socket_timeout": SOCKET_TIMEOUT_S,
     "socket_connect_timeout": 5.0,
     "socket_keepalive": True,
     "health_check_interval": 10,  # a half-open connection is noticed after one to two of these
-    "unacked_restore_throttle": 1,  # kombu looks at each tenth interval only
     "global_keyprefix": KEY_PREFIX,
     "priority_steps": [0],  # one list; kombu looks into four for each chunk, and ACLs name them all
 }
 
 
-def make_app(redis_url: str, clocks: Clocks = USUAL) -> Celery:
+def make_app(redis_url: str) -> Celery:
     """Build the application; nothing connects before it is used.
 
     Args:
         redis_url: ``redis://``, ``rediss://``, ``unix://`` or ``sentinel://``.
-        clocks: of the fleet.
     """
     TRANSPORT_ALIASES.update(TRANSPORTS)
     app = Celery("pifleet", broker=broker_url(redis_url), set_as_current=False)
@@ -52,12 +52,7 @@ def make_app(redis_url: str, clocks: Clocks = USUAL) -> Celery:
         broker_use_ssl=tls_options(redis_url),
         task_queues=[Queue(QUEUE)],
         task_default_queue=QUEUE,
-        broker_transport_options={
-            **TRANSPORT,
-            **failover_options(redis_url),
-            "visibility_timeout": clocks.unacknowledged_s,
-            "unacked_restore_interval": 10 * clocks.heartbeat_s,
-        },
+        broker_transport_options={**TRANSPORT, **failover_options(redis_url)},
         broker_connection_retry_on_startup=True,
         broker_connection_max_retries=None,  # a Pi outlives any outage of the broker
         worker_prefetch_multiplier=1,  # a slow Pi must not hoard what an idle one could take
@@ -70,7 +65,6 @@ def make_app(redis_url: str, clocks: Clocks = USUAL) -> Celery:
         task_serializer="json",
         accept_content=["json"],
         result_accept_content=["json"],
-        task_compression="zlib",  # URLs of one job share most of their letters
         worker_send_task_events=False,  # Flower asks for them while somebody looks
         task_send_sent_event=False,
         worker_enable_remote_control=True,

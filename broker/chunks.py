@@ -1,4 +1,8 @@
-"""The queue: chunks of images, sent as Celery tasks and taken by whichever worker is free."""
+"""The queue: a notice for each chunk, sent as a Celery task and taken by whichever worker is free.
+
+A notice says only that there is a chunk and which model reads it; the chunk itself is claimed, see
+``broker.claims``. So the queue holds nothing that a worker could read or forge for another.
+"""
 
 from __future__ import annotations
 
@@ -8,65 +12,45 @@ import msgspec
 from msgspec import Meta
 
 from broker.app import make_app
-from broker.keys import QUEUE, Rights, key
+from broker.keys import QUEUE, TASK_READ_CHUNK, Rights, key
 from broker.messages import Count, Message, from_object, is_storable
 
 if TYPE_CHECKING:
     from redis import Redis
 
-TASK_READ_CHUNK = "pifleet.read_chunk"
-MAX_CHUNK = 1024  # images; keeps a message small and a lost chunk cheap
+MAX_JOB = 64  # characters of a job's id; ours have eight
+NOTICE_VERSION = 3
 
-QUEUE_KEY = key(QUEUE)  # the Redis list that Celery keeps the waiting chunks in
+QUEUE_KEY = key(QUEUE)  # the Redis list that Celery keeps the waiting notices in
 RIGHTS = {
     "producer": Rights((QUEUE_KEY,), ("lpush", "llen")),
-    "worker": Rights((QUEUE_KEY,), ("brpop", "lpush", "rpush", "llen")),  # back when it drains
+    "worker": Rights((QUEUE_KEY,), ("brpop", "lpush", "llen")),  # back when it drains
     "metrics": Rights((QUEUE_KEY,), ("llen",)),
 }
 
-Rate = Annotated[float, Meta(gt=0.0)]
+JobId = Annotated[str, Meta(min_length=1, max_length=MAX_JOB, pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True):
-    """One image to read: its index in the job, and where it is."""
-
-    index: Count
-    url: str
-
-    def __post_init__(self) -> None:
-        """Refuse what could not be sent or logged."""
-        if not is_storable(self.url):
-            raise ValueError("the URL holds half a character")
-
-
-class ChunkTask(Message, frozen=True, tag=2):
-    """A chunk of images that one worker reads.
+class Notice(Message, frozen=True, tag=NOTICE_VERSION):
+    """That a chunk waits to be claimed.
 
     Attributes:
         job: the job's id.
         delivery: its number within the job; a chunk that is sent again has a new one.
-        model: SHA-256 of the model file.
-        symbols: those the job allows; None allows all of the model's.
-        items: the images.
-        rate: requests a second that the whole fleet may make for the job; None for no limit.
-        per_host: requests a second that the whole fleet may make to each host.
+        model: SHA-256 of the model file: a worker that cannot use it leaves the chunk to others.
     """
 
-    job: str
+    job: JobId
     delivery: Count
     model: str
-    symbols: str | None
-    items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=MAX_CHUNK)]
-    rate: Rate | None = None
-    per_host: Rate | None = None
 
     def __post_init__(self) -> None:
         """Refuse what could not be logged, or be a key's name."""
-        if not is_storable(self.job + self.model + (self.symbols or "")):
+        if not is_storable(self.model):
             raise ValueError("a text holds half a character")
 
     @classmethod
-    def from_wire(cls, value: object) -> ChunkTask:
+    def from_wire(cls, value: object) -> Notice:
         """Read the JSON object that stands in a task's arguments.
 
         Raises:
@@ -80,27 +64,26 @@ class ChunkTask(Message, frozen=True, tag=2):
 
     def task_id(self) -> str:
         """Name the Celery task, so that a heartbeat's task ids name deliveries."""
-        return f"{self.job}.{self.delivery}"
+        return task_id(self.job, self.delivery)
 
 
 class ChunkSender:
-    """Sends chunks through Celery; one connection, kept."""
+    """Sends notices through Celery; one connection, kept."""
 
     def __init__(self, redis_url: str) -> None:
         self._app = make_app(redis_url)
 
-    def send(self, task: ChunkTask) -> None:
-        """Put a chunk into the queue.
+    def send(self, notice: Notice, *, images: int) -> None:
+        """Put a notice into the queue.
 
-        Its arguments are shown in Flower as a sentence, not as a list of addresses.
+        Its arguments are shown in Flower as a sentence.
         """
-        readable = f"job {task.job}, delivery {task.delivery}, {len(task.items)} images"
         self._app.send_task(
             TASK_READ_CHUNK,
-            args=[task.to_wire()],
-            task_id=task.task_id(),
+            args=[notice.to_wire()],
+            task_id=notice.task_id(),
             queue=QUEUE,
-            argsrepr=f"({readable})",
+            argsrepr=f"(job {notice.job}, delivery {notice.delivery}, {images} images)",
             kwargsrepr="{}",
             retry=False,  # the scheduler decides when to try again
         )
@@ -108,6 +91,17 @@ class ChunkSender:
     def close(self) -> None:
         """Close its connections."""
         self._app.close()
+
+
+def is_of_another_version(message: object) -> bool:
+    """Tell whether what cannot be read may be a notice of another version of this program."""
+    version = message.get("v") if isinstance(message, dict) else None
+    return isinstance(version, int) and version != NOTICE_VERSION
+
+
+def task_id(job: str, delivery: int) -> str:
+    """Name the Celery task of a delivery."""
+    return f"{job}.{delivery}"
 
 
 def count_waiting(client: Redis) -> int:

@@ -1,34 +1,113 @@
-"""Claims: each delivery is begun once, by whoever claims it first.
+"""Claims: each chunk is taken once, by whoever claims it first, together with a secret.
 
-Celery on Redis runs a task twice whenever a connection breaks or a worker was silent for long: it
-puts back what was not acknowledged, while the first reading goes on. So the producer notes a
-delivery as unclaimed in a set, and a worker takes it out before it begins. What is not in the set
-was begun elsewhere, was given up, or belongs to a job that is over.
+Celery on Redis runs a task twice whenever a connection breaks or a worker was silent for long. So a
+chunk lies under a key of its own, and claiming it is one command that reads and removes it. What is
+not there was begun elsewhere, was given up, or belongs to a job that is over.
+
+The chunk carries a token that is made for this delivery. Nobody but its claimant ever sees it, and
+an answer has to bring it back: a worker whose key was stolen can answer for what it claimed itself,
+and for nothing else. A heartbeat proves by a digest of the token that it holds a delivery.
+
+Source: the token is Temporal's task token; the claim of one command is GETDEL (Redis 6.2).
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import logging
-from typing import TYPE_CHECKING
+import zlib
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated, cast
 
+import msgspec
+from msgspec import Meta
 from redis.exceptions import RedisError
 
+from broker.chunks import JobId, Notice
 from broker.keys import JOB_TTL_S, Rights, key
+from broker.messages import Count, Message, from_json, is_storable
+from contract.errors import MessageError
 
 if TYPE_CHECKING:
     from redis import Redis
 
 log = logging.getLogger(__name__)
 
+MAX_CHUNK = 1024  # images; keeps a chunk small and a lost one cheap
+MAX_URL = 8192  # characters; what servers and proxies accept ends there
+MAX_CHUNK_BYTES = MAX_CHUNK * (MAX_URL + 64)  # unpacked
+LEVEL = 1  # of zlib: URLs of one job share most of their letters, which the fastest level sees
+TOKEN_BYTES = 16
+
 RIGHTS = {
-    "producer": Rights((key("claims", "*"),), ("sadd", "srem", "expire", "del")),
-    "worker": Rights((key("claims", "*"),), ("srem",)),
+    "producer": Rights((key("claim", "*"),), ("set", "del")),
+    "worker": Rights((key("claim", "*"),), ("getdel",)),
 }
 
+Rate = Annotated[float, Meta(gt=0.0)]
+Token = Annotated[str, Meta(pattern=rf"^[0-9a-f]{{{2 * TOKEN_BYTES}}}$")]
 
-def claims_key(job: str) -> str:
-    """Name the set of a job's deliveries that nobody has claimed."""
-    return key("claims", job)
+
+class Item(msgspec.Struct, frozen=True, array_like=True):
+    """One image to read: its index in the job, and where it is."""
+
+    index: Count
+    url: Annotated[str, Meta(max_length=MAX_URL)]
+
+    def __post_init__(self) -> None:
+        """Refuse what could not be sent or logged."""
+        if not is_storable(self.url):
+            raise ValueError("the URL holds half a character")
+
+
+class ChunkTask(Message, frozen=True, tag=3):
+    """A chunk of images that one worker reads.
+
+    Attributes:
+        job: the job's id.
+        delivery: its number within the job; a chunk that is sent again has a new one.
+        model: SHA-256 of the model file.
+        symbols: those the job allows; None allows all of the model's.
+        items: the images.
+        token: the secret of this delivery, which its answer brings back.
+        rate: requests a second that the whole fleet may make for the job; None for no limit.
+        per_host: requests a second that the whole fleet may make to each host.
+    """
+
+    job: JobId
+    delivery: Count
+    model: str
+    symbols: str | None
+    items: Annotated[tuple[Item, ...], Meta(min_length=1, max_length=MAX_CHUNK)]
+    token: Token
+    rate: Rate | None = None
+    per_host: Rate | None = None
+
+    @property
+    def notice(self) -> Notice:
+        """What the queue says of it."""
+        return Notice(self.job, self.delivery, self.model)
+
+    def pack(self) -> bytes:
+        """Write it as it lies in Redis."""
+        return zlib.compress(self.to_json(), LEVEL)
+
+    @classmethod
+    def unpack(cls, packed: bytes) -> ChunkTask:
+        """Read it, never more of it than one of ours has.
+
+        Raises:
+            MessageError: it is none of ours.
+        """
+        unpacker = zlib.decompressobj()
+        try:
+            text = unpacker.decompress(packed, MAX_CHUNK_BYTES)
+        except zlib.error as error:
+            raise MessageError(f"chunk cannot be unpacked: {error}") from error
+        if unpacker.unconsumed_tail:
+            raise MessageError(f"chunk unpacks to more than {MAX_CHUNK_BYTES} bytes")
+        return from_json(cls, text, limit=MAX_CHUNK_BYTES)
 
 
 class Claims:
@@ -36,44 +115,53 @@ class Claims:
 
     def __init__(self, client: Redis, job: str) -> None:
         self._client = client
-        self._key = claims_key(job)
+        self._job = job
 
-    def add(self, delivery: int) -> None:
-        """Let a delivery be claimed; before it is sent, else a worker might not find it.
+    def add(self, task: ChunkTask) -> None:
+        """Let a delivery be claimed; before its notice is sent, else a worker might not find it.
 
         Raises:
             RedisError: Redis is away.
         """
-        self._client.sadd(self._key, delivery)
+        self._client.set(claim_key(task.job, task.delivery), task.pack(), ex=JOB_TTL_S)
 
-    def withdraw(self, delivery: int) -> None:
-        """Let nobody begin a delivery any more; where that fails it may run twice, harmlessly."""
+    def withdraw(self, deliveries: Iterable[int]) -> None:
+        """Let nobody begin them any more; where that fails they may run twice, harmlessly."""
+        keys = [claim_key(self._job, delivery) for delivery in deliveries]
         try:
-            self._client.srem(self._key, delivery)
+            if keys:
+                self._client.delete(*keys)
         except RedisError as error:
-            log.debug("claim stands delivery=%d: %s", delivery, error)
-
-    def keep(self) -> None:
-        """Let the set live as long as the job's stream; called now and then.
-
-        Raises:
-            RedisError: Redis is away.
-        """
-        self._client.expire(self._key, JOB_TTL_S)
-
-    def clear(self) -> None:
-        """Remove the set: the job is over.
-
-        Raises:
-            RedisError: Redis is away.
-        """
-        self._client.delete(self._key)
+            log.debug("claims stand job=%s number=%d: %s", self._job, len(keys), error)
 
 
-def claim(client: Redis, job: str, delivery: int) -> bool:
-    """Claim a delivery for a worker; True where it is now this one's to read, and nobody else's.
+def claim(client: Redis, notice: Notice) -> ChunkTask | None:
+    """Claim a delivery for a worker; None where it is not to be begun, or no more.
 
     Raises:
+        MessageError: what lies there is none of ours.
         RedisError: Redis is away.
     """
-    return bool(client.srem(claims_key(job), delivery))
+    packed = cast(bytes | None, client.getdel(claim_key(notice.job, notice.delivery)))
+    if packed is None:
+        return None
+    task = ChunkTask.unpack(packed)
+    if (task.job, task.delivery) != (notice.job, notice.delivery):
+        raise MessageError(f"under {notice.task_id()} lies {task.notice.task_id()}")
+    return task
+
+
+def claim_key(job: str, delivery: int) -> str:
+    """Name the key that a chunk lies under until it is claimed."""
+    return key("claim", job, str(delivery))
+
+
+def make_token(secret: str, delivery: int) -> str:
+    """Make the token of a delivery from the secret of its job, which only its ledger holds."""
+    digest = hmac.new(secret.encode(), str(delivery).encode(), hashlib.sha256).digest()
+    return digest[:TOKEN_BYTES].hex()
+
+
+def prove(token: str) -> str:
+    """Make what a heartbeat shows of a token: who knows it holds the delivery."""
+    return hashlib.sha256(token.encode()).hexdigest()[: 2 * TOKEN_BYTES]

@@ -1,8 +1,9 @@
 """Heartbeats: what each worker says of itself every two seconds, and the fleet they add up to.
 
-One hash holds them all, and not a key a worker: `HSET` refuses any other key's type, so a worker
-needs neither `SET` nor `DEL`, with which it could overwrite or delete the queue. A sorted set of
-names, scored by Redis's clock, saves `KEYS` and `SCAN`, which an ACL need not allow then.
+Each worker has a hash of its own, which an ACL ties to its user: none can speak for another. It is
+a hash because `HSET` refuses any other key's type, so a worker needs neither `SET` nor `DEL`, with
+which it could overwrite or delete the queue. A sorted set of names, scored by Redis's clock, saves
+`KEYS` and `SCAN`; what stands in it is only where to look. A producer may ask a worker to rest.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from msgspec import Meta
 
 from broker.chunks import count_waiting
 from broker.keys import Rights, key
-from broker.messages import Count, Message, from_json, make_printable
+from broker.messages import Count, Message, from_json, make_printable, printable
 from contract.clocks import USUAL, Clocks
 from contract.errors import MessageError
 
@@ -30,17 +31,42 @@ FORGET_S = 3600.0  # a worker that is gone for an hour leaves the list of worker
 MAX_HEARTBEAT_BYTES = 200_000  # 256 processes, and a thousand models in the cache
 MAX_PROCESSES = 1024  # the producer sends a few chunks for each
 
-HEARTBEATS_KEY = key("heartbeats")
+MAX_WORKERS = 4096  # that a look takes in; the list of names is anybody's to write
+MAX_REFUSED = 20  # models that a worker names as refused
+REST_S = 60.0  # a worker that was asked to rest tries again after it
+BEAT_FIELD = "beat"  # the JSON of one Heartbeat
+AT_FIELD = "at"  # when it was written, by Redis's clock, seconds
+
 WORKERS_KEY = key("workers")
-_KEYS = (HEARTBEATS_KEY, WORKERS_KEY)
+OWN = "{user}"  # stands for the name of a worker's user in the keys of its role
+INSTANCE_SIGN = "+"  # between a name and the process id, where two workers of a user share a host
 RIGHTS = {
-    "producer": Rights(_KEYS, ("zrangebyscore", "hmget")),
-    "worker": Rights(_KEYS, ("hset", "hdel", "zadd", "zrem", "zrangebyscore", "zscore")),
-    "metrics": Rights(_KEYS, ("zrangebyscore", "hmget", "zcard")),
+    "producer": Rights(
+        (key("heartbeat", "*"), WORKERS_KEY, key("rest", "*")),
+        ("zrangebyscore", "hmget", "zrem", "del", "set"),
+    ),
+    "worker": Rights(
+        (
+            *(key("heartbeat", OWN), key("heartbeat", f"{OWN}{INSTANCE_SIGN}*"), WORKERS_KEY),
+            *(key("rest", OWN), key("rest", f"{OWN}{INSTANCE_SIGN}*")),
+        ),
+        ("hset", "hdel", "zadd", "zrem", "zscore", "get"),
+    ),
+    "metrics": Rights((key("heartbeat", "*"), WORKERS_KEY), ("zrangebyscore", "hmget", "zcard")),
 }
 
 
-class Heartbeat(Message, frozen=True, tag=1):
+def heartbeat_key(worker: str) -> str:
+    """Name the hash that a worker's heartbeat stands in."""
+    return key("heartbeat", worker)
+
+
+def rest_key(worker: str) -> str:
+    """Name the key that asks a worker to rest, and says why."""
+    return key("rest", worker)
+
+
+class Heartbeat(Message, frozen=True, tag=2):
     """One heartbeat of a worker.
 
     Attributes:
@@ -48,7 +74,8 @@ class Heartbeat(Message, frozen=True, tag=1):
         pid: of its main process, on its host.
         host: the host's name.
         processes: how many chunks it reads at once.
-        in_hand: task ids of the chunks it holds, waiting ones included.
+        in_hand: task ids of the chunks it has taken, waiting ones included.
+        proofs: of the deliveries that it has claimed, see ``broker.claims.prove``.
         images: read since its start, failed ones included.
         failed: of those, the ones without a text.
         images_per_s: over the last seconds.
@@ -59,6 +86,8 @@ class Heartbeat(Message, frozen=True, tag=1):
         version: of pifleet.
         runtime: which TFLite runtime it uses.
         models: digests that lie in its cache.
+        refused: digests of the models that it cannot use, and why.
+        resting: why it takes no chunks for a while; empty while it does.
     """
 
     worker: str
@@ -66,6 +95,7 @@ class Heartbeat(Message, frozen=True, tag=1):
     host: str
     processes: Annotated[int, Meta(ge=0, le=MAX_PROCESSES)]
     in_hand: tuple[str, ...]
+    proofs: tuple[str, ...]
     images: int
     failed: int
     images_per_s: float
@@ -76,10 +106,14 @@ class Heartbeat(Message, frozen=True, tag=1):
     version: str
     runtime: str
     models: tuple[str, ...]
+    refused: dict[str, str] = msgspec.field(default_factory=dict)
+    resting: str = ""
 
     def __post_init__(self) -> None:
         """Keep what a terminal would take for more than text out of tables."""
-        make_printable(self, "worker", "host", "version", "runtime")
+        make_printable(self, "worker", "host", "version", "runtime", "resting")
+        shown = {d: printable(why) for d, why in list(self.refused.items())[:MAX_REFUSED]}
+        msgspec.structs.force_setattr(self, "refused", shown)
 
     @property
     def instance(self) -> str:
@@ -115,8 +149,13 @@ class Fleet:
 
     @property
     def in_hand(self) -> dict[str, str]:
-        """The task ids that workers hold, each with the start of the worker that holds it."""
+        """The task ids that workers took, each with the start of the worker that says so."""
         return {task: worker.instance for worker in self.workers for task in worker.in_hand}
+
+    @property
+    def proven(self) -> dict[str, str]:
+        """The proofs of claimed deliveries, each with the start of the worker that holds it."""
+        return {proof: worker.instance for worker in self.workers for proof in worker.proofs}
 
     @property
     def instances(self) -> set[str]:
@@ -130,45 +169,75 @@ class Fleet:
 
 
 def look(client: Redis, clocks: Clocks = USUAL) -> Fleet:
-    """Read the heartbeats of live workers and the queue's length: four commands.
+    """Read the heartbeats of live workers and the queue's length, in three round trips.
 
     A worker whose heartbeat cannot be understood is left out with a warning: it may be of a
     version to come.
     """
-    since = _redis_time(client) - clocks.silence_s
-    names = cast(list[bytes], client.zrangebyscore(WORKERS_KEY, since, "+inf"))
-    texts = client.hmget(HEARTBEATS_KEY, names) if names else []
-    workers = [
-        _parse(name, text)
-        for name, text in zip(names, cast(list[bytes | None], texts), strict=True)
-        if text
-    ]
+    now = _redis_time(client)
+    names = _names(client, now - clocks.silence_s, now + clocks.silence_s)
+    pipeline = client.pipeline(transaction=False)
+    for name in names:
+        pipeline.hmget(heartbeat_key(name), BEAT_FIELD, AT_FIELD)
+    found = pipeline.execute(raise_on_error=False) if names else []
+    workers = (
+        _parse(name, fields, since=now - clocks.silence_s)
+        for name, fields in zip(names, found, strict=True)
+        if isinstance(fields, list)
+    )
     return Fleet(tuple(w for w in workers if w is not None), count_waiting(client))
 
 
-def beat(client: Redis, heartbeat: Heartbeat) -> None:
-    """Publish a heartbeat, scored by Redis's clock: a Pi's own may be off by minutes.
+def beat(client: Redis, heartbeat: Heartbeat) -> str:
+    """Publish a heartbeat, timed by Redis's clock: a Pi's own may be off by minutes.
+
+    Returns:
+        Why a producer asks this worker to rest; empty where none does.
 
     Raises:
-        RedisError: Redis is away.
+        RedisError: Redis is away, or the worker may not call itself so.
     """
     now = _redis_time(client)
+    fields = {BEAT_FIELD: heartbeat.to_json(), AT_FIELD: f"{now:.3f}"}
     pipeline = client.pipeline(transaction=False)
-    pipeline.hset(HEARTBEATS_KEY, heartbeat.worker, heartbeat.to_json())
+    pipeline.hset(heartbeat_key(heartbeat.worker), mapping=fields)  # type: ignore[arg-type]
     pipeline.zadd(WORKERS_KEY, {heartbeat.worker: now})
-    pipeline.zrangebyscore(WORKERS_KEY, "-inf", now - FORGET_S)
-    for name in pipeline.execute()[-1]:
-        sign_off(client, name)
+    pipeline.get(rest_key(heartbeat.worker))
+    asked = cast(bytes | None, pipeline.execute()[-1])
+    return "" if asked is None else printable(asked.decode(errors="replace"))
 
 
-def sign_off(client: Redis, worker: str | bytes) -> None:
+def sign_off(client: Redis, worker: str) -> None:
     """Take a worker off the list at once, so that nobody waits for it.
 
     Raises:
         RedisError: Redis is away.
     """
-    client.hdel(HEARTBEATS_KEY, worker)
+    client.hdel(heartbeat_key(worker), BEAT_FIELD, AT_FIELD)
     client.zrem(WORKERS_KEY, worker)
+
+
+def ask_to_rest(client: Redis, worker: str, why: str) -> None:
+    """Ask a worker to take no chunks for a while.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    client.set(rest_key(worker), why, ex=int(REST_S))
+
+
+def forget_silent(client: Redis) -> None:
+    """Remove what workers left that are silent for an hour, and names that nobody can have.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    now = _redis_time(client)
+    old = _names(client, float("-inf"), now - FORGET_S)
+    impossible = _names(client, now + FORGET_S, float("inf"))
+    if old or impossible:
+        client.zrem(WORKERS_KEY, *old, *impossible)
+        client.delete(*(heartbeat_key(name) for name in (*old, *impossible)))
 
 
 def is_taken(name: str, client: Redis, clocks: Clocks = USUAL) -> bool:
@@ -193,17 +262,20 @@ def _redis_time(client: Redis) -> float:
     return float(seconds) + float(microseconds) / 1e6
 
 
-def _parse(name: bytes, text: bytes) -> Heartbeat | None:
+def _names(client: Redis, since: float, until: float) -> list[str]:
+    found = client.zrangebyscore(WORKERS_KEY, since, until, start=0, num=MAX_WORKERS)
+    return [name.decode(errors="replace") for name in cast(list[bytes], found)]
+
+
+def _parse(name: str, fields: list[bytes | None], *, since: float) -> Heartbeat | None:
+    text, at = fields
+    if text is None or at is None:
+        return None
     try:
         heartbeat = Heartbeat.from_json(text)
-        if heartbeat.worker.encode() != name:
+        if heartbeat.worker != name:
             raise MessageError(f"{name!r:.80} calls itself {heartbeat.worker!r}")
-    except MessageError as error:
-        log.warning("heartbeat ignored: %s", error)
+        return heartbeat if float(at) >= since else None
+    except (MessageError, ValueError) as error:
+        log.warning("heartbeat ignored: %s", printable(str(error)))
         return None
-    return heartbeat
-
-
-def to_object(heartbeat: Heartbeat) -> dict[str, object]:
-    """Build the JSON object of a heartbeat, for who shows it to a machine."""
-    return cast(dict[str, object], msgspec.to_builtins(heartbeat))

@@ -15,9 +15,9 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
-from redis.exceptions import WatchError
+from redis.exceptions import ResponseError, WatchError
 
 from broker.keys import Rights, key
 from contract.errors import ImageError
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 Gate = Callable[[str], Awaitable[None]]  # awaited with a host before each request to it
 
 CONFLICT_S = 0.01  # many processes may want the same bucket at once
+MOST_AHEAD_S = 3600.0  # a turn that is further away was never reserved by one of ours
 HOST_BUCKET_S = 600  # longer than any turn that is still to come
 TURN_FIELD = "next"  # of a bucket: server time at which the next request may go, seconds
 RIGHTS = {
@@ -83,34 +84,47 @@ def make_gate(redis: Redis, limits: RateLimits, *, until: float) -> Gate | None:
     return wait
 
 
-def reserve(redis: Redis, key: str, rate: float, *, within_s: float) -> float:
-    """Reserve the next turn at a bucket, and give the seconds until it comes.
+def reserve(redis: Redis, bucket: str, rate: float, *, within_s: float) -> float:
+    """Reserve the next turn at a bucket, and tell the seconds until it comes.
 
     Args:
         redis: whose clock counts: a Pi's own may be off.
-        key: of the bucket.
+        bucket: its key.
         rate: turns a second.
         within_s: the longest wait that is accepted.
 
     Raises:
-        ImageError: rate_limit, where it would come too late; nothing is reserved then.
+        ImageError: rate_limit, where it would come too late, or what stands there is no bucket;
+            nothing is reserved then.
     """
     while True:
         with redis.pipeline(transaction=True) as pipeline:
-            pipeline.watch(key)  # type: ignore[no-untyped-call]  # redis-py leaves it so
-            seconds, microseconds = pipeline.time()
-            now = seconds + microseconds / 1e6
-            turn = max(now, float(pipeline.hget(key, TURN_FIELD) or 0.0))
-            if turn - now > within_s:
-                raise ImageError(Reason.RATE_LIMIT, f"its turn would come in {turn - now:.0f} s")
-            pipeline.multi()
-            pipeline.hset(key, TURN_FIELD, repr(turn + 1.0 / rate))
             try:
+                pipeline.watch(bucket)  # type: ignore[no-untyped-call]  # redis-py leaves it so
+                seconds, microseconds = pipeline.time()
+                now = seconds + microseconds / 1e6
+                turn = _turn(cast(bytes | None, pipeline.hget(bucket, TURN_FIELD)), now)
+                if turn - now > within_s:
+                    late = f"its turn would come in {turn - now:.0f} s"
+                    raise ImageError(Reason.RATE_LIMIT, late)
+                pipeline.multi()
+                pipeline.hset(bucket, TURN_FIELD, repr(turn + 1.0 / rate))
                 pipeline.execute()
             except WatchError:
                 time.sleep(random.uniform(0, CONFLICT_S))
                 continue
+            except ResponseError as error:
+                raise ImageError(Reason.RATE_LIMIT, f"{bucket} is no bucket: {error}") from error
             return turn - now
+
+
+def _turn(text: bytes | None, now: float) -> float:
+    """Read when the next request may go; what no honest fleet would write counts as now."""
+    try:
+        turn = float(text or 0.0)
+    except ValueError:
+        return now
+    return turn if now < turn < now + MOST_AHEAD_S else now
 
 
 def forget_limits(client: Redis, job: str, hosts: Iterable[str]) -> None:

@@ -40,12 +40,16 @@ Entry = tuple[bytes, dict[bytes, bytes]]  # id, fields
 MAX_RESULT_BYTES = 2_000_000  # 1,024 rows with the longest details come to a third of it
 MAX_DETAIL = 200  # characters of a failure's detail; it is for a person, not for a program
 READ_AT_ONCE = 100  # entries; 6,400 rows a transaction keep both Redis and SQLite quick
+LARGE_BYTES = 32_000_000  # a stream that holds more is read one entry at a time
+MAX_AHEAD_MS = 3_600_000  # of Redis's clock: an entry that claims to be later blocks the stream
 GIVE_UP_S = 60.0  # the reconciler sends the chunk again sooner than a longer wait would pay
 
 RESULT_FIELD = "r"  # one field an entry: the JSON of one ChunkResult
 OPEN_FIELD = "open"  # first entry of a stream, which its producer makes
 RIGHTS = {
-    "producer": Rights((key("results", "*"),), ("expire", "xadd", "xread", "xtrim", "del")),
+    "producer": Rights(
+        (key("results", "*"),), ("expire", "xadd", "xread", "xtrim", "del", "memory|usage")
+    ),
     "worker": Rights((key("results", "*"),), ("xadd",)),  # no XREAD, no XRANGE
 }
 
@@ -108,11 +112,12 @@ class Crash(msgspec.Struct, frozen=True):
     image: Count | None = None
 
 
-class ChunkResult(Message, frozen=True, tag=2):
+class ChunkResult(Message, frozen=True, tag=3):
     """What comes back on a job's results stream, one entry a chunk.
 
     Attributes:
         delivery: whose it is.
+        token: of that delivery, which only its claimant knows.
         worker: the worker's name.
         outcome: how it ended; rows come with ``DONE`` only.
         rows: one an image.
@@ -124,6 +129,7 @@ class ChunkResult(Message, frozen=True, tag=2):
     delivery: Count
     worker: str
     outcome: Outcome
+    token: str
     rows: tuple[Row, ...] = ()
     took_s: Seconds = 0.0
     detail: str = ""
@@ -132,7 +138,7 @@ class ChunkResult(Message, frozen=True, tag=2):
     def __post_init__(self) -> None:
         """Keep what a terminal would take for more than text out of logs."""
         make_printable(self, "worker")
-        make_printable(self, "detail", most=MAX_DETAIL)
+        make_printable(self, "token", "detail", most=MAX_DETAIL)
 
     @classmethod
     def from_json(cls, text: bytes | str) -> ChunkResult:
@@ -170,11 +176,27 @@ class ResultStream:
             with a warning.
         """
         block = wait_ms if wait_ms > 0 else None
-        found = self._client.xread({self._key: self.position}, count=READ_AT_ONCE, block=block)
+        most = self._count()
+        found = self._client.xread({self._key: self.position}, count=most, block=block)
         entries = cast(list[tuple[bytes, list[Entry]]], found)[0][1] if found else []
+        if any(self._is_impossible(entry) for entry, _ in entries[-1:]):
+            log.error("stream-remade key=%s reason=an-entry-of-the-future", self._key)
+            self._client.delete(self._key)  # no worker could add to it any more
+            return [], self.position, False
         results = [result for _, fields in entries if (result := _parse(fields)) is not None]
         position = entries[-1][0].decode() if entries else self.position
-        return results, position, len(entries) == READ_AT_ONCE
+        return results, position, len(entries) == most
+
+    def _count(self) -> int:
+        """Tell how many entries to read at once: whoever writes large ones fills no memory."""
+        used = self._client.memory_usage(self._key) or 0
+        return READ_AT_ONCE if used < LARGE_BYTES else 1
+
+    def _is_impossible(self, entry: bytes) -> bool:
+        if int(entry.partition(b"-")[0]) < (time.time() * 1000) + MAX_AHEAD_MS:
+            return False
+        seconds, _ = self._client.time()  # this machine's clock may be off
+        return int(entry.partition(b"-")[0]) > seconds * 1000 + MAX_AHEAD_MS
 
     def trim(self) -> None:
         """Drop what came before the position: the ledger has it by now."""

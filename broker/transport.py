@@ -1,21 +1,35 @@
-"""Kombu's Redis transport without Lua and without expiring queues of broadcasts.
+"""Kombu's Redis transport without Lua, without acknowledgements, and deaf to what is none of ours.
 
 Whoever may load a script can stop the server with an endless loop, and flaws of its Lua engine
 (CVE-2024-46981, CVE-2025-49844) made the server run an attacker's code. Kombu uses scripts for a
 lock and for the bookkeeping of queues that expire; here neither is needed, and so no role of
 infra/users.acl is granted EVAL, EVALSHA or SCRIPT.
 
+What stands in the queue was written by whoever holds a key to the broker. Celery ends a worker for
+a message of an odd shape, and takes callbacks and time limits out of one. So each is taken apart
+here, and only what a chunk needs goes on, in an envelope of our own.
+
 Source: kombu 5.7.0, kombu/transport/redis.py.
 """
 
 from __future__ import annotations
 
+import base64
+import logging
+import time
 from functools import partial
-from typing import Any
+from queue import Empty
+from typing import Annotated, Any
 
+import msgspec
 from kombu.transport import redis
+from msgspec import Meta
+from redis.exceptions import ResponseError
 
-from broker.keys import KEY_PREFIX, QUEUE, Rights, key
+from broker.keys import KEY_PREFIX, QUEUE, TASK_READ_CHUNK, Rights, key
+from broker.messages import UNREADABLE, printable
+
+log = logging.getLogger(__name__)
 
 DATABASE = 0  # it stands in the names of kombu's channels, and an ACL must name them exactly
 CONTROL = f"&{KEY_PREFIX}/{DATABASE}.celery.pidbox"
@@ -23,16 +37,12 @@ EVENTS = f"&{KEY_PREFIX}/{DATABASE}.celeryev/*"
 BINDINGS = key("_kombu.binding.*")
 REPLIES = key("*.reply.celery.pidbox")
 INBOXES = key("*.celery.pidbox")  # always empty: a worker asks how long its own is
-UNACKED = (key("unacked"), key("unacked_index"))  # what a worker has taken and not acknowledged
 BROADCAST = ("publish", "psubscribe", "punsubscribe")  # Celery's events and remote control
 RIGHTS = {
-    "producer": Rights((BINDINGS,), ("multi", "exec", "sadd", "smembers")),
+    "producer": Rights((), ("multi", "exec")),
     "worker": Rights(
-        (*UNACKED, BINDINGS, REPLIES, INBOXES, CONTROL, EVENTS),
-        (
-            *("@transaction", "hset", "hget", "hdel", "zadd", "zrem", "zrange", "zrangebyscore"),
-            *("sadd", "smembers", *BROADCAST),
-        ),
+        (BINDINGS, REPLIES, INBOXES, CONTROL, EVENTS),
+        ("@transaction", "lpush", "llen", "sadd", "smembers", *BROADCAST),
     ),
     "dashboard": Rights(
         (BINDINGS, REPLIES, key("celeryev.*"), CONTROL, EVENTS),
@@ -42,41 +52,96 @@ RIGHTS = {
         ),
     ),
 }
+MAX_MESSAGE_BYTES = 16_384  # a notice comes to one
+MAX_TIME_LIMIT_S = 3600.0
+BLOCKED_S = 2.0  # between two looks at a queue that is no list
+BINDING_PARTS = 3  # routing key, pattern, queue
+
+TimeLimit = Annotated[float, Meta(gt=0.0, le=MAX_TIME_LIMIT_S)]
 
 
-class NoLock:
-    """Stands in for the lock around kombu's search for messages that nobody acknowledged.
+class _Headers(msgspec.Struct, frozen=True):
+    task: str
+    id: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.-]+$")]
+    argsrepr: str = ""
+    timelimit: tuple[TimeLimit | None, TimeLimit | None] = (None, None)
 
-    Each of them is put back in a transaction of its own, so two workers that search at the same
-    time put nothing back twice.
+
+class _Properties(msgspec.Struct, frozen=True):
+    delivery_tag: Annotated[str, Meta(min_length=1, max_length=100)]
+
+
+class _Envelope(msgspec.Struct, frozen=True):
+    body: str
+    headers: _Headers
+    properties: _Properties
+
+
+def clean(item: bytes) -> dict[str, Any] | None:
+    """Take a message of the queue apart, and build the one that Celery gets to see.
+
+    Returns:
+        Kombu's payload; None where the message is none of ours, which is logged.
     """
-
-    def acquire(self, *, blocking: bool) -> bool:
-        """Let it search."""
-        return True
-
-    def release(self) -> None:
-        """Give nothing back: nothing was taken."""
-
-
-class Acknowledgements(redis.QoS):  # type: ignore[misc]  # kombu ships no types
-    """Who consumes no chunks puts none back: the dashboard has no right to."""
-
-    def restore_visible(self, *args: Any, **options: Any) -> None:
-        """Put back what nobody acknowledged in time."""
-        if QUEUE in self.channel.active_queues:
-            super().restore_visible(*args, **options)
+    if len(item) > MAX_MESSAGE_BYTES:
+        log.error("message-dropped bytes=%d reason=too-large", len(item))
+        return None
+    try:
+        envelope = msgspec.json.decode(item, type=_Envelope)
+        body = msgspec.json.decode(base64.b64decode(envelope.body))
+        (argument,) = body[0]
+        if envelope.headers.task != TASK_READ_CHUNK or not isinstance(argument, dict):
+            raise ValueError(f"task {envelope.headers.task!r:.40} of {argument!r:.40}")
+        return _payload(envelope, argument)
+    except (*UNREADABLE, ValueError, TypeError, KeyError, IndexError) as error:
+        log.error("message-dropped reason=not-ours error=%s", printable(str(error)))
+        return None
 
 
-class Client(redis.PrefixedStrictRedis):  # type: ignore[misc]
-    """A client whose locks are always free."""
+def _reply(item: bytes) -> dict[str, Any] | None:
+    """Read a worker's reply to a question of the dashboard's."""
+    try:
+        return msgspec.json.decode(item, type=dict[str, Any])
+    except UNREADABLE as error:
+        log.error("reply-dropped error=%s", printable(str(error)))
+        return None
 
-    def lock(self, name: str, *, timeout: float) -> NoLock:
-        """Give a lock that costs no command."""
-        return NoLock()
+
+def _payload(envelope: _Envelope, argument: dict[str, Any]) -> dict[str, Any]:
+    headers = envelope.headers
+    body = msgspec.json.encode([[argument], {}, {}])
+    return {
+        "body": base64.b64encode(body).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py",
+            "task": TASK_READ_CHUNK,
+            "id": headers.id,
+            "root_id": headers.id,
+            "argsrepr": printable(headers.argsrepr),
+            "kwargsrepr": "{}",
+            "timelimit": list(headers.timelimit),
+        },
+        "properties": {
+            "correlation_id": headers.id,
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "delivery_tag": envelope.properties.delivery_tag,
+            "body_encoding": "base64",
+        },
+    }
 
 
-class WithoutLua:
+_paused_until = 0.0
+
+
+def pause(seconds: float) -> None:
+    """Take no messages out of the queue for a while, in this whole process; from any thread."""
+    global _paused_until
+    _paused_until = time.monotonic() + seconds
+
+
+class OurChannel:
     """How our channels differ from kombu's, with and without Sentinel.
 
     A broadcast (the remote control, events) goes by PUBLISH, and its queue exists in its consumer's
@@ -84,35 +149,85 @@ class WithoutLua:
     and a script.
     """
 
-    QoS = Acknowledgements
-
     global_keyprefix: str
     keyprefix_queue: str
     sep: str
     typeof: Any
     conn_or_acquire: Any
+    client: Any
+    connection: Any
+    connection_errors: Any
+    _in_poll: Any
+    _queue_cycle: Any
+    _flush_brpop_reauth: Any
     _fanout_queues: dict[str, tuple[str, str]]
+    _blocked_until = 0.0
 
-    def _get_client(self) -> partial[Client]:
-        return partial(Client, global_keyprefix=self.global_keyprefix)
+    def _get_client(self) -> partial[Any]:
+        return partial(redis.PrefixedStrictRedis, global_keyprefix=self.global_keyprefix)
+
+    def _brpop_start(self, timeout: float | None = None) -> None:
+        if time.monotonic() >= max(self._blocked_until, _paused_until):
+            super()._brpop_start(timeout)  # type: ignore[misc]  # of kombu's channel
+
+    def _brpop_read(self, **options: Any) -> bool:
+        """Deliver a message if it is one of ours; whatever it is, the worker lives."""
+        try:
+            found = self.client.parse_response(self.client.connection, "BRPOP", **options)
+        except self.connection_errors:
+            self.client.connection.disconnect()  # so that the next iteration connects anew
+            raise
+        except ResponseError as error:
+            if "WRONGTYPE" not in str(error):
+                raise
+            log.error("queue-blocked error=%s next='pifleet doctor --repair'", error)
+            self._blocked_until = time.monotonic() + BLOCKED_S
+            raise Empty from error
+        finally:
+            self._in_poll = None
+            self._flush_brpop_reauth()
+        if not found:
+            raise Empty
+        queue = found[0].decode().rsplit(self.sep, 1)[0]
+        payload = clean(found[1]) if queue == QUEUE else _reply(found[1])
+        if payload is None:
+            raise Empty
+        self._queue_cycle.rotate(queue)
+        self.connection._deliver(payload, queue)
+        return True
+
+    def get_table(self, exchange: str) -> list[tuple[str, ...]]:
+        """Read the bindings of an exchange, those that can be some."""
+        if exchange == QUEUE:  # known without asking, and so nobody's to change
+            return [(QUEUE, "", QUEUE)]
+        try:
+            table: list[tuple[str, ...]] = super().get_table(exchange)  # type: ignore[misc]
+        except (ResponseError, UnicodeDecodeError) as error:
+            log.warning("bindings-unreadable exchange=%s error=%s", exchange, error)
+            return []
+        return [binding for binding in table if len(binding) == BINDING_PARTS]
 
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         if self.typeof(exchange).type == "fanout":
             self._fanout_queues[queue] = (exchange, routing_key.replace("#", "*"))
+        if queue in {QUEUE, *self._fanout_queues}:
             return
         member = self.sep.join([routing_key or "", pattern or "", queue or ""])
         with self.conn_or_acquire() as client:
-            client.sadd(self.keyprefix_queue % (exchange,), member)
+            try:
+                client.sadd(self.keyprefix_queue % (exchange,), member)
+            except ResponseError as error:  # of a wrong type: nobody can ask this worker anything
+                log.warning("binding-refused exchange=%s error=%s", exchange, error)
 
     def maybe_refresh_binding_expiry(self) -> None:
         """Do nothing: no binding of ours has a deadline."""
 
     def _delete(self, queue: str, *args: Any, **options: Any) -> None:
         if queue not in self._fanout_queues:
-            super()._delete(queue, *args, **options)  # type: ignore[misc]  # of kombu's channel
+            super()._delete(queue, *args, **options)  # type: ignore[misc]
 
 
-class Channel(WithoutLua, redis.Channel):  # type: ignore[misc]
+class Channel(OurChannel, redis.Channel):  # type: ignore[misc]
     """A channel of a single server."""
 
 
@@ -122,7 +237,7 @@ class Transport(redis.Transport):  # type: ignore[misc]
     Channel = Channel
 
 
-class SentinelChannel(WithoutLua, redis.SentinelChannel):  # type: ignore[misc]
+class SentinelChannel(OurChannel, redis.SentinelChannel):  # type: ignore[misc]
     """A channel of whichever server Sentinel calls the master."""
 
 

@@ -35,14 +35,5 @@ class Clocks:
         """Seconds for which nothing is read twice: that costs more than a short wait."""
         return 5 * self.heartbeat_s
 
-    @property
-    def unacknowledged_s(self) -> float:
-        """Seconds after which what a dead worker left unacknowledged is put back.
-
-        A worker skips it then, for nobody may claim it any more. So it only has to be tidy, not
-        longer than any chunk.
-        """
-        return 45 * self.heartbeat_s
-
 
 USUAL = Clocks()

@@ -37,7 +37,7 @@ def cancel(job: str, settings: Settings) -> str:
                 raise LedgerError(f"job {ledger.spec.job} is over already: see {output}")
             ledger.put(CANCELLED_KEY, "1")
             ResultStream(client, ledger.spec.job).delete()
-            Claims(client, ledger.spec.job).clear()
+            Claims(client, ledger.spec.job).withdraw(Deliveries(ledger).out())
             failed = Deliveries(ledger).fail_open(Reason.CANCELLED)
             write_submission(ledger, output, load_layout(ledger))
             return f"job {ledger.spec.job} cancelled, {failed} images unread -> {output}"

@@ -6,8 +6,9 @@ import os
 import re
 import socket
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
-from broker.heartbeats import is_taken
+from broker.heartbeats import INSTANCE_SIGN, is_taken
 from contract.errors import SettingsError
 from contract.settings import Settings
 
@@ -19,7 +20,7 @@ NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
 def choose_name(settings: Settings, redis: Redis) -> str:
-    """Take the name that was set, or the host's; add the process id where it is in use.
+    """Take the name that was set, the broker user's, or the host's; add the process id if in use.
 
     Two workers of one name would overwrite each other's heartbeats, and their chunks would be
     taken for lost in turns.
@@ -28,10 +29,25 @@ def choose_name(settings: Settings, redis: Redis) -> str:
         SettingsError: it has letters that a name must not have.
         RedisError: Redis is away.
     """
-    name = settings.worker_name or socket.gethostname().partition(".")[0]
+    name = settings.worker_name or user_of(settings.redis_url) or host_name()
     if not NAME.fullmatch(name):
         raise SettingsError("PIFLEET_WORKER_NAME", name, "letters, digits, dots and dashes")
-    return f"{name}-{os.getpid()}" if is_taken(name, redis, settings.clocks) else name
+    return f"{name}{INSTANCE_SIGN}{os.getpid()}" if is_taken(name, redis, settings.clocks) else name
+
+
+def user_of(redis_url: str) -> str:
+    """Read the name of the broker's user out of a URL; the default user has none.
+
+    A worker's rights end at its own heartbeat, so it is called as its user is.
+    """
+    login = urlsplit(redis_url).netloc.rpartition("@")[0]
+    user = unquote(login.partition(":")[0])
+    return "" if user == "default" else user
+
+
+def host_name() -> str:
+    """Read the host's name, without its domain."""
+    return socket.gethostname().partition(".")[0]
 
 
 def node_name(worker: str) -> str:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from broker.chunks import Item
+from broker.claims import Item
 from broker.results import Row
 from contract.errors import ImageError
 from contract.reasons import PASSING, Reason

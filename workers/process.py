@@ -8,50 +8,61 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
 import time
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 
 import msgspec
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from broker.app import SOFT_LIMIT_S
-from broker.chunks import ChunkTask
-from broker.claims import claim
+from broker.chunks import Notice
+from broker.claims import ChunkTask, claim
 from broker.connection import make_client
+from broker.messages import printable
 from broker.rates import RateLimits, make_gate
-from broker.results import ChunkResult, Outcome, Row, deliver
-from contract.errors import FleetError
+from broker.results import MAX_DETAIL, ChunkResult, Crash, Outcome, Row, deliver
+from contract.errors import FleetError, MessageError
 from contract.settings import Settings
 from recognition.decoding import Decoder, make_decoder
 from recognition.recogniser import Recogniser
 from workers.fetch.concurrency import ConcurrencyLimit
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
+from workers.health import in_flight
 from workers.model_store import ModelStore, NoModel, trusted
 from workers.pipeline import ChunkReader, read_items
 
 log = logging.getLogger(__name__)
 
+CLAIM_S = 30.0  # Redis may be away for a moment; longer, and the chunk is another's
+CLAIM_AGAIN_S = 0.2
+REFUSED_S = 5.0  # a model that could not be used is tried again: its signature may have come
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkSummary:
-    """What a chunk came to, as Flower and the worker's counters see it."""
+    """What a chunk came to, as Flower and the worker's counters see it.
 
-    images: int
-    failed: int
-    took_s: float
-    outcome: str
+    Attributes:
+        images: read, failed ones included.
+        failed: of those, the ones without a text.
+        took_s: seconds.
+        outcome: a word of ``Outcome``, or why there was none.
+        refusal: the model that this worker cannot use, and why.
+    """
+
+    images: int = 0
+    failed: int = 0
+    took_s: float = 0.0
+    outcome: str = "skipped"
+    refusal: tuple[str, str] | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Build the task's return value; only its repr leaves the process."""
-        return {
-            "images": self.images,
-            "failed": self.failed,
-            "took_s": round(self.took_s, 3),
-            "outcome": self.outcome,
-        }
+        return asdict(self)
 
 
 class WorkerProcess:
@@ -69,25 +80,27 @@ class WorkerProcess:
         self._redis = make_client(settings.redis_url)
         self._store = ModelStore(settings.cache_dir, self._redis, trusted=trusted(settings))
         self._concurrency = ConcurrencyLimit()
+        self._refused: dict[str, tuple[str, float]] = {}  # why, and until when, by model
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
         limits = limits or FetchLimits()
         self._fetcher = self._runner.run(self._open(settings, limits))
 
-    def handle(self, task: ChunkTask, worker: str) -> ChunkSummary:
-        """Read a chunk and put the answer on its job's stream."""
-        if not self._is_wanted(task):
-            log.info("chunk-skipped job=%s delivery=%d reason=not-wanted", task.job, task.delivery)
-            return ChunkSummary(images=0, failed=0, took_s=0.0, outcome="skipped")
-        result = self.read(task, worker)
-        was_added = deliver(self._redis, task.job, result, rng=self._rng)
-        failed = sum(row.reason is not None for row in result.rows)
-        log.info(
-            "chunk job=%s delivery=%d outcome=%s images=%d failed=%d took_s=%.3f",
-            *(task.job, task.delivery, result.outcome, len(result.rows), failed, result.took_s),
-        )
-        outcome = str(result.outcome) if was_added else "undelivered"
-        return ChunkSummary(len(result.rows), failed, result.took_s, outcome)
+    def refusal(self, model: str) -> str:
+        """Tell why a model cannot be used here, as found out a moment ago; empty if it can."""
+        why, until = self._refused.get(model, ("", 0.0))
+        return why if time.monotonic() < until else ""
+
+    def handle(self, notice: Notice, worker: str) -> ChunkSummary:
+        """Claim a chunk, read it, and put the answer on its job's stream."""
+        task = self._claim(notice)
+        if task is None:
+            log.info("chunk-skipped job=%s delivery=%d", notice.job, notice.delivery)
+            return ChunkSummary()
+        in_flight.hold(task.token)
+        summary = self._handle(task, worker)
+        in_flight.release()  # not where it raised: the token is needed to tell of the crash
+        return summary
 
     def read(self, task: ChunkTask, worker: str) -> ChunkResult:
         """Read a chunk; whatever happens, there is an answer."""
@@ -95,10 +108,18 @@ class WorkerProcess:
         result = self._answer(task, worker)
         return msgspec.structs.replace(result, took_s=round(time.monotonic() - started, 3))
 
-    def report_crash(self, task: ChunkTask, worker: str, detail: str) -> None:
-        """Tell the producer that this chunk got no rows."""
-        crashed = ChunkResult(task.delivery, worker, Outcome.CRASHED, detail=detail)
-        deliver(self._redis, task.job, crashed, rng=self._rng)
+    def report_crash(self, notice: Notice, worker: str, detail: str) -> None:
+        """Tell the producer that this process's chunk got no rows."""
+        token = in_flight.marker_of(os.getpid()).token
+        if token:
+            crashed = ChunkResult(
+                *(notice.delivery, worker, Outcome.CRASHED),
+                token=token,
+                detail=detail,
+                crash=Crash(),
+            )
+            deliver(self._redis, notice.job, crashed, rng=self._rng)
+        in_flight.release()
 
     def close(self) -> None:
         """Close the session, the loop and the connection."""
@@ -110,28 +131,55 @@ class WorkerProcess:
         opened = open_fetcher(settings.fetch_allow, limits, self._rng)
         return await self._stack.enter_async_context(opened)
 
-    def _is_wanted(self, task: ChunkTask) -> bool:
-        try:
-            return claim(self._redis, task.job, task.delivery)
-        except RedisError as error:  # it may be back by the time the rows are there
-            log.warning("redis-away job=%s error=%s", task.job, error)
-            return True
+    def _claim(self, notice: Notice) -> ChunkTask | None:
+        give_up_at = time.monotonic() + CLAIM_S
+        while True:
+            try:
+                return claim(self._redis, notice)
+            except MessageError as error:
+                log.error("claim-refused job=%s error=%s", notice.job, printable(str(error)))
+                return None
+            except ResponseError as error:  # of another type than a chunk, or no right to it
+                log.error("claim-refused job=%s error=%s", notice.job, error)
+                return None
+            except RedisError as error:
+                log.warning("redis-away job=%s error=%s", notice.job, error)
+                if (
+                    time.monotonic() > give_up_at
+                ):  # the reconciler finds it lost, and sends it again
+                    return None
+            time.sleep(CLAIM_AGAIN_S)
+
+    def _handle(self, task: ChunkTask, worker: str) -> ChunkSummary:
+        result = self.read(task, worker)
+        was_added = deliver(self._redis, task.job, result, rng=self._rng)
+        failed = sum(row.reason is not None for row in result.rows)
+        log.info(
+            "chunk job=%s delivery=%d outcome=%s images=%d failed=%d took_s=%.3f",
+            *(task.job, task.delivery, result.outcome, len(result.rows), failed, result.took_s),
+        )
+        outcome = str(result.outcome) if was_added else "undelivered"
+        why = self.refusal(task.model)
+        refusal = (task.model, why) if why else None
+        return ChunkSummary(len(result.rows), failed, result.took_s, outcome, refusal)
 
     def _answer(self, task: ChunkTask, worker: str) -> ChunkResult:
+        answer = partial(ChunkResult, delivery=task.delivery, worker=worker, token=task.token)
         try:
             recogniser = self._store.recogniser(task.model)
             decoder = make_decoder(recogniser.card, task.symbols)
         except (NoModel, RedisError) as error:
-            return ChunkResult(task.delivery, worker, Outcome.NO_MODEL, detail=str(error))
+            return answer(outcome=Outcome.NO_MODEL, detail=str(error))
         except FleetError as error:
             log.error("model-refused job=%s delivery=%d error=%s", task.job, task.delivery, error)
-            return ChunkResult(task.delivery, worker, Outcome.BAD_MODEL, detail=str(error))
+            self._refused[task.model] = (str(error)[:MAX_DETAIL], time.monotonic() + REFUSED_S)
+            return answer(outcome=Outcome.BAD_MODEL, detail=str(error))
         try:
             rows = self._runner.run(self._rows(task, recogniser, decoder))
         except TimeoutError:
             late = f"not read within {self._chunk_limit_s:g} s"
-            return ChunkResult(task.delivery, worker, Outcome.CRASHED, detail=late)
-        return ChunkResult(task.delivery, worker, Outcome.DONE, rows)
+            return answer(outcome=Outcome.CRASHED, detail=late, crash=Crash())
+        return answer(outcome=Outcome.DONE, rows=rows)
 
     async def _rows(
         self, task: ChunkTask, recogniser: Recogniser, decoder: Decoder

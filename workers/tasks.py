@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import logging
-from typing import Any
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import Task
@@ -17,8 +19,11 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.request import Request
 from redis.exceptions import RedisError
 
-from broker.chunks import TASK_READ_CHUNK, ChunkTask
+from broker.chunks import Notice, is_of_another_version
+from broker.claims import claim
 from broker.connection import make_client
+from broker.keys import TASK_READ_CHUNK
+from broker.messages import printable
 from broker.results import ChunkResult, Crash, Outcome, add_result
 from contract.errors import FleetError, MessageError
 from contract.settings import Settings
@@ -27,9 +32,13 @@ from workers.health import in_flight
 from workers.health.statistics import Statistics
 from workers.naming import worker_of
 
+if TYPE_CHECKING:
+    from redis import Redis
+
 log = logging.getLogger(__name__)
 
 NO_CRASH = (Terminated, Ignore, Reject, Retry)  # asked for, by a person or the task itself
+LEAVE_S = 1.0  # before a chunk goes back: others get it meanwhile, and the queue does not spin
 REPORT_TIMEOUT_S = 3.0  # the parent feeds all its processes: it must not wait for Redis long
 
 
@@ -41,33 +50,48 @@ class ReadChunk(Task):  # type: ignore[misc]  # celery ships no types
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.statistics = (
-            Statistics()
-        )  # of the parent process, which sees each chunk's return value
+        # Of the parent process, which sees each chunk's return value.
+        self.statistics = Statistics()
 
     def run(self, message: dict[str, Any]) -> dict[str, object]:
         """Read one chunk.
 
         Args:
-            message: a ``ChunkTask`` as JSON object.
+            message: a ``Notice`` as JSON object.
 
         Returns:
             Images, failed ones, seconds: what Flower shows.
+
+        Raises:
+            Reject: this worker cannot serve it and another may; it goes back into the queue.
         """
         try:
-            task = ChunkTask.from_wire(message)
-        except MessageError as error:  # dropped: no worker could ever read it
-            log.error("message-refused task=%s error=%s", self.request.id, error)
-            return {"images": 0, "failed": 0, "outcome": f"refused: {error}"}
-        return self._handle(task, worker=worker_of(self.request.hostname))
+            notice = Notice.from_wire(message)
+        except MessageError as error:
+            return self._refuse(message, error)
+        why = process.current().refusal(notice.model)
+        if why:
+            self._leave(notice.model, why)
+        return self._handle(notice, worker=worker_of(self.request.hostname))
 
-    def _handle(self, task: ChunkTask, *, worker: str) -> dict[str, object]:
+    def _refuse(self, message: dict[str, Any], error: MessageError) -> dict[str, object]:
+        """Drop what no worker could ever read; what a newer producer sent may be another's."""
+        log.error("message-refused task=%s error=%s", self.request.id, printable(str(error)))
+        if is_of_another_version(message):
+            self._leave("", "notices of another version of pifleet")
+        return {"images": 0, "failed": 0, "outcome": f"refused: {error}"}
+
+    def _leave(self, model: str, why: str) -> None:
+        time.sleep(LEAVE_S)
+        raise Reject((model, why), requeue=True)
+
+    def _handle(self, notice: Notice, *, worker: str) -> dict[str, object]:
         try:
-            return process.current().handle(task, worker).to_dict()
+            return process.current().handle(notice, worker).to_dict()
         except Exception as error:  # the task border: the producer must hear of it
-            log.exception("chunk-failed job=%s delivery=%d", task.job, task.delivery)
+            log.exception("chunk-failed job=%s delivery=%d", notice.job, notice.delivery)
             process.open_process(self.settings)  # an exception from nowhere may have torn the loop
-            process.current().report_crash(task, worker, repr(error))
+            process.current().report_crash(notice, worker, repr(error))
             return {"images": 0, "failed": 0, "outcome": f"crashed: {error!r}"}
 
 
@@ -87,43 +111,52 @@ class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
         with the return value is this.
         """
         if type == "task-succeeded":
-            counts = parse_summary(fields.get("result"))
-            self.task.statistics.note_done(images=counts["images"], failed=counts["failed"])
+            summary = parse_summary(fields.get("result"))
+            self.task.statistics.note_done(images=summary.images, failed=summary.failed)
+            if summary.refusal:
+                self.task.statistics.note_refused(*summary.refusal)
         super().send_event(type, **fields)
 
     def on_failure(
         self, exc_info: Any, send_failed_event: bool = True, return_ok: bool = False
     ) -> None:
         """Report a chunk whose process died, before its message is acknowledged."""
-        error = exc_info.exception
-        if not isinstance(getattr(error, "exc", error), NO_CRASH):
-            self._report(crash_detail(error), in_flight.last_moment(self.worker_pid))
+        error = getattr(exc_info.exception, "exc", exc_info.exception)
+        if isinstance(error, Reject) and isinstance(error.reason, tuple):
+            self.task.statistics.note_refused(*error.reason)
+        if not isinstance(error, NO_CRASH):
+            self._report(crash_detail(error), in_flight.marker_of(self.worker_pid))
         super().on_failure(exc_info, send_failed_event=send_failed_event, return_ok=return_ok)
 
     def on_timeout(self, soft: bool, timeout: float) -> None:
         """Report a chunk that outlived its hard time limit; its process is about to be killed."""
         if not soft:
-            crash = in_flight.last_moment(self.worker_pid)
-            if crash.image is None:  # what hangs between two images is as suspect as any of them
-                crash = Crash()
-            self._report(crash_detail(TimeLimitExceeded(timeout)), crash)
+            marker = in_flight.marker_of(self.worker_pid)
+            if marker.crash.image is None:  # what hangs between two images is as suspect as any
+                marker = replace(marker, crash=Crash())
+            self._report(crash_detail(TimeLimitExceeded(timeout)), marker)
         super().on_timeout(soft, timeout)
 
-    def _report(self, detail: str, crash: Crash) -> None:
+    def _report(self, detail: str, marker: in_flight.Marker) -> None:
         if self.is_reported:  # a hard time limit is followed by the loss of the process
             return
         self.is_reported = True
         try:
-            self._send(ChunkTask.from_wire(self._message_argument()), detail, crash)
+            self._send(Notice.from_wire(self._message_argument()), detail, marker)
         except (RedisError, FleetError) as error:  # the producer's reconciler notices anyway
             log.error("crash-unreported task=%s error=%s", self.id, error)
 
-    def _send(self, task: ChunkTask, detail: str, crash: Crash) -> None:
-        log.error("chunk-crashed job=%s delivery=%d detail=%s", task.job, task.delivery, detail)
-        worker = worker_of(self.hostname)
-        crashed = ChunkResult(task.delivery, worker, Outcome.CRASHED, detail=detail, crash=crash)
+    def _send(self, notice: Notice, detail: str, marker: in_flight.Marker) -> None:
+        log.error("chunk-crashed job=%s delivery=%d detail=%s", notice.job, notice.delivery, detail)
         with make_client(self.task.settings.redis_url, timeout_s=REPORT_TIMEOUT_S) as client:
-            add_result(client, task.job, crashed)
+            token = marker.token or token_of_unclaimed(client, notice)
+            if token:
+                crashed = ChunkResult(
+                    *(notice.delivery, worker_of(self.hostname), Outcome.CRASHED, token),
+                    detail=detail,
+                    crash=marker.crash,
+                )
+                add_result(client, notice.job, crashed)
 
     def _message_argument(self) -> Any:
         return self.args[0] if self.args else self.kwargs.get("message")
@@ -139,10 +172,16 @@ def crash_detail(error: object) -> str:
     return f"its process failed: {cause!r}"
 
 
-def parse_summary(returned: Any) -> dict[str, int]:
-    """Read the counts out of a task's return value, which arrives as its repr."""
+def token_of_unclaimed(client: Redis, notice: Notice) -> str:
+    """Claim what a process died with before it could; empty where it was claimed already."""
+    task = claim(client, notice)
+    return "" if task is None else task.token
+
+
+def parse_summary(returned: Any) -> process.ChunkSummary:
+    """Read a task's return value, which arrives as its repr."""
     try:
         summary = ast.literal_eval(returned) if isinstance(returned, str) else returned
-        return {"images": int(summary["images"]), "failed": int(summary["failed"])}
-    except (ValueError, SyntaxError, KeyError, TypeError):
-        return {"images": 0, "failed": 0}
+        return process.ChunkSummary(**summary)
+    except (ValueError, SyntaxError, TypeError):
+        return process.ChunkSummary()

@@ -11,6 +11,7 @@ from typing import Any
 
 from celery import Celery, signals
 from celery.platforms import EX_OK, SecurityWarning
+from celery.worker.control import Panel
 
 from broker.app import make_app
 from broker.connection import connect, masked, redis_errors
@@ -30,6 +31,10 @@ log = logging.getLogger(__name__)
 
 LOG_FORMAT = "%(levelname)s %(name)s %(message)s"  # journald adds the time
 CHATTY = ("celery.worker.strategy", "celery.app.trace")  # a line a chunk each; we write our own
+QUESTIONS = frozenset(  # of Celery's remote control: what Flower asks, and what turns its events on
+    {"active", "active_queues", "clock", "conf", "enable_events", "disable_events", "heartbeat"}
+    | {"ping", "query_task", "registered", "report", "reserved", "revoked", "scheduled", "stats"}
+)
 PRELOADED = (
     "aiohttp",
     "numpy",
@@ -108,12 +113,20 @@ def _keep_ours(**_: Any) -> None:
 
 def make_worker_app(settings: Settings) -> Celery:
     """Build the application of one worker; nothing connects before it starts."""
-    app = make_app(settings.redis_url, settings.clocks)
+    app = make_app(settings.redis_url)
     app.conf.worker_redirect_stdouts = False  # a library that prints is no log line of ours
     app.register_task(ReadChunk(settings))
     app.steps["worker"].add(HeartbeatStep)
+    _answer_questions_only()
     _connect_signals(settings)
     return app
+
+
+def _answer_questions_only() -> None:
+    """Take no order by remote control: whoever may reply on its channel could stop the fleet."""
+    for name in set(Panel.data) - QUESTIONS:
+        del Panel.data[name]
+        Panel.meta.pop(name, None)
 
 
 def _connect_signals(settings: Settings) -> None:

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker import chunks, claims, heartbeats, models, rates, results, transport
+from broker import chunks, claims, heartbeats, models, rates, repair, results, transport
+from broker.heartbeats import OWN
 from broker.keys import RoleName
 
-EXCHANGES = (transport, chunks, claims, results, models, rates, heartbeats)
+EXCHANGES = (transport, chunks, claims, results, models, rates, heartbeats, repair)
 CONNECT = ("ping", "info", "time")
 
 
@@ -33,9 +34,10 @@ class Role:
     commands: tuple[str, ...]
     why: str
 
-    def rules(self) -> str:
-        """Spell it as Redis does, from nothing."""
-        return " ".join(("resetkeys resetchannels -@all", *self.keys, *self.commands))
+    def rules(self, user: str) -> str:
+        """Spell it as Redis does, from nothing, for the user of this name."""
+        keys = (pattern.replace(OWN, user) for pattern in self.keys)
+        return " ".join(("resetkeys resetchannels -@all", *keys, *self.commands))
 
 
 def _role(name: RoleName, why: str) -> Role:

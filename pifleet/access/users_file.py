@@ -39,7 +39,7 @@ class User:
     def rules(self) -> list[str]:
         """List what `ACL SETUSER` takes after the name."""
         hashed = hashlib.sha256(self.password.encode()).hexdigest()
-        return f"reset on #{hashed} {self.role.rules()}".split()
+        return f"reset on #{hashed} {self.role.rules(self.name)}".split()
 
     def line(self) -> str:
         """Write its line of the users file."""
@@ -90,7 +90,7 @@ def role_of(line: str) -> str:
     """Tell a user's role by its commands: Redis writes a line anew in words of its own."""
     granted = {word for word in line.split() if word.startswith("+")}
     for role in ROLES.values():
-        if granted == {word for word in role.rules().split() if word.startswith("+")}:
+        if granted == {word for word in role.rules("").split() if word.startswith("+")}:
             return role.name
     return "of somebody else's making"
 

@@ -1,15 +1,18 @@
 """Whether an answer may be taken: a worker that somebody else controls must spoil no submission.
 
 It can still read its own chunks wrongly, which nobody could tell from a bad model. What it cannot
-do is answer for images that it was not given, write what the model cannot, or end a delivery
-without a row for each of its images, after which nobody would ever read them.
+do is answer for a delivery that it did not claim, for images that it was not given, write what the
+model cannot, or end a delivery without a row for each of its images, after which nobody would ever
+read them.
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Callable, Iterable
 
+from broker.claims import make_token
 from broker.results import ChunkResult, Outcome, Row
 from contract.errors import MessageError
 from producer.job.store import Ledger
@@ -23,14 +26,16 @@ Members = Callable[[int], frozenset[int]]
 class AnswerCheck:
     """What the answers to one job are held against."""
 
-    def __init__(self, members: Members, allowed: Iterable[str]) -> None:
+    def __init__(self, members: Members, allowed: Iterable[str], *, secret: str) -> None:
         """Hold them against this.
 
         Args:
-            members: gives the indexes of the images of a delivery; none for an unknown one.
+            members: finds the indexes of the images of a delivery; none for an unknown one.
             allowed: the symbols that may be written.
+            secret: of the job, from which the tokens of its deliveries are made.
         """
         self._members = members
+        self._secret = secret
         self._allowed = frozenset(allowed)
 
     def acceptable(self, results: Iterable[ChunkResult]) -> list[ChunkResult]:
@@ -49,6 +54,8 @@ class AnswerCheck:
         members = self._members(result.delivery)
         if not members:
             raise MessageError("nothing of this number was ever sent")
+        if not hmac.compare_digest(result.token.encode(), self._token(result.delivery)):
+            raise MessageError("it does not bring the token of its delivery")
         if result.outcome is Outcome.DONE:
             _check_indexes(result.rows, members)
             for row in result.rows:
@@ -57,6 +64,9 @@ class AnswerCheck:
             raise MessageError(f"{len(result.rows)} rows, though it is {result.outcome}")
         if result.crash is not None and result.crash.image not in {None, *members}:
             raise MessageError("it suspects an image that it was not given")
+
+    def _token(self, delivery: int) -> bytes:
+        return make_token(self._secret, delivery).encode()
 
     def _is_acceptable(self, result: ChunkResult) -> bool:
         try:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from broker.chunks import Item
+from broker.claims import Item
 from broker.results import ChunkResult, Crash, Row
 from contract.reasons import Reason
 from producer.job import policy
 from producer.job.spec import Change, State
 from producer.job.store import Ledger
+
+HEDGED = "straggler"  # why a delivery ended that is read a second time for being slow
 
 
 class Deliveries:
@@ -23,6 +25,8 @@ class Deliveries:
         self._ledger = ledger
         self._db = ledger.db
         self._were_suspects = False
+        self.is_lone_worker = True
+        """Whether the fleet has one worker at most, so that no second can be asked."""
 
     def take(self, size: int) -> tuple[int, list[Item]]:
         """Take waiting images into a new delivery, and note it as sent before it is.
@@ -46,10 +50,16 @@ class Deliveries:
             )
             delivery = int(cursor.lastrowid or 0)
             self._db.executemany(
-                "UPDATE image SET state = 1, delivery = ? WHERE idx = ?",
+                "UPDATE image SET state = 1, delivery = ?, sent = sent + 1 WHERE idx = ?",
                 [(delivery, item.index) for item in items],
             )
         return delivery, items
+
+    def may_hedge(self, delivery: int) -> bool:
+        """Tell whether a slow delivery may be read by a second worker: no image of it twice."""
+        return not self._db.execute(
+            "SELECT 1 FROM image WHERE state = 1 AND delivery = ? AND hedged LIMIT 1", (delivery,)
+        ).fetchone()
 
     def give_up(self, delivery: int, why: str, *, crash: Crash | None = None) -> Change:
         """End a delivery without an answer; its open images wait again, or fail as poison.
@@ -64,10 +74,12 @@ class Deliveries:
                 self._suspect(delivery, crash)
             self._end(delivery, why)
             again = self._db.execute(
-                "UPDATE image SET state = 0 WHERE state = 1 AND delivery = ?", (delivery,)
+                "UPDATE image SET state = 0, hedged = max(hedged, ?)"
+                " WHERE state = 1 AND delivery = ?",
+                (why == HEDGED, delivery),
             ).rowcount
-            failed = self._fail_poison() if crash is not None else 0
-        return Change(failed=failed, again=again - failed)
+            failed = self._fail_poison(self.members(delivery))
+        return Change(failed=failed, again=max(0, again - failed))
 
     def members(self, delivery: int) -> frozenset[int]:
         """Read the indexes of a delivery's images; none if there never was one of this number."""
@@ -123,8 +135,9 @@ class Deliveries:
         with self._ledger.writing():
             self._db.execute("DELETE FROM meta WHERE key = 'cancelled'")
             return self._db.execute(
-                "UPDATE image SET state = 0, attempts = 0, suspicion = 0, ready_at = 0,"
-                " delivery = NULL WHERE state = 3 AND (?1 IS NULL OR reason = ?1)",
+                "UPDATE image SET state = 0, attempts = 0, suspicion = 0, ready_at = 0, sent = 0,"
+                " hedged = 0, failed_by = NULL, delivery = NULL"
+                " WHERE state = 3 AND (?1 IS NULL OR reason = ?1)",
                 (reason,),
             ).rowcount
 
@@ -143,11 +156,11 @@ class Deliveries:
         return []
 
     def _suspect(self, delivery: int, crash: Crash) -> None:
-        """Note what a death says of the images that are still open in a delivery."""
-        self._db.execute(
-            "UPDATE image SET suspicion = suspicion + ?1"
-            " WHERE state = 1 AND delivery = ?2 AND (?3 IS NULL OR idx = ?3)",
-            (policy.points(crash), delivery, crash.image),
+        """Note what a death says of a delivery's images that are open, wherever they are now."""
+        suspects = self.members(delivery) if crash.image is None else {crash.image}
+        self._db.executemany(
+            "UPDATE image SET suspicion = suspicion + ? WHERE state IN (0, 1) AND idx = ?",
+            [(policy.points(crash), index) for index in suspects],
         )
 
     def _end(self, delivery: int, why: str) -> None:
@@ -155,11 +168,20 @@ class Deliveries:
             "UPDATE delivery SET ended = ? WHERE id = ? AND ended IS NULL", (why, delivery)
         )
 
-    def _fail_poison(self) -> int:
-        return self._db.execute(
-            "UPDATE image SET state = 3, reason = ?, detail = ? WHERE state = 0 AND suspicion >= ?",
-            (Reason.POISON, "workers died of it, again and again", policy.POISON_AT),
-        ).rowcount
+    def _fail_poison(self, indexes: Iterable[int]) -> int:
+        """Fail those whose deliveries went wrong too often; each ceiling has a sentence."""
+        ceilings = (
+            ("suspicion", policy.POISON_AT, "workers died of it, again and again"),
+            ("sent", policy.MOST_SENT, f"sent {policy.MOST_SENT} times without an answer"),
+        )
+        return sum(
+            self._db.executemany(
+                "UPDATE image SET state = 3, reason = ?, detail = ?"  # our own names
+                f" WHERE state IN (0, 1) AND {column} >= ? AND idx = ?",
+                [(Reason.POISON, detail, most, index) for index in indexes],
+            ).rowcount
+            for column, most, detail in ceilings
+        )
 
     def _record_read(self, result: ChunkResult) -> Change:
         read = [row for row in result.rows if row.reason is None]
@@ -176,20 +198,23 @@ class Deliveries:
     ) -> Change:
         """Fail an image for good, or let it wait for another attempt."""
         found = self._db.execute(
-            "SELECT attempts, delivery FROM image WHERE idx = ? AND state IN (0, 1)", (row.index,)
+            "SELECT attempts, delivery, failed_by FROM image WHERE idx = ? AND state IN (0, 1)",
+            (row.index,),
         ).fetchone()
         may_pass = policy.may_pass(row)
         if found is None or (may_pass and found[1] != result.delivery):
             return Change(repeats=1)  # answered already, or a newer delivery may do better
-        done = policy.attempts_after(row, found[0], is_forgiven=is_forgiven)
-        again = may_pass and done < most
+        attempts, _, failed_by = found
+        done = policy.attempts_after(row, attempts, is_forgiven=is_forgiven)
+        is_agreed = self.is_lone_worker or (failed_by or result.worker) != result.worker
+        again = may_pass and not policy.is_final(row, done, most, is_agreed=is_agreed)
         self._db.execute(
             "UPDATE image SET state = ?, attempts = ?, ready_at = ?, reason = ?, detail = ?,"
-            " worker = ?, delivery = ? WHERE idx = ?",
+            " worker = ?, delivery = ?, failed_by = coalesce(failed_by, ?) WHERE idx = ?",
             (
                 *(State.WAITING if again else State.FAILED, done),
                 *(self._ledger.now() + policy.retry_s(done), row.reason, row.detail),
-                *(result.worker, result.delivery, row.index),
+                *(result.worker, result.delivery, result.worker, row.index),
             ),
         )
         return Change(again=1) if again else Change(failed=1)

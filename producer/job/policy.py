@@ -6,7 +6,7 @@ Pure: the ledger and the scheduler ask, and write down what follows.
 from __future__ import annotations
 
 from broker.results import Crash, Row
-from contract.reasons import NO_ATTEMPT, PASSING
+from contract.reasons import NO_ATTEMPT, PASSING, Reason
 
 # How suspect an image is: points for each death of a process that had it in hand. Processes are
 # killed for many reasons, and an innocent image must never be taken for the cause: two hundred
@@ -18,6 +18,16 @@ PART_AT = 3  # goes out in an eighth of a chunk
 ALONE_AT = 5  # goes out alone
 POISON_AT = 12  # the third death that was seen, the fourth that nobody saw
 PARTS = 8
+
+MOST_SENT = 40  # deliveries of one image, however they ended; an honest fleet needs a few
+MOST_LONE_ATTEMPTS = (
+    3  # times as many, where one worker alone reports a failure that may be its own
+)
+
+# What a machine without DNS, without a route or with a firewall would report of any image.
+MAYBE_THE_WORKERS_OWN = frozenset(
+    {Reason.DNS, Reason.CONNECT, Reason.TIMEOUT, Reason.FORBIDDEN_ADDRESS, Reason.MODEL}
+)
 
 RETRY_S = 1.0  # doubled with each attempt, up to a minute
 MAX_RETRY_S = 60.0
@@ -50,7 +60,23 @@ def attempts_after(row: Row, attempts: int, *, is_forgiven: bool) -> int:
 
 def may_pass(row: Row) -> bool:
     """Tell whether another worker, a little later, may succeed."""
-    return row.reason in PASSING
+    return row.reason in PASSING or row.reason in MAYBE_THE_WORKERS_OWN
+
+
+def is_final(row: Row, attempts: int, most: int, *, is_agreed: bool) -> bool:
+    """Tell whether a failure ends its image.
+
+    Args:
+        row: the failure.
+        attempts: that the image had, this one included.
+        most: that the job allows.
+        is_agreed: whether two workers failed at it, or there is only one.
+
+    Source: that two have to agree is BOINC's quorum.
+    """
+    if row.reason in MAYBE_THE_WORKERS_OWN and not is_agreed:
+        return attempts >= most * MOST_LONE_ATTEMPTS
+    return attempts >= most if row.reason in PASSING else True
 
 
 def retry_s(attempts: int) -> float:

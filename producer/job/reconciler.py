@@ -22,10 +22,14 @@ from enum import StrEnum
 from statistics import median
 
 from broker.app import HARD_LIMIT_S
+from broker.chunks import task_id
 from broker.heartbeats import Fleet
 from contract.clocks import USUAL, Clocks
 
 STRAGGLER_FACTOR = 4.0  # a chunk four times as slow as the median is read again by idle workers
+UNPROVEN_HEARTBEATS = (
+    30  # said to be held, and no proof of a claim: a worker that lies, or is stuck
+)
 DEADLINE_FACTOR = 20.0  # held this much longer than the median: its worker hangs
 DEADLINE_MIN_S = HARD_LIMIT_S + 30.0  # until then the worker itself ends what hangs
 TIMES_KEPT = 200  # recent chunk times, for the median
@@ -51,7 +55,10 @@ class Out:
     Attributes:
         since: monotonic time at which this producer sent it or first knew of it, seconds.
         images: how many it holds.
+        proof: by which a heartbeat shows that its worker has claimed it.
+        may_hedge: whether a second worker may read it for being slow.
         holder: the start of a worker that held it when last looked; empty if none did.
+        is_proven: whether that worker has shown that it claimed it.
         held_since: monotonic time of the first look at which it was held.
         missing_since: monotonic time since which it must be somewhere and is nowhere.
         ahead: of ``Reconciler.taken``, when all that stood before it in the queue has left it.
@@ -59,7 +66,10 @@ class Out:
 
     since: float
     images: int
+    proof: str = ""
+    may_hedge: bool = True
     holder: str = ""
+    is_proven: bool = False
     held_since: float | None = None
     missing_since: float | None = None
     ahead: int | None = None
@@ -72,11 +82,12 @@ class Loss:
     delivery: int
     cause: Cause
     holder: str = ""
+    is_proven: bool = False
 
     @property
     def is_death(self) -> bool:
-        """Whether its worker died with it in hand."""
-        return self.cause is Cause.WORKER_GONE
+        """Whether its worker died with it in hand: one that only said so accuses no image."""
+        return self.cause is Cause.WORKER_GONE and self.is_proven
 
 
 @dataclass(slots=True)
@@ -95,9 +106,11 @@ class Reconciler:
     """Chunks of any job that were seen to leave the queue; a look misses those that were quick."""
     _in_hand: frozenset[str] = frozenset()
 
-    def sent(self, delivery: int, images: int, now: float) -> None:
+    def sent(
+        self, delivery: int, images: int, now: float, *, proof: str = "", may_hedge: bool = True
+    ) -> None:
         """Note a delivery as out."""
-        self.out[delivery] = Out(since=now, images=images)
+        self.out[delivery] = Out(since=now, images=images, proof=proof, may_hedge=may_hedge)
 
     def answered(self, delivery: int, took_s: float) -> None:
         """Note an answer: the delivery is no longer out."""
@@ -125,9 +138,14 @@ class Reconciler:
             fleet: read before the stream was last read to its end.
             now: monotonic time, seconds.
         """
-        in_hand = fleet.in_hand
+        in_hand, proven = fleet.in_hand, fleet.proven
         alive = fleet.instances
-        held = {delivery: in_hand.get(f"{self.job}.{delivery}") for delivery in self.out}
+        for out in self.out.values():
+            out.is_proven = out.is_proven or out.proof in proven
+        held = {
+            delivery: proven.get(out.proof) or self._said_to_hold(delivery, out, in_hand, now)
+            for delivery, out in self.out.items()
+        }
         self.popped = max([self.popped, *(delivery for delivery, holder in held.items() if holder)])
         self._count_taken(fleet)
         losses = [
@@ -145,6 +163,21 @@ class Reconciler:
             if out.ahead is None:  # a chunk that a worker gives back jumps the queue, hence more
                 out.ahead = self.taken + fleet.waiting + 2 * fleet.processes
 
+    def _said_to_hold(
+        self, delivery: int, out: Out, in_hand: dict[str, str], now: float
+    ) -> str | None:
+        """Name who says that it took a delivery; said for long without a proof, it is not believed.
+
+        A worker takes one chunk ahead, and claims it when it begins.
+        """
+        holder = in_hand.get(task_id(self.job, delivery))
+        patience_s = max(
+            UNPROVEN_HEARTBEATS * self.clocks.heartbeat_s, STRAGGLER_FACTOR * self.typical_s
+        )
+        since = out.held_since
+        is_believed = not out.proof or since is None or now - since <= patience_s
+        return holder if is_believed else None
+
     def _judge(
         self, delivery: int, holder: str | None, *, alive: set[str], queue: int, now: float
     ) -> Loss | None:
@@ -156,7 +189,7 @@ class Reconciler:
         if out.holder and not alive:
             return None  # all at once: Redis lost the beats, or nobody is there to read it anyway
         if out.holder and out.holder not in alive:
-            return Loss(delivery, Cause.WORKER_GONE, out.holder)
+            return Loss(delivery, Cause.WORKER_GONE, out.holder, out.is_proven)
         if queue and delivery > self.popped and self.taken <= (out.ahead or 0):
             out.missing_since = None  # it may well be in the queue
             return None
@@ -171,7 +204,11 @@ class Reconciler:
 
     def _straggler(self, fleet: Fleet, now: float) -> list[Loss]:
         """Name the slowest delivery, if it is far behind and somebody could read it meanwhile."""
-        held = [(out.held_since, delivery) for delivery, out in self.out.items() if out.held_since]
+        held = [
+            (out.held_since, delivery)
+            for delivery, out in self.out.items()
+            if out.held_since is not None and out.may_hedge
+        ]
         if not (held and self.hedge and fleet.is_idle and self.took_s):
             return []
         since, delivery = min(held)

@@ -14,18 +14,20 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from broker.chunks import ChunkSender, ChunkTask, Item
-from broker.claims import Claims
+from broker.chunks import ChunkSender
+from broker.claims import ChunkTask, Claims, Item, make_token, prove
 from broker.connection import redis_errors
-from broker.heartbeats import Fleet, look
+from broker.heartbeats import Fleet, ask_to_rest, look
 from broker.models import push_model
 from broker.rates import forget_limits
+from broker.repair import repair
 from broker.results import ChunkResult, Crash, Outcome, ResultStream
 from contract.clocks import USUAL, Clocks
 from contract.errors import ModelError, ServiceError, UserError
 from contract.reasons import Reason
 from producer.job.answer_check import AnswerCheck, allowed_symbols
 from producer.job.deliveries import Deliveries
+from producer.job.outliers import Outliers
 from producer.job.reconciler import Cause, Reconciler
 from producer.job.spec import Change, Counts, JobSpec
 from producer.job.store import Ledger
@@ -42,7 +44,8 @@ MIN_CHUNK = 8  # images; below this the queue costs more than the reading
 GUIDE = 3  # the last chunks shrink, so that all processes end together
 MAX_BACKOFF_S = 10.0
 TURNS_S = 30.0  # of work under --rate or --per-host is out at once
-MAX_BAD_MODELS = 10  # in a row, without a chunk that was read
+REFUSED_S = 10.0  # that every worker refuses the model; a signature may be on its way
+MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
 MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
 CANCELLED_KEY = "cancelled"
@@ -99,7 +102,10 @@ class JobRun:
         self._sender = ChunkSender(options.redis_url)
         self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
         self._claims = Claims(client, self._spec.job)
-        self._check = AnswerCheck(self._deliveries.members, allowed_symbols(ledger))
+        self._secret = ledger.secret
+        self._check = AnswerCheck(
+            self._deliveries.members, allowed_symbols(ledger), secret=self._secret
+        )
         self._reconciler = Reconciler(
             self._spec.job, hedge=not self._spec.is_limited, clocks=options.clocks
         )
@@ -110,7 +116,8 @@ class JobRun:
         self._looked_at = -inf
         self._repeats = 0
         self._resent = 0
-        self._bad_models = 0
+        self._outliers = Outliers()
+        self._refused_since: float | None = None
         self._silent_looks = 0
         self._is_cancelled = False
         self._wait_ms = 0  # the first step sends at once
@@ -169,12 +176,16 @@ class JobRun:
             self._is_cancelled = self._ledger.get(CANCELLED_KEY) is not None
             if self._is_cancelled:
                 return
+            repair(self._client, job=self._spec.job)
             self._ensure_open()
             self._fleet = look(self._client, self._options.clocks)
+            self._deliveries.is_lone_worker = len(self._fleet.workers) < MIN_QUORUM
             self._looked_at = time.monotonic()
         self._collect()
         if is_look_due:
             self._stream.trim()
+            self._check_refusals()
+            self._rest_outliers()
             self._reconcile()
         self._fill_window()
         self._wait_ms = WAIT_MS  # nothing more can be sent before something comes back
@@ -182,7 +193,6 @@ class JobRun:
     def _ensure_open(self) -> None:
         """Make the stream and the model be there; where Redis was wiped, send all again."""
         if not self._stream.open():
-            self._claims.keep()
             return
         self._push_model()
         self._ledger.put("position", self._stream.position)
@@ -209,8 +219,8 @@ class JobRun:
     def _note(self, result: ChunkResult) -> None:
         self._silent_looks = 0
         if result.outcome is Outcome.DONE:
+            self._outliers.note(result)
             self._reconciler.answered(result.delivery, result.took_s)
-            self._bad_models = 0
             return
         log.warning(
             "chunk failed job=%s delivery=%d worker=%s outcome=%s detail=%s",
@@ -218,18 +228,35 @@ class JobRun:
         )
         if result.outcome in (Outcome.NO_MODEL, Outcome.BAD_MODEL):
             self._push_model()  # a worker refuses one whose signature is not there yet, too
-        if result.outcome is Outcome.BAD_MODEL:
-            self._count_bad_model(result)
         crash = result.crash or Crash() if result.outcome is Outcome.CRASHED else None
         self._give_up(result.delivery, result.outcome, crash)
 
-    def _count_bad_model(self, result: ChunkResult) -> None:
-        self._bad_models += 1
-        if self._bad_models > MAX_BAD_MODELS:
+    def _check_refusals(self) -> None:
+        """End the job if every worker refuses its model; one that does is passed over.
+
+        Raises:
+            ModelError: says which worker refuses it, and why.
+        """
+        refusals = [w for w in self._fleet.workers if self._spec.model in w.refused]
+        if not refusals or len(refusals) < len(self._fleet.workers):
+            self._refused_since = None
+            return
+        now = time.monotonic()
+        self._refused_since = now if self._refused_since is None else self._refused_since
+        if now - self._refused_since > REFUSED_S:
+            worker = refusals[0]
             raise ModelError(
-                f"workers refuse model {self._spec.model_name}: {result.detail} (worker"
-                f" {result.worker}); the job waits in {self._ledger.path}"
+                f"workers refuse model {self._spec.model_name}:"
+                f" {worker.refused[self._spec.model]} (worker {worker.worker});"
+                f" the job waits in {self._ledger.path}"
             )
+
+    def _rest_outliers(self) -> None:
+        """Ask workers to rest whose failures stand out: what they failed, others may read."""
+        for worker, why in self._outliers.find().items():
+            log.warning("rests job=%s worker=%s: %s", self._spec.job, worker, why)
+            ask_to_rest(self._client, worker, why)
+            self._outliers.forget(worker)
 
     def _count_silence(self) -> None:
         """Count a look at chunks that were taken and lost: a worker may understand none of them."""
@@ -258,7 +285,7 @@ class JobRun:
         change = self._deliveries.give_up(delivery, why, crash=crash)
         self._resent += change.again
         self._apply(change)
-        self._claims.withdraw(delivery)
+        self._claims.withdraw([delivery])
 
     def _push_model(self) -> None:
         signature = self._ledger.get(SIGNATURE_KEY)
@@ -279,17 +306,23 @@ class JobRun:
         task = ChunkTask(
             *(spec.job, delivery, spec.model, spec.symbols),
             items=tuple(Item(item.index, self._options.url_of(item.url)) for item in items),
+            token=make_token(self._secret, delivery),
             rate=spec.rate,
             per_host=spec.per_host,
         )
         try:
-            self._claims.add(delivery)
-            self._sender.send(task)
+            self._claims.add(task)
+            self._sender.send(task.notice, images=len(items))
         except Exception:
             self._deliveries.give_up(delivery, "not_sent")
             raise
-        self._reconciler.sent(delivery, len(items), time.monotonic())
+        self._note_sent(delivery, len(items))
         return True
+
+    def _note_sent(self, delivery: int, images: int) -> None:
+        proof = prove(make_token(self._secret, delivery))
+        may_hedge = self._deliveries.may_hedge(delivery)
+        self._reconciler.sent(delivery, images, time.monotonic(), proof=proof, may_hedge=may_hedge)
 
     def _is_window_full(self) -> bool:
         window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
@@ -313,18 +346,19 @@ class JobRun:
         """Take over what an earlier run left out; it may still be answered."""
         left = self._deliveries.out()
         for delivery, images in left.items():
-            self._reconciler.sent(delivery, images, time.monotonic())
+            self._note_sent(delivery, images)
         return set(left)
 
     def _end(self) -> None:
         """Leave Redis as it was; a job that was cancelled fails what it did not read."""
+        unclaimed = list(self._reconciler.out)
         if self._counts.open:
             failed = self._deliveries.fail_open(Reason.CANCELLED)
             self._apply(Change(failed=failed))
         try:
             with redis_errors(self._options.redis_url):
                 self._stream.delete()
-                self._claims.clear()
+                self._claims.withdraw(unclaimed)
                 forget_limits(self._client, self._spec.job, self._hosts)
         except ServiceError as error:
             log.warning("job=%s left its stream in Redis: %s", self._spec.job, error)

@@ -21,7 +21,10 @@ CREATE TABLE IF NOT EXISTS image (
     confidence REAL,
     reason     TEXT,
     detail     TEXT,
-    worker     TEXT
+    worker     TEXT,
+    failed_by  TEXT,                        -- the first worker whose failure may be its own
+    sent       INTEGER NOT NULL DEFAULT 0,  -- how often it went out
+    hedged     INTEGER NOT NULL DEFAULT 0   -- whether it was sent to a second worker for being slow
 );
 
 -- Waiting images by suspicion: suspects and the others go out in turns.

@@ -7,6 +7,7 @@ locking and sealing it, its notes and its rows. What goes out and comes back is 
 from __future__ import annotations
 
 import importlib.resources
+import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -102,6 +103,11 @@ class Ledger:
             raise LedgerError(f"ledger {self.path} holds no whole job: submit it again")
         return msgspec.json.decode(text, type=JobSpec)
 
+    @property
+    def secret(self) -> str:
+        """What the tokens of the job's deliveries are made from; it never leaves the ledger."""
+        return self.get("secret") or ""
+
     def change_spec(self, spec: JobSpec) -> None:
         """Note what a resumed job is now asked to do."""
         self.put("spec", msgspec.json.encode(spec).decode())
@@ -142,6 +148,7 @@ class Ledger:
             self.db.execute("INSERT INTO model VALUES (?)", (model,))
             self.note("spec", msgspec.json.encode(spec).decode())
             self.note("created_at", str(time.time()))
+            self.note("secret", secrets.token_hex(32))
         return total
 
     @property

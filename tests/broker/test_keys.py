@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.chunks import TASK_READ_CHUNK
-from broker.keys import KEY_PREFIX
+from broker.keys import KEY_PREFIX, TASK_READ_CHUNK
 from pifleet.access.roles import EXCHANGES
 
 ROOT = Path(__file__).parents[2]

@@ -3,25 +3,30 @@
 from __future__ import annotations
 
 import json
+import zlib
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.chunks import MAX_CHUNK, ChunkTask, Item
+from broker.chunks import Notice
+from broker.claims import MAX_CHUNK, ChunkTask, Item, make_token
 from broker.heartbeats import Heartbeat
 from broker.results import MAX_DETAIL, ChunkResult, Outcome, Row
 from contract.errors import MessageError
 from contract.reasons import Reason
 
-TASK = ChunkTask("j", 3, "0" * 64, "AB", (Item(0, "http://h/0"), Item(7, "http://h/ä")))
+ITEMS = (Item(0, "http://h/0"), Item(7, "http://h/ä"))
+TASK = ChunkTask("j", 3, "0" * 64, "AB", ITEMS, make_token("secret", 3))
+NOTICE = TASK.notice
 BEAT = Heartbeat(
     worker="pi1",
     pid=1,
     host="pi1",
     processes=8,
     in_hand=("j.1",),
+    proofs=("0" * 32,),
     images=10,
     failed=1,
     images_per_s=12.5,
@@ -47,14 +52,21 @@ def over_the_wire(fields: dict[str, Any]) -> dict[str, Any]:
     return parsed
 
 
-def test_chunk_survives_the_wire() -> None:
-    assert ChunkTask.from_wire(over_the_wire(TASK.to_wire())) == TASK
-    assert TASK.task_id() == "j.3"
+def unpacked(**changes: Any) -> ChunkTask:
+    """Read a chunk of which somebody changed some fields."""
+    fields = {**json.loads(TASK.to_json()), **changes}
+    return ChunkTask.unpack(zlib.compress(json.dumps(fields).encode()))
+
+
+def test_chunk_and_its_notice_survive_the_wire() -> None:
+    assert ChunkTask.unpack(TASK.pack()) == TASK
+    assert Notice.from_wire(over_the_wire(NOTICE.to_wire())) == NOTICE
+    assert NOTICE.task_id() == "j.3"
 
 
 @given(st.lists(ROWS, max_size=20), st.sampled_from(Outcome), DETAILS)
 def test_result_survives_the_wire(rows: list[Row], outcome: Outcome, detail: str) -> None:
-    result = ChunkResult(3, "pi1", outcome, tuple(rows), took_s=1.25, detail=detail)
+    result = ChunkResult(3, "pi1", outcome, "token", tuple(rows), took_s=1.25, detail=detail)
     assert ChunkResult.from_json(result.to_json()) == result
 
 
@@ -63,7 +75,8 @@ def test_heartbeat_survives_the_wire() -> None:
 
 
 def test_unknown_field_of_a_newer_version_is_ignored() -> None:
-    assert ChunkTask.from_wire({**TASK.to_wire(), "priority": 5}) == TASK
+    assert unpacked(priority=5) == TASK
+    assert Notice.from_wire({**NOTICE.to_wire(), "priority": 5}) == NOTICE
     newer = json.dumps({**json.loads(BEAT.to_json()), "fan_rpm": 2000})
     assert Heartbeat.from_json(newer) == BEAT
 
@@ -71,7 +84,7 @@ def test_unknown_field_of_a_newer_version_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"v": 1}, "version 1, this program knows 2"),
+        ({"v": 1}, "version 1, this program knows 3"),
         ({"v": None}, r"Expected `int`, got `null` - at `\$\.v`"),
         ({"v": True}, r"got `bool` - at `\$\.v`"),
         ({"job": 5}, r"Expected `str`, got `int` - at `\$\.job`"),
@@ -86,13 +99,13 @@ def test_unknown_field_of_a_newer_version_is_ignored() -> None:
 )
 def test_chunk_with_a_bad_field_is_refused_by_name(changes: dict[str, Any], words: str) -> None:
     with pytest.raises(MessageError, match=words):
-        ChunkTask.from_wire({**TASK.to_wire(), **changes})
+        unpacked(**changes)
 
 
 @pytest.mark.parametrize("message", [None, "text", 5, [["v", 1]]])
 def test_message_that_is_no_object_is_refused(message: Any) -> None:
     with pytest.raises(MessageError, match="Expected `object`"):
-        ChunkTask.from_wire(message)
+        Notice.from_wire(message)
 
 
 @pytest.mark.parametrize(
@@ -123,13 +136,13 @@ def test_result_that_is_no_message_is_refused(text: bytes, words: str) -> None:
     ],
 )
 def test_row_that_is_none_is_refused(row: Any) -> None:
-    fields = json.loads(ChunkResult(0, "pi1", Outcome.DONE).to_json())
+    fields = json.loads(ChunkResult(0, "pi1", Outcome.DONE, "token").to_json())
     with pytest.raises(MessageError):
         ChunkResult.from_json(json.dumps({**fields, "rows": [row]}))
 
 
 def test_long_detail_is_cut_so_that_a_message_stays_small() -> None:
     row = Row(0, None, reason=Reason.DAMAGED, detail="x" * 10_000)
-    result = ChunkResult(0, "pi1", Outcome.DONE, (row,), detail="y" * 10_000)
+    result = ChunkResult(0, "pi1", Outcome.DONE, "token", (row,), detail="y" * 10_000)
     read = ChunkResult.from_json(result.to_json())
     assert (len(read.rows[0].detail), len(read.detail)) == (MAX_DETAIL, MAX_DETAIL)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import zlib
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from broker.chunks import ChunkTask
+from broker.chunks import Notice
+from broker.claims import ChunkTask
 from broker.heartbeats import Heartbeat
 from broker.results import ChunkResult, Outcome, Row
 from contract.errors import ImageError, MessageError, ModelError, UserError
@@ -41,9 +43,15 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-RESULT = ChunkResult(3, "pi1", Outcome.DONE, (Row(0, "AB", 0.5), Row(1, None, reason=Reason.DNS)))
+RESULT = ChunkResult(
+    3, "pi1", Outcome.DONE, "token", (Row(0, "AB", 0.5), Row(1, None, reason=Reason.DNS))
+)
 MESSAGES: dict[str, tuple[Any, dict[str, Any]]] = {
-    "chunk": (lambda text: ChunkTask.from_wire(json.loads(text)), TASK.to_wire()),
+    "chunk": (
+        lambda text: ChunkTask.unpack(zlib.compress(text.encode())),
+        json.loads(TASK.to_json()),
+    ),
+    "notice": (lambda text: Notice.from_wire(json.loads(text)), TASK.notice.to_wire()),
     "result": (ChunkResult.from_json, json.loads(RESULT.to_json())),
     "heartbeat": (Heartbeat.from_json, json.loads(BEAT.to_json())),
 }
@@ -58,14 +66,14 @@ def storable(read: Any) -> bool:
     Raises whatever SQLite, Redis or the CSV would raise.
     """
     if isinstance(read, ChunkTask):
-        json.dumps(read.to_wire(), allow_nan=False).encode()
+        read.to_json().decode()
         numbers = [read.delivery, *(item.index for item in read.items)]
-        read.task_id().encode()
+        read.notice.task_id().encode()
     else:
         read.to_json().decode()
         rows = read.rows if isinstance(read, ChunkResult) else ()
         numbers = [row.index for row in rows]
-        numbers += [read.delivery] if isinstance(read, ChunkResult) else []
+        numbers += [read.delivery] if isinstance(read, ChunkResult | Notice) else []
         assert all(0.0 <= row.confidence <= 1.0 for row in rows)
     return all(type(number) is int and abs(number) < 2**63 for number in numbers)
 

@@ -1,19 +1,23 @@
-"""A delivery is begun once, however often Celery brings it."""
+"""A delivery is begun once, however often Celery brings it, and by nobody who was not given it."""
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from broker.claims import Claims, claim, claims_key
+from broker.claims import MAX_CHUNK_BYTES, ChunkTask, Claims, claim, claim_key, make_token, prove
+from contract.errors import MessageError
 from tests.conftest import StartWorker
 from tests.support.faulty_origin import FaultyOrigin
-from tests.support.fleet_job import JOB, FleetJob, fleet_job
+from tests.support.fleet_job import JOB, FleetJob, chunk_task, fleet_job
 from tests.support.stripes import png
 
 pytestmark = pytest.mark.redis
+
+TASK = chunk_task("0" * 64, ["http://h/0"], delivery=7)
 
 
 @pytest.fixture
@@ -23,29 +27,50 @@ def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
 
 
 def test_only_the_first_to_ask_may_begin(job: FleetJob) -> None:
-    Claims(job.redis, JOB).add(7)
+    Claims(job.redis, JOB).add(TASK)
 
-    assert [claim(job.redis, JOB, 7) for _ in range(3)] == [True, False, False]
+    assert [claim(job.redis, TASK.notice) for _ in range(3)] == [TASK, None, None]
 
 
 def test_what_was_given_up_is_not_begun(job: FleetJob) -> None:
+    other = chunk_task("0" * 64, ["http://h/0"], delivery=6)
     claims = Claims(job.redis, JOB)
-    for delivery in (6, 7):
-        claims.add(delivery)
-    claims.withdraw(7)
+    for task in (other, TASK):
+        claims.add(task)
+    claims.withdraw([7])
 
-    assert not claim(job.redis, JOB, 7)
-    assert claim(job.redis, JOB, 6)
+    assert claim(job.redis, TASK.notice) is None
+    assert claim(job.redis, other.notice) == other
 
 
-def test_job_that_is_over_leaves_no_claims(job: FleetJob) -> None:
-    claims = Claims(job.redis, JOB)
-    claims.add(7)
-    claims.keep()
-    assert job.redis.ttl(claims_key(JOB)) > 0
-    claims.clear()
+def test_chunk_that_nobody_claims_is_forgotten_in_the_end(job: FleetJob) -> None:
+    Claims(job.redis, JOB).add(TASK)
+    assert job.redis.ttl(claim_key(JOB, 7)) > 0
 
-    assert not job.redis.exists(claims_key(JOB))
+
+def test_tokens_of_one_job_tell_nothing_of_each_other() -> None:
+    tokens = [make_token(secret, number) for secret in ("a", "b") for number in range(3)]
+    assert len({*tokens, *(prove(token) for token in tokens)}) == 12
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        b"no zlib",
+        zlib.compress(b"{"),
+        zlib.compress(b" " * (MAX_CHUNK_BYTES + 1)),
+        zlib.compress(TASK.to_json().replace(b'"delivery":7', b'"delivery":8')),
+    ],
+    ids=["not packed", "not JSON", "unpacks to megabytes", "of another delivery"],
+)
+def test_what_is_no_chunk_is_refused(job: FleetJob, packed: bytes) -> None:
+    job.redis.set(claim_key(JOB, 7), packed)
+    with pytest.raises(MessageError):
+        claim(job.redis, TASK.notice)
+
+
+def test_chunk_survives_being_packed() -> None:
+    assert ChunkTask.unpack(TASK.pack()) == TASK
 
 
 def test_second_delivery_of_a_chunk_is_skipped(
@@ -59,7 +84,7 @@ def test_second_delivery_of_a_chunk_is_skipped(
     job.wait_results(1)
     job.send([url])
     job.wait_results(2)
-    job.wait_acked()
+    job.wait_released()
 
     assert [result.delivery for result in job.results()] == [0, 1]
     assert origin.hits("/a.png") == 2

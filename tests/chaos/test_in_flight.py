@@ -10,6 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from broker.claims import make_token, prove
 from broker.results import ChunkResult, Crash, Outcome
 from contract.errors import MessageError
 from tests.conftest import StartWorker, wait_until
@@ -17,6 +18,9 @@ from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import FleetJob, fleet_job
 from tests.support.stripes import png
 from workers.health import in_flight
+from workers.health.in_flight import Marker
+
+TOKEN = make_token("secret", 1)
 
 
 @pytest.fixture
@@ -30,30 +34,35 @@ def test_parent_sees_what_its_child_read_last() -> None:
     in_flight.prepare()
     child = os.fork()
     if child == 0:
+        in_flight.hold(TOKEN)
         in_flight.begin(17)
         os._exit(0)
     os.waitpid(child, 0)
 
-    assert in_flight.last_moment(child) == Crash(was_seen=True, image=17)
+    assert in_flight.marker_of(child) == Marker(TOKEN, Crash(was_seen=True, image=17))
+    assert in_flight.proofs([child]) == (prove(TOKEN),)
 
 
 def test_process_between_two_images_accuses_none() -> None:
     in_flight.prepare()
-    assert in_flight.last_moment(1) == Crash()  # it never wrote
+    assert in_flight.marker_of(1) == Marker()  # it never wrote
+    in_flight.hold(TOKEN)
     in_flight.begin(3)
     in_flight.end()
 
-    assert in_flight.last_moment(os.getpid()) == Crash(was_seen=True)
+    assert in_flight.marker_of(os.getpid()) == Marker(TOKEN, Crash(was_seen=True))
+    in_flight.release()
+    assert in_flight.marker_of(os.getpid()).token == ""
 
 
 @pytest.mark.parametrize("crash", [None, Crash(), Crash(was_seen=True, image=5)])
 def test_what_is_known_of_a_crash_travels(crash: Crash | None) -> None:
-    sent = ChunkResult(1, "pi", Outcome.CRASHED, crash=crash)
+    sent = ChunkResult(1, "pi", Outcome.CRASHED, "token", crash=crash)
     assert ChunkResult.from_json(sent.to_json()) == sent
 
 
 def test_suspect_that_is_no_index_is_refused() -> None:
-    text = ChunkResult(1, "pi", Outcome.CRASHED, crash=Crash(image=5)).to_json()
+    text = ChunkResult(1, "pi", Outcome.CRASHED, "token", crash=Crash(image=5)).to_json()
     text = text.replace(b":5", b':"x"')
     with pytest.raises(MessageError, match="Expected `int"):
         ChunkResult.from_json(text)

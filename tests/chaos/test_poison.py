@@ -31,7 +31,7 @@ def take(deliveries: Deliveries, size: int = 64) -> tuple[int, list[int]]:
 
 def answer(deliveries: Deliveries, delivery: int, indexes: list[int]) -> None:
     rows = tuple(Row(index, "ok", 1.0) for index in indexes)
-    result = ChunkResult(delivery, "pi", Outcome.DONE, rows)
+    result = ChunkResult(delivery, "pi", Outcome.DONE, "token", rows)
     deliveries.record([result], position=f"{delivery}-0", forgive=set())
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from broker.heartbeats import HEARTBEATS_KEY, Heartbeat
+from broker.heartbeats import Heartbeat, heartbeat_key
 from contract.errors import ServiceError
 from pifleet.local.supervisor import FleetOptions, LocalFleet, local_fleet, worker_env
 from tests.conftest import wait_until
@@ -40,7 +40,7 @@ def test_killed_worker_is_started_again(fleet: LocalFleet, redis_url: str) -> No
 
     def is_back() -> bool:
         with connect(redis_url) as redis:
-            text = redis.hget(HEARTBEATS_KEY, victim.name)
+            text = redis.hget(heartbeat_key(victim.name), "beat")
         return isinstance(text, bytes) and Heartbeat.from_json(text).pid == victim.child.pid
 
     wait_until(is_new, what="a new process")

@@ -25,7 +25,7 @@ def make(tmp_path: Path, images: int = 4) -> Ledger:
 
 
 def done(delivery: int, *rows: Row) -> ChunkResult:
-    return ChunkResult(delivery, "pi", Outcome.DONE, rows)
+    return ChunkResult(delivery, "pi", Outcome.DONE, "token", rows)
 
 
 def record(ledger: Ledger, result: ChunkResult, forgive: set[int] | None = None) -> Change:

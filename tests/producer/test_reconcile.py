@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
-from msgspec.structs import replace
 
 from broker.heartbeats import Fleet, Heartbeat
 from contract.clocks import USUAL
@@ -15,6 +15,7 @@ BEAT = Heartbeat(
     host="pi1",
     processes=2,
     in_hand=(),
+    proofs=(),
     images=0,
     failed=0,
     images_per_s=0.0,
@@ -30,14 +31,18 @@ BEAT = Heartbeat(
 
 def fleet(*held: int, waiting: int = 0, job: str = "j", pid: int = 7) -> Fleet:
     in_hand = tuple(f"{job}.{delivery}" for delivery in held)
-    return Fleet(workers=(replace(BEAT, in_hand=in_hand, pid=pid),), waiting=waiting)
+    proofs = tuple(f"proof of {task}" for task in in_hand)
+    return Fleet(
+        workers=(msgspec.structs.replace(BEAT, in_hand=in_hand, proofs=proofs, pid=pid),),
+        waiting=waiting,
+    )
 
 
 @pytest.fixture
 def reconciler() -> Reconciler:
     made = Reconciler("j")
     for delivery in (1, 2, 3):
-        made.sent(delivery, 64, 0.0)
+        made.sent(delivery, 64, 0.0, proof=f"proof of j.{delivery}")
     return made
 
 
@@ -66,7 +71,7 @@ def test_earlier_one_is_lost_when_a_later_one_left_the_queue(reconciler: Reconci
 def test_dead_workers_chunks_are_lost_at_once(reconciler: Reconciler) -> None:
     causes(reconciler, fleet(1, waiting=2), 1.0)
 
-    others = Fleet(workers=(replace(BEAT, worker="pi2"),), waiting=2)
+    others = Fleet(workers=(msgspec.structs.replace(BEAT, worker="pi2"),), waiting=2)
     losses = reconciler.look(others, 2.0)
 
     assert [(v.delivery, v.cause, v.is_death) for v in losses] == [(1, Cause.WORKER_GONE, True)]
@@ -100,3 +105,21 @@ def test_held_for_ever_is_overdue(reconciler: Reconciler) -> None:
 
     assert causes(reconciler, fleet(1, 2, 3), DEADLINE_MIN_S) == {}
     assert set(causes(reconciler, fleet(1, 2, 3), DEADLINE_MIN_S + 2.0)) == {1, 2, 3}
+
+
+def test_worker_that_only_said_so_accuses_no_image_by_its_death(reconciler: Reconciler) -> None:
+    liar = msgspec.structs.replace(BEAT, in_hand=("j.1",), pid=8)
+    honest = fleet(2)
+    reconciler.look(Fleet((*honest.workers, liar), waiting=1), 0.0)
+
+    losses = reconciler.look(honest, 1.0)
+
+    assert [(loss.delivery, loss.is_death) for loss in losses] == [(1, False)]
+
+
+def test_what_is_said_to_be_held_for_long_without_a_proof_is_lost(reconciler: Reconciler) -> None:
+    liar = msgspec.structs.replace(BEAT, in_hand=("j.1", "j.2", "j.3"))
+    lost: set[int] = set()
+    for now in range(0, 120, 2):
+        lost |= {loss.delivery for loss in reconciler.look(Fleet((liar,)), float(now))}
+    assert lost == {1, 2, 3}

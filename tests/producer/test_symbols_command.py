@@ -113,7 +113,7 @@ def test_a_ledger_knows_its_model_and_its_symbols(
         rows = tuple(
             Row(item.index, texts[item.url.rpartition("/")[2]], confidence=0.9) for item in items
         )
-        result = ChunkResult(delivery, "pi", Outcome.DONE, rows)
+        result = ChunkResult(delivery, "pi", Outcome.DONE, "token", rows)
         Deliveries(ledger).record([result], position="1-0", forgive=set())
 
     found = said(tmp_path / "a.ledger")

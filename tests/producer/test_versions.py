@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.chunks import ChunkTask
+from broker.chunks import Notice
 from broker.connection import connect
 from contract.clocks import Clocks
 from contract.errors import UserError
@@ -33,14 +33,14 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
 ) -> None:
     worker = start_worker()
     model = load_model(str(TINY_MODEL))
-    to_wire = ChunkTask.to_wire
+    to_wire = Notice.to_wire
     spec = JobSpec("job1", "list", model.digest, "tiny", None, attempts=3)
     url = origin.add("/a.png", png("A1"))
     with Ledger(tmp_path / "a.ledger") as ledger, connect(redis_url) as client:
         ledger.seal(spec, [SourceImage("a.png", url)], model=model.data)
 
         with monkeypatch.context() as patch:
-            patch.setattr(ChunkTask, "to_wire", lambda task: {**to_wire(task), "v": 3})
+            patch.setattr(Notice, "to_wire", lambda notice: {**to_wire(notice), "v": 99})
             patch.setattr(run, "MAX_SILENT_LOOKS", 3)
             newer = JobRun(ledger, client, RunOptions(redis_url, clocks=Clocks(0.07)))
             with pytest.raises(UserError, match="run the same version everywhere"):

@@ -11,13 +11,14 @@ import pytest
 from msgspec.structs import replace
 from redis import Redis
 
+from broker.claims import make_token
 from broker.connection import connect
 from broker.heartbeats import (
-    HEARTBEATS_KEY,
     MAX_HEARTBEAT_BYTES,
     MAX_PROCESSES,
     WORKERS_KEY,
     Heartbeat,
+    heartbeat_key,
     look,
 )
 from broker.results import (
@@ -40,17 +41,19 @@ from tests.producer.test_jobs import csv_of, finished
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.stripes import png, some_text
 
+SECRET = "of the job"
 MEMBERS = {7: frozenset({10, 11, 12})}
 GOOD = ChunkResult(
     delivery=7,
     worker="pi1",
     outcome=Outcome.DONE,
+    token=make_token(SECRET, 7),
     rows=(Row(10, "AB", 0.5), Row(11, "", 1.0), Row(12, None, reason=Reason.TIMEOUT)),
 )
 
 
 def check(result: ChunkResult) -> None:
-    AnswerCheck(lambda chunk: MEMBERS.get(chunk, frozenset()), "ABC").check(result)
+    AnswerCheck(lambda chunk: MEMBERS.get(chunk, frozenset()), "ABC", secret=SECRET).check(result)
 
 
 def rows(*changed: Row) -> ChunkResult:
@@ -71,6 +74,8 @@ def test_good_answer_is_taken() -> None:
     ("bad", "why"),
     [
         (replace(GOOD, delivery=8), "was ever sent"),
+        (replace(GOOD, token=make_token(SECRET, 8)), "the token of its delivery"),
+        (replace(GOOD, token=""), "the token of its delivery"),
         (rows(*GOOD.rows[:2]), "2 rows for 3 images"),
         (rows(), "0 rows for 3 images"),
         (rows(*GOOD.rows, Row(13, "A", 1.0)), "4 rows for 3 images"),
@@ -95,7 +100,7 @@ def test_answer_that_cannot_be_ours_is_refused(bad: ChunkResult, why: str) -> No
 def test_refused_answer_is_logged_and_the_others_are_taken(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    checker = AnswerCheck(lambda chunk: MEMBERS.get(chunk, frozenset()), "ABC")
+    checker = AnswerCheck(lambda chunk: MEMBERS.get(chunk, frozenset()), "ABC", secret=SECRET)
     with caplog.at_level(logging.WARNING):
         assert checker.acceptable([replace(GOOD, delivery=8), GOOD]) == [GOOD]
     assert "answer refused delivery=8 worker=pi1" in caplog.text
@@ -160,7 +165,9 @@ def test_heartbeat_under_another_name_is_not_believed(redis_url: str) -> None:
     with connect(redis_url) as redis:
         seconds, _ = redis.time()
         redis.zadd(WORKERS_KEY, {"pi1": seconds, "thief": seconds})
-        redis.hset(HEARTBEATS_KEY, mapping={"pi1": BEAT.to_json(), "thief": BEAT.to_json()})
+        for name in ("pi1", "thief"):
+            fields = {"beat": BEAT.to_json(), "at": str(seconds)}
+            redis.hset(heartbeat_key(name), mapping=fields)
         assert [worker.worker for worker in look(redis).workers] == ["pi1"]
 
 
@@ -172,7 +179,8 @@ def test_name_of_a_worker_is_no_markup_to_the_status_table(redis_url: str) -> No
     with connect(redis_url) as redis:
         seconds, _ = redis.time()
         redis.zadd(WORKERS_KEY, {name: seconds})
-        redis.hset(HEARTBEATS_KEY, name, replace(BEAT, worker=name).to_json())
+        fields = {"beat": replace(BEAT, worker=name).to_json(), "at": str(seconds)}
+        redis.hset(heartbeat_key(name), mapping=fields)
         console = Console(width=200)
         with console.capture() as shown:
             console.print(fleet_table(look(redis)))
@@ -208,14 +216,21 @@ def forge(redis: Redis) -> None:
     """Answer a job as a thief would, before any worker does."""
     wait_until(lambda: redis.exists("pifleet:chunks"), timeout_s=30, what="a chunk in the queue")
     (key,) = redis.keys(results_key("*"))
-    done = {"v": 1, "worker": "thief", "outcome": "done", "took_s": 0.1, "detail": ""}
+    done = {
+        "v": 3,
+        "token": "0" * 32,
+        "worker": "thief",
+        "outcome": "done",
+        "took_s": 0.1,
+        "detail": "",
+    }
     forged: list[object] = [
-        {**done, "chunk": 1, "rows": [[index, "=HYPERLINK()", 1.0] for index in range(8)]},
-        {**done, "chunk": 1, "rows": []},
-        {**done, "chunk": 1, "rows": [[index, "A", 1.0] for index in range(60)]},
-        {**done, "chunk": 1, "rows": [[index, "A", 1.0] for index in range(50, 58)]},
+        {**done, "delivery": 1, "rows": [[index, "=HYPERLINK()", 1.0] for index in range(8)]},
+        {**done, "delivery": 1, "rows": []},
+        {**done, "delivery": 1, "rows": [[index, "A", 1.0] for index in range(60)]},
+        {**done, "delivery": 1, "rows": [[index, "A", 1.0] for index in range(50, 58)]},
         {**done, "chunk": 99, "rows": [[0, "A", 1.0]]},
-        {**done, "chunk": 10**40, "rows": []},
+        {**done, "delivery": 10**40, "rows": []},
         {**done, "outcome": "crashed", "chunk": 2, "rows": [], "suspects": [50, 51]},
         "no object",
     ]

@@ -259,7 +259,7 @@ def test_shipped_file_says_what_the_code_says() -> None:
     users = {"admin": "admin", "producer": "producer", "dashboard": "dashboard"}
     users |= {"metrics": "metrics", "pi1": "worker"}
     lines = [
-        f"user {user} on #SHA256-OF-THE-PASSWORD-OF-{user} {ROLES[role].rules()}"
+        f"user {user} on #SHA256-OF-THE-PASSWORD-OF-{user} {ROLES[role].rules(user)}"
         for user, role in users.items()
     ]
     assert (INFRA / "users.acl").read_text().splitlines() == [NOBODY, *lines]

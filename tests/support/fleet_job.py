@@ -8,10 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from broker.app import make_app
-from broker.chunks import TASK_READ_CHUNK, ChunkTask, Item
-from broker.claims import Claims
+from broker.claims import ChunkTask, Claims, Item, make_token
 from broker.connection import connect
+from broker.heartbeats import look
+from broker.keys import TASK_READ_CHUNK
 from broker.models import model_key
 from broker.results import OPEN_FIELD, RESULT_FIELD, ChunkResult, results_key
 from recognition.model_file import ModelFile, load_model
@@ -21,7 +24,6 @@ if TYPE_CHECKING:
     from celery import Celery
 
 JOB = "job1"
-UNACKED_KEY = "pifleet:unacked"  # kombu's name, under our prefix
 
 
 @dataclass(slots=True)
@@ -33,18 +35,24 @@ class FleetJob:
     model: ModelFile
     sent: int = field(default=0)
 
-    def send(self, urls: Sequence[str], *, is_new: bool = True, **changes: Any) -> ChunkTask:
-        """Send one chunk; ``changes`` replace fields of its message, or are Celery's options.
+    def send(
+        self, urls: Sequence[str], *, is_new: bool = True, notice: Any = None, **changes: Any
+    ) -> ChunkTask:
+        """Send one chunk.
 
-        One that is not new is what kombu puts back: nobody may claim it a second time.
+        Args:
+            urls: of its images.
+            is_new: whether it may be claimed; a notice that kombu puts back may not, a second time.
+            notice: what stands in the queue in place of the chunk's own notice.
+            changes: replace fields of the chunk, or are Celery's options.
         """
         options = {key: changes.pop(key) for key in list(changes) if key.endswith("time_limit")}
-        items = tuple(Item(index, url) for index, url in enumerate(urls))
+        task = chunk_task(self.model.digest, urls, delivery=self.sent)
+        task = msgspec.structs.replace(task, **changes)
         if is_new:
-            Claims(self.redis, JOB).add(self.sent)
-        task = ChunkTask(JOB, self.sent, self.model.digest, None, items)
-        message = {**task.to_wire(), **changes}
-        self.app.send_task(TASK_READ_CHUNK, args=[message], task_id=task.task_id(), **options)
+            Claims(self.redis, JOB).add(task)
+        sent = task.notice.to_wire() if notice is None else notice
+        self.app.send_task(TASK_READ_CHUNK, args=[sent], task_id=task.notice.task_id(), **options)
         self.sent += 1
         return task
 
@@ -61,11 +69,18 @@ class FleetJob:
         )
         return self.results()
 
-    def wait_acked(self) -> None:
-        """Wait until no worker holds a message any more."""
+    def wait_released(self) -> None:
+        """Wait until no worker holds a chunk any more."""
         wait_until(
-            lambda: not self.redis.hlen(UNACKED_KEY), what="the acknowledgement of all chunks"
+            lambda: not (fleet := look(self.redis)).waiting and not fleet.in_hand,
+            what="the end of all chunks",
         )
+
+
+def chunk_task(model: str, urls: Sequence[str], *, delivery: int = 1) -> ChunkTask:
+    """Build a chunk as a producer would."""
+    items = tuple(Item(index, url) for index, url in enumerate(urls))
+    return ChunkTask(JOB, delivery, model, None, items, make_token("secret", delivery))
 
 
 @contextmanager

@@ -21,6 +21,6 @@ def read_ledger(path: Path, texts: Mapping[str, str]) -> Iterator[Ledger]:
         ledger.seal(spec, [SourceImage(name, f"http://h/{name}") for name in texts], model=b"m")
         delivery, items = Deliveries(ledger).take(10)
         rows = [Row(i.index, text, 1.0) for i, text in zip(items, texts.values(), strict=True)]
-        result = ChunkResult(delivery, "pi1", Outcome.DONE, tuple(rows))
+        result = ChunkResult(delivery, "pi1", Outcome.DONE, "token", tuple(rows))
         Deliveries(ledger).record([result], position="1-1", forgive=set())
         yield ledger

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from broker.chunks import Item
+from broker.claims import Item
 from broker.results import Row
 from contract.settings import parse_networks
 from recognition.recogniser import Recogniser

@@ -15,7 +15,7 @@ from broker.connection import make_client
 from broker.results import ChunkResult, Outcome, deliver
 from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
-from tests.support.fleet_job import JOB, UNACKED_KEY, FleetJob, fleet_job
+from tests.support.fleet_job import JOB, FleetJob, fleet_job
 from tests.support.stripes import png
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 from workers.health.heartbeat import STALLED_EXIT_CODE
@@ -49,7 +49,7 @@ def test_stalled_worker_leaves_to_be_started_again(
     url = origin.add("/a.png", png("A"))
     job.send([url])
     job.wait_results(1)
-    job.wait_acked()
+    job.wait_released()
     proxy.freeze()
     for _ in range(2):  # the first is lost in the frozen connection, as any would be
         job.send([url])
@@ -79,7 +79,7 @@ def test_result_that_cannot_be_delivered_is_given_up_in_time(
     job: FleetJob, proxy: TcpProxy, redis_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     proxy.refuses = True
-    result = ChunkResult(0, "pi1", Outcome.DONE)
+    result = ChunkResult(0, "pi1", Outcome.DONE, "token")
     with make_client(through(proxy, redis_url)) as redis:
         assert not deliver(redis, JOB, result, rng=random.Random(0), give_up_s=0.3)
     assert "result-lost job=job1 delivery=0" in caplog.text
@@ -92,7 +92,9 @@ def test_result_is_delivered_once_redis_is_back(
     back = threading.Timer(0.5, setattr, (proxy, "refuses", False))
     back.start()
     with make_client(through(proxy, redis_url)) as redis:
-        assert deliver(redis, JOB, ChunkResult(7, "pi1", Outcome.DONE), rng=random.Random(0))
+        assert deliver(
+            redis, JOB, ChunkResult(7, "pi1", Outcome.DONE, "token"), rng=random.Random(0)
+        )
     back.join()
     assert [result.delivery for result in job.results()] == [7]
 
@@ -108,7 +110,7 @@ def test_second_interrupt_stops_soon_and_gives_the_chunk_back(
     worker.process.send_signal(signal.SIGINT)
     wait_until(lambda: worker.process.poll() is not None, timeout_s=20, what="the worker's end")
     assert job.results() == []
-    assert job.redis.llen("pifleet:chunks") + job.redis.hlen(UNACKED_KEY) == 1
+    assert job.redis.llen("pifleet:chunks") == 1
 
 
 def texts(job: FleetJob) -> set[str | None]:

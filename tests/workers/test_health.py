@@ -11,7 +11,15 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
-from broker.heartbeats import FORGET_S, HEARTBEATS_KEY, WORKERS_KEY, Heartbeat, beat, sign_off
+from broker.heartbeats import (
+    FORGET_S,
+    WORKERS_KEY,
+    Heartbeat,
+    beat,
+    forget_silent,
+    heartbeat_key,
+    sign_off,
+)
 from contract.errors import SettingsError
 from contract.settings import Settings
 from workers.health.heartbeat import Identity, observe
@@ -56,7 +64,7 @@ def test_rate_is_that_of_the_last_ten_seconds() -> None:
     ],
 )
 def test_counts_are_read_from_what_celery_passes_on(returned: object, images: int) -> None:
-    assert parse_summary(returned)["images"] == images
+    assert parse_summary(returned).images == images
 
 
 def test_crash_is_told_in_one_line() -> None:
@@ -120,12 +128,12 @@ def test_heartbeat_is_listed_and_those_of_an_hour_ago_are_forgotten(
 ) -> None:
     sent = look(Settings(cache_dir=tmp_path))
     with connect(redis_url) as redis:
-        redis.zadd(WORKERS_KEY, {"long gone": 0})
-        redis.hset(HEARTBEATS_KEY, "long gone", "{}")
-        beat(redis, sent)
-        beats = redis.hgetall(HEARTBEATS_KEY)
-        read = Heartbeat.from_json(beats.pop(b"pi1"))
-        assert not beats
+        redis.zadd(WORKERS_KEY, {"long gone": 0, "never was": float("inf")})
+        redis.hset(heartbeat_key("long gone"), "beat", "{}")
+        assert beat(redis, sent) == ""
+        forget_silent(redis)
+        assert not redis.exists(heartbeat_key("long gone"))
+        read = Heartbeat.from_json(redis.hget(heartbeat_key("pi1"), "beat") or b"")
         seconds, _ = redis.time()
         ((name, score),) = redis.zrange(WORKERS_KEY, 0, -1, withscores=True)
     assert read == sent
@@ -138,7 +146,7 @@ def test_worker_that_signs_off_is_gone_at_once(redis_url: str, tmp_path: Path) -
     with connect(redis_url) as redis:
         beat(redis, look(Settings(cache_dir=tmp_path)))
         sign_off(redis, "pi1")
-        assert not redis.exists(HEARTBEATS_KEY, WORKERS_KEY)
+        assert not redis.exists(heartbeat_key("pi1"), WORKERS_KEY)
 
 
 def test_name_survives_celery() -> None:

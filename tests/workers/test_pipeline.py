@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from broker.chunks import Item
+from broker.claims import Item
 from broker.results import Row
 from contract.errors import ImageError
 from contract.reasons import Reason

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from broker.chunks import ChunkTask, Item
-from broker.claims import Claims
+from broker.chunks import Notice
+from broker.claims import ChunkTask, Claims
 from broker.connection import connect
 from broker.results import Outcome, results_key
 from contract.settings import Settings, parse_networks
 from tests.support.faulty_origin import Answer, FaultyOrigin
-from tests.support.fleet_job import JOB, FleetJob, fleet_job
+from tests.support.fleet_job import JOB, FleetJob, chunk_task, fleet_job
 from tests.support.stripes import png
 from workers.process import WorkerProcess
 
@@ -35,14 +35,13 @@ def settings(redis_url: str, tmp_path: Path) -> Settings:
 
 
 def chunk(job: FleetJob, *urls: str) -> ChunkTask:
-    items = tuple(Item(index, url) for index, url in enumerate(urls))
-    return ChunkTask(JOB, 1, job.model.digest, None, items)
+    return chunk_task(job.model.digest, urls)
 
 
-def claimable(job: FleetJob, *urls: str) -> ChunkTask:
+def claimable(job: FleetJob, *urls: str) -> Notice:
     task = chunk(job, *urls)
-    Claims(job.redis, JOB).add(task.delivery)
-    return task
+    Claims(job.redis, JOB).add(task)
+    return task.notice
 
 
 def test_chunk_that_takes_too_long_is_given_up_and_the_next_one_read(

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from broker.claims import Claims
-from broker.heartbeats import HEARTBEATS_KEY, WORKERS_KEY
+from broker.heartbeats import WORKERS_KEY, heartbeat_key
 from broker.results import ChunkResult, Outcome, results_key
 from contract.reasons import Reason
 from tests.conftest import RunningWorker, StartWorker, wait_until
@@ -59,7 +59,7 @@ def test_chunk_is_read_answered_and_acknowledged(
     assert [row.text for row in result.rows if row.index != 7] == texts[:7] + texts[8:]
     assert result.rows[7].reason is Reason.HTTP_STATUS
     assert 0 < result.took_s < 60
-    job.wait_acked()
+    job.wait_released()
     wait_until(lambda: (beat := worker.heartbeat()) and (beat.images, beat.failed) == (64, 1))
 
 
@@ -78,11 +78,11 @@ def test_chunk_of_a_job_that_is_over_is_skipped_unread(
     job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
 ) -> None:
     job.send(images(origin, ["A"]))
-    Claims(job.redis, JOB).clear()
+    Claims(job.redis, JOB).withdraw([0])
     job.redis.delete(results_key(JOB))
     start_worker()
     wait_until(lambda: not job.redis.llen("pifleet:chunks"), what="the chunk's pick-up")
-    job.wait_acked()
+    job.wait_released()
     assert origin.requests == []
     assert not job.redis.exists(results_key(JOB)), "a worker never makes a stream"
 
@@ -112,12 +112,22 @@ def test_message_that_nobody_can_read_is_dropped_and_the_next_one_read(
     job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
 ) -> None:
     worker = start_worker()
-    job.send(["http://127.0.0.1/a.png"], v=99)
-    job.send(["http://127.0.0.1/a.png"], items="none")
+    job.send(["http://127.0.0.1/a.png"], notice={"v": 3, "job": 5})
+    job.send(["http://127.0.0.1/a.png"], notice={"v": "new"})
     job.send(images(origin, ["A"]))
     assert only(job.wait_results(1)).rows[0].text == "A"
-    job.wait_acked()
+    job.wait_released()
     assert worker.log.read_text().count("message-refused") == 2
+
+
+def test_notice_of_another_version_is_left_to_others_while_ours_are_read(
+    job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
+) -> None:
+    start_worker()
+    job.send(["http://127.0.0.1/a.png"], notice={"v": 99, "job": JOB})
+    job.send(images(origin, ["A"]))
+    assert only(job.wait_results(1)).rows[0].text == "A"
+    wait_until(lambda: job.redis.llen("pifleet:chunks"), what="its return into the queue")
 
 
 def test_killed_process_is_reported_acknowledged_and_replaced(
@@ -136,7 +146,7 @@ def test_killed_process_is_reported_acknowledged_and_replaced(
         "pi1",
     )
     assert "process died" in result.detail
-    job.wait_acked()
+    job.wait_released()
     job.send(images(origin, ["B"]))
     assert job.wait_results(2)[1].rows[0].text == "B"
     assert [other.pid for other in pool_children(worker)] != [child.pid]
@@ -154,7 +164,7 @@ def test_chunk_that_outlives_the_hard_limit_is_reported_once(
     job.send(images(origin, ["B"]))
     results = job.wait_results(2)
     assert [result.outcome for result in results] == [Outcome.CRASHED, Outcome.DONE]
-    job.wait_acked()
+    job.wait_released()
 
 
 def test_sigterm_finishes_the_chunk_in_hand(
@@ -166,9 +176,8 @@ def test_sigterm_finishes_the_chunk_in_hand(
     job.send(images(origin, ["B"]))
     assert worker.stop() == 0
     assert only(job.results()).rows[0].text == "A"
-    assert not job.redis.hlen("pifleet:unacked")
     assert job.redis.llen("pifleet:chunks") == 1, "the waiting chunk is left for others"
-    assert not job.redis.hexists(HEARTBEATS_KEY, "pi1")
+    assert not job.redis.exists(heartbeat_key("pi1"))
     assert job.redis.zscore(WORKERS_KEY, "pi1") is None
 
 
@@ -187,4 +196,4 @@ def test_second_worker_of_a_name_gets_another(start_worker: StartWorker, job: Fl
     wait_until(lambda: job.redis.zcard(WORKERS_KEY) == 2, what="two names")
     first, second = sorted(name.decode() for name in job.redis.zrange(WORKERS_KEY, 0, -1))
     assert first == "pi1"
-    assert second.startswith("pi1-")
+    assert second.startswith("pi1+")

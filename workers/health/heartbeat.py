@@ -21,13 +21,15 @@ from celery import bootsteps, signals
 from celery.worker import state
 from redis.exceptions import RedisError
 
-from broker.chunks import TASK_READ_CHUNK, count_waiting
+from broker.chunks import count_waiting
 from broker.connection import make_client
 from broker.heartbeats import Heartbeat, beat, sign_off
+from broker.keys import TASK_READ_CHUNK
+from broker.transport import pause
 from contract.errors import ServiceError
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
-from workers.health import host
+from workers.health import host, in_flight
 from workers.health.stall import StallDetector
 from workers.health.statistics import Statistics
 from workers.health.systemd import ALIVE, READY, is_getting_on, notify
@@ -70,6 +72,7 @@ def observe(
         host=who.host,
         processes=who.processes,
         in_hand=tuple(sorted(in_hand)),
+        proofs=in_flight.proofs(pids),
         images=statistics.images,
         failed=statistics.failed,
         images_per_s=round(statistics.images_per_s(), 1),
@@ -80,6 +83,8 @@ def observe(
         version=who.version,
         runtime=who.runtime,
         models=cached_digests(settings.cache_dir),
+        refused=statistics.refused(),
+        resting=statistics.resting,
     )
 
 
@@ -149,12 +154,12 @@ class HeartbeatThread(threading.Thread):
         try:
             in_hand = requests_in_hand()
             pids = [os.getpid(), *pool_pids(self._worker)]
-            beat(
-                self._redis,
-                observe(self._who, self._settings, self._statistics, in_hand=in_hand, pids=pids),
+            observed = observe(
+                self._who, self._settings, self._statistics, in_hand=in_hand, pids=pids
             )
+            self._rest(beat(self._redis, observed))
             self._note_redis(is_away=False)
-            if self._leaving_at is None:
+            if self._leaving_at is None and not self._statistics.resting:
                 self._look_for_stall(len(in_hand))
         except RedisError as error:
             self._stall.forget()
@@ -164,6 +169,15 @@ class HeartbeatThread(threading.Thread):
         if self._leaving_at is not None:
             self._insist(self._leaving_at)
         return max(0.0, self._settings.clocks.heartbeat_s - (time.monotonic() - started))
+
+    def _rest(self, why: str) -> None:
+        """Take no chunks while a producer asks for it: this machine's failures stand out."""
+        if why and not self._statistics.resting:
+            log.error("resting worker=%s reason=%s next='pifleet doctor'", self._who.worker, why)
+        if why:
+            self._stall.forget()
+            pause(2 * self._settings.clocks.heartbeat_s)  # the next beat says whether to go on
+        self._statistics.resting = why
 
     def _look_for_stall(self, in_hand: int) -> None:
         has_idle_process = in_hand < self._who.processes

@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+REFUSED_S = 8.0  # a worker that refuses a model is asked for it each second
 WINDOW_S = 10.0  # a rate over less jumps with every chunk
 
 
@@ -16,6 +17,8 @@ class Statistics:
         self._clock = clock
         self._started = clock()
         self._recent: deque[tuple[float, int]] = deque(maxlen=10_000)
+        self._refused: dict[str, tuple[str, float]] = {}
+        self.resting = ""
         self.images = 0
         self.failed = 0
         self.received_at = clock()
@@ -43,3 +46,12 @@ class Statistics:
         span_s = min(WINDOW_S, now - self._started)
         recent = sum(images for at, images in list(self._recent) if now - at <= WINDOW_S)
         return recent / span_s if span_s > 0 else 0.0
+
+    def note_refused(self, model: str, why: str) -> None:
+        """Note that this worker cannot serve a model."""
+        self._refused[model] = (why, self._clock())
+
+    def refused(self) -> dict[str, str]:
+        """Tell which models this worker refused a moment ago, and why."""
+        since = self._clock() - REFUSED_S
+        return {model: why for model, (why, at) in list(self._refused.items()) if at > since}
