@@ -1,0 +1,49 @@
+"""A worker with one thing wrong: ``python -m tests.support.sick_worker`` with SICKNESS set.
+
+``no-dns``: no name resolves. ``old``: it knows notices of another version only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import socket
+from typing import Any
+
+from broker.chunks import Notice
+from contract.errors import MessageError
+
+_getaddrinfo = socket.getaddrinfo
+
+
+def resolve_nothing(host: Any, *arguments: Any, **options: Any) -> Any:
+    """Fail as a resolver does that has no server; an address needs none."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        message = "Temporary failure in name resolution"
+        raise socket.gaierror(socket.EAI_AGAIN, message) from None
+    return _getaddrinfo(host, *arguments, **options)
+
+
+def understand_nothing(_: Any) -> Any:
+    """Refuse a notice as a program of another version does."""
+    raise MessageError("Notice is of version 3, this program knows 2")
+
+
+def of_another_version(_: Any) -> bool:
+    """Say that whatever cannot be read is of another version."""
+    return True
+
+
+if __name__ == "__main__":
+    if os.environ["SICKNESS"] == "no-dns":
+        socket.getaddrinfo = resolve_nothing
+    else:
+        from workers import tasks
+
+        setattr(Notice, "from_wire", understand_nothing)  # noqa: B010  # mypy sees no harm then
+        setattr(tasks, "is_of_another_version", of_another_version)  # noqa: B010
+    from pifleet.cli import main
+
+    main()
