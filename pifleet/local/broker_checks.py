@@ -9,7 +9,8 @@ from urllib.parse import urlsplit, urlunsplit
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
-from broker.connection import client_url, connect, make_client, masked
+from broker.connection import client_url, connect, make_client, masked, redis_errors
+from broker.repair import repair_all
 from contract.errors import FleetError
 from pifleet.local.machine_checks import Finding, fail, ok, warn
 from pifleet.local.up import is_loopback
@@ -125,3 +126,14 @@ def _listens_to_all(redis: Redis) -> bool:
 def _has_no_password(redis: Redis) -> bool:
     """Say whether protected mode is in force: it is only where nobody has set a password."""
     return not redis.config_get("requirepass").get("requirepass")
+
+
+def repair_broker(redis_url: str) -> str:
+    """Remove the keys that cannot be ours as they are, and say which.
+
+    Raises:
+        ServiceError: the broker is away, or this user may not list its keys.
+    """
+    with connect(redis_url) as client, redis_errors(redis_url):
+        wrong = repair_all(client)
+    return f"removed, of a wrong type: {', '.join(wrong)}" if wrong else "nothing to repair"

@@ -13,7 +13,7 @@ import click
 from contract.exit_codes import DONE, UNREACHABLE, USAGE
 from contract.settings import Settings
 from pifleet.local import machine_checks as machine
-from pifleet.local.broker_checks import SUBJECT, check_redis
+from pifleet.local.broker_checks import SUBJECT, check_redis, repair_broker
 from pifleet.local.machine_checks import Finding, Level
 
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
@@ -43,13 +43,17 @@ def findings_code(findings: list[Finding]) -> int:
 @click.command()
 @click.option("--redis-url", help="Broker; default PIFLEET_REDIS_URL.")
 @click.option("--json", "as_json", is_flag=True, help="Write the findings as JSON.")
-def doctor(redis_url: str | None, as_json: bool) -> None:
+@click.option("--repair", is_flag=True, help="Remove keys of a wrong type first; as admin.")
+def doctor(redis_url: str | None, as_json: bool, repair: bool) -> None:
     """Look at this machine and its broker, and say what to do about what is wrong.
 
     Example: pifleet doctor --redis-url redis://:secret@pi1:6379/0
     """
+    settings = Settings.from_env(os.environ, redis_url=redis_url)
+    if repair:
+        click.echo(repair_broker(settings.redis_url), err=True)
     findings = []
-    for finding in examine(Settings.from_env(os.environ, redis_url=redis_url)):
+    for finding in examine(settings):
         findings.append(finding)
         if not as_json:
             _write(finding)

@@ -314,3 +314,11 @@ def forgeries(delivery: int) -> list[dict[str, object]]:
         {**said, "outcome": "bad_model", "detail": "no"},
         {**said, "outcome": "done", "rows": [[i, None, 0.0, "http_status", ""] for i in range(8)]},
     ]
+
+
+def test_doctor_repairs_and_says_what(redis_url: str, pifleet: Pifleet) -> None:
+    with connect(redis_url) as redis:
+        redis.sadd(QUEUE_KEY, "x")
+        _, said = pifleet("doctor", "--repair").communicate(timeout=30)
+        assert f"removed, of a wrong type: {QUEUE_KEY}" in said
+        assert not redis.exists(QUEUE_KEY)
