@@ -79,7 +79,7 @@ def parse(redis_url: str) -> SentinelUrl:
 
 
 def sentinel_options(place: SentinelUrl, **options: Any) -> dict[str, Any]:
-    """Give what connections to the Sentinels need.
+    """List what connections to the Sentinels need.
 
     They are asked one after the other, so none is asked twice: redis-py would try a dead one for
     four seconds each time, and a worker opens five connections when it starts.

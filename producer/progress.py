@@ -23,7 +23,7 @@ LOG_EVERY_S = 30.0  # where there is no terminal
 
 @contextmanager
 def shown(total: int, job: str) -> Iterator[Callable[[Progress], None]]:
-    """Give a function that shows progress: a bar on a terminal, a log line now and then else."""
+    """Make a function that shows progress: a bar on a terminal, a log line now and then else."""
     if not sys.stderr.isatty():
         yield _Logged(job)
         return

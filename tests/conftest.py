@@ -8,9 +8,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from broker.connection import connect
 from broker.heartbeats import Heartbeat, look
@@ -20,8 +23,11 @@ from pifleet.local.redis_server import embedded_redis
 from tests.support.commands import PIFLEET, fleet_env
 from tests.support.faulty_origin import FaultyOrigin, faulty_origin
 from tests.support.make_tiny_model import TINY_MODEL
-from tests.support.scheduling import OneByOne
 
+if TYPE_CHECKING:
+    from tests.support.fleet_job import FleetJob
+
+ROOT = Path(__file__).parents[1]
 WORKER_START_S = 30.0  # two cores may be shared with a training run
 WORKER_STOP_S = 30.0
 POLL_S = 0.02
@@ -37,12 +43,12 @@ class RunningWorker:
     redis_url: str
 
     def heartbeat(self) -> Heartbeat | None:
-        """Give what it said of itself last; None if that is too long ago."""
+        """Read what it said of itself last; None if that is too long ago."""
         with connect(self.redis_url) as redis:
             return {one.worker: one for one in look(redis).workers}.get(self.name)
 
     def stop(self) -> int:
-        """Ask it to finish what it has in hand and end; gives its exit code."""
+        """Ask it to finish what it has in hand and end, and return its exit code."""
         return end_child(self.process, grace_s=WORKER_STOP_S)
 
     def kill(self) -> None:
@@ -53,6 +59,22 @@ class RunningWorker:
 
 StartWorker = Callable[..., RunningWorker]
 Pifleet = Callable[..., subprocess.Popen[str]]
+
+
+class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no types
+    """Each test goes to whichever process is free; a module with a fixture of its own stays whole.
+
+    Another process would make that fixture again, and some of them train a network.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return module if _has_fixture(module) else nodeid
+
+
+@cache
+def _has_fixture(module: str) -> bool:
+    return 'scope="module"' in (ROOT / module).read_text()
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -84,7 +106,7 @@ def _redis_server() -> Iterator[str]:
 
 @pytest.fixture
 def redis_url(_redis_server: str) -> str:
-    """Give the URL of an empty Redis; it is the session's own, so it may be flushed."""
+    """Name the URL of an empty Redis; it is the session's own, so it may be flushed."""
     with connect(_redis_server) as redis:
         redis.flushall()
     return _redis_server
@@ -92,20 +114,29 @@ def redis_url(_redis_server: str) -> str:
 
 @pytest.fixture
 def origin() -> Iterator[FaultyOrigin]:
-    """Give a real HTTP origin: ``origin.add("/a.png", data)`` serves a file and gives its URL."""
+    """Start a real HTTP origin: ``origin.add("/a.png", data)`` serves a file, returns its URL."""
     with faulty_origin() as running:
         yield running
 
 
 @pytest.fixture
 def tiny_model() -> Path:
-    """Give the path of a model that reads what ``tests.support.stripes`` draws."""
+    """Name the path of a model that reads what ``tests.support.stripes`` draws."""
     return TINY_MODEL
 
 
 @pytest.fixture
+def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
+    """Open a job as a worker sees it, in an empty Redis."""
+    from tests.support.fleet_job import fleet_job  # it needs this module
+
+    with fleet_job(redis_url, tiny_model) as opened:
+        yield opened
+
+
+@pytest.fixture
 def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
-    """Give a function that starts a worker and waits for its first heartbeat.
+    """Make a function that starts a worker and waits for its first heartbeat.
 
     ``start_worker(name="pi1", concurrency=1, env={...})``; all of them end with the test.
     ``module`` is run instead of ``pifleet``: one that breaks something and then is ``pifleet``.
@@ -139,7 +170,7 @@ def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
 
 @pytest.fixture
 def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
-    """Give a function that starts a real `pifleet` command in a folder of its own."""
+    """Make a function that starts a real `pifleet` command in a folder of its own."""
 
     def start(*arguments: str) -> subprocess.Popen[str]:
         command = [*PIFLEET, *arguments]

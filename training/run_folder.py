@@ -180,7 +180,7 @@ def load_weights(run: Path) -> Weights:
 
 
 def start_from(run: Path, model: Any) -> None:
-    """Give a model the weights of another run.
+    """Load into a model the weights of another run.
 
     Raises:
         UserError: the run has none yet, or they are of another network.

@@ -69,7 +69,7 @@ def serve_folder(folder: Path, wanted: Address) -> Iterator[Address]:
 
 
 def local_host_towards(redis_url: str) -> str:
-    """Give the address of the interface that faces Redis, and so most likely the fleet."""
+    """Find the address of the interface that faces Redis, and so most likely the fleet."""
     if is_sentinel(redis_url):
         return _local_host(*parse_sentinel(redis_url).nodes[0])
     parts = urlsplit(client_url(redis_url))

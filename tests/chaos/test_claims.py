@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,18 +10,12 @@ from broker.claims import MAX_CHUNK_BYTES, ChunkTask, Claims, claim, claim_key, 
 from contract.errors import MessageError
 from tests.conftest import StartWorker
 from tests.support.faulty_origin import FaultyOrigin
-from tests.support.fleet_job import JOB, FleetJob, chunk_task, fleet_job
+from tests.support.fleet_job import JOB, FleetJob, chunk_task
 from tests.support.stripes import png
 
 pytestmark = pytest.mark.redis
 
 TASK = chunk_task("0" * 64, ["http://h/0"], delivery=7)
-
-
-@pytest.fixture
-def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
-    with fleet_job(redis_url, tiny_model) as opened:
-        yield opened
 
 
 def test_only_the_first_to_ask_may_begin(job: FleetJob) -> None:

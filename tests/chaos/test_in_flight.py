@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,18 +13,12 @@ from broker.results import ChunkResult, Crash, Outcome
 from contract.errors import MessageError
 from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
-from tests.support.fleet_job import FleetJob, fleet_job
+from tests.support.fleet_job import FleetJob
 from tests.support.stripes import png
 from workers.health import in_flight
 from workers.health.in_flight import Marker
 
 TOKEN = make_token("secret", 1)
-
-
-@pytest.fixture
-def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
-    with fleet_job(redis_url, tiny_model) as opened:
-        yield opened
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")  # from Python 3.12 on

@@ -17,7 +17,7 @@ NO_REDIS = "redis://127.0.0.1:1"
 
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Give a function that runs the command in an empty folder; gives exit code and stderr."""
+    """Make a function that runs the command in an empty folder; it returns exit code and stderr."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PIFLEET_STATE_DIR", str(tmp_path / "state"))
 

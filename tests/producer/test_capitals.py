@@ -16,7 +16,7 @@ READ = {"a.png": "a", "b.png": "Bn", "c.png": "7"}
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    """Give a job of three images that were read."""
+    """Make a job of three images that were read."""
     with read_ledger(tmp_path / "out.ledger", READ) as ledger:
         yield ledger
 

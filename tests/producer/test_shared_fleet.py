@@ -83,7 +83,7 @@ def test_ten_jobs_at_once_share_two_workers_fairly(
 
 
 def faketime_library() -> Path:
-    """Give Debian's libfaketime, or skip the test."""
+    """Find Debian's libfaketime, or skip the test."""
     for found in Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"):
         return found
     pytest.skip("needs Debian's faketime")

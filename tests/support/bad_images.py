@@ -33,14 +33,14 @@ class BadImage:
 
 
 def saved(image: Image.Image, file_format: str, **options: object) -> bytes:
-    """Give an image as a file, with options of the format."""
+    """Write an image as a file, with options of the format."""
     file = BytesIO()
     image.save(file, file_format, **options)
     return file.getvalue()
 
 
 def png_chunk(kind: bytes, body: bytes) -> bytes:
-    """Give one chunk of a PNG, with its right checksum."""
+    """Build one chunk of a PNG, with its right checksum."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
@@ -51,14 +51,14 @@ def png_with(chunk: bytes) -> bytes:
 
 
 def pixel_bomb() -> bytes:
-    """Give a PNG of a few bytes that claims 50000x50000."""
+    """Build a PNG of a few bytes that claims 50000x50000."""
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
 
 
 def wrong_checksum(chunk: bytes) -> bytes:
-    """Give a good PNG with one bit turned in the checksum of a chunk."""
+    """Build a good PNG with one bit turned in the checksum of a chunk."""
     data = bytearray(png(TEXT))
     place = data.index(chunk)
     length = int.from_bytes(data[place - 4 : place])
@@ -67,13 +67,13 @@ def wrong_checksum(chunk: bytes) -> bytes:
 
 
 def animation(file_format: str) -> bytes:
-    """Give two frames."""
+    """Draw two frames."""
     frames = {"save_all": True, "append_images": [draw("B")], "duration": 100}
     return saved(draw("A"), file_format, **frames)
 
 
 def tiff_of_pages(pages: int) -> bytes:
-    """Give a TIFF of one pixel whose directory stands there many times over."""
+    """Build a TIFF of one pixel whose directory stands there many times over."""
     data = bytearray(encoded(Image.new("L", (1, 1)), "TIFF"))
     start = struct.unpack_from("<I", data, 4)[0]
     link = start + 2 + 12 * struct.unpack_from("<H", data, start)[0]
@@ -86,12 +86,12 @@ def tiff_of_pages(pages: int) -> bytes:
 
 
 def sixteen_bits() -> bytes:
-    """Give the text in 16-bit grey."""
+    """Draw the text in 16-bit grey."""
     return encoded(Image.fromarray(np.asarray(draw(TEXT)).astype(np.uint16) * 257), "PNG")
 
 
 def clear_palette() -> bytes:
-    """Give the text on a transparent ground that would be black if it were not."""
+    """Draw the text on a transparent ground that would be black if it were not."""
     grey = np.asarray(draw(TEXT))
     image = Image.fromarray(np.where(grey == 255, 1, grey // 2 * 2).astype(np.uint8)).convert("P")
     image.putpalette([level if level != 1 else 0 for level in range(256) for _ in range(3)])
@@ -99,24 +99,24 @@ def clear_palette() -> bytes:
 
 
 def cmyk() -> bytes:
-    """Give the text as printers like it."""
+    """Draw the text as printers like it."""
     return saved(draw(TEXT).convert("CMYK"), "JPEG", quality=95)
 
 
 def turned_by_exif() -> bytes:
-    """Give the text upright, with a note that viewers shall turn it by a quarter."""
+    """Draw the text upright, with a note that viewers shall turn it by a quarter."""
     exif = Image.Exif()
     exif[0x0112] = 6
     return saved(draw(TEXT), "JPEG", quality=95, exif=exif)
 
 
 def noise() -> bytes:
-    """Give bytes of no meaning."""
+    """Make bytes of no meaning."""
     return np.random.default_rng(3).bytes(5000)
 
 
 def compressed(size: int) -> bytes:
-    """Give zeros, very small."""
+    """Pack zeros, very small."""
     return zlib.compress(b"\0" * size)
 
 

@@ -119,13 +119,13 @@ def leads_to(target: str, stage: Stage) -> str:
 
 
 def refused(stage: Stage) -> str:
-    """Give a port on which nobody listens."""
+    """Find a port on which nobody listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return f"http://127.0.0.1:{server.getsockname()[1]}/a.png"
 
 
 def black_hole(stage: Stage) -> str:
-    """Give a port whose queue of connections is full, so that the kernel answers nothing."""
+    """Open a port whose queue of connections is full, so that the kernel answers nothing."""
     server = stage.stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
     for _ in range(3):
         client = stage.stack.enter_context(socket.socket())

@@ -22,7 +22,7 @@ NUMBERS = 400  # more than the longest text takes
 
 
 def numbers_for(index: int, count: int = NUMBERS) -> list[float]:
-    """Give the numbers of one image: multiples of 2**-32 in [0, 1)."""
+    """Read the numbers of one image: multiples of 2**-32 in [0, 1)."""
     rng = random.Random(index)
     return [rng.getrandbits(32) * 2.0**-32 for _ in range(count)]
 

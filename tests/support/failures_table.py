@@ -10,7 +10,7 @@ ROW = re.compile(r"\| (?P<case>[^|]+?) \| `(?P<outcome>\w+)` \|")
 
 
 def table(section: str) -> dict[str, str]:
-    """Give case to outcome of the table under a heading of the second level."""
+    """Map case to outcome of the table under a heading of the second level."""
     text = FAILURES.read_text().partition(f"\n## {section}\n")[2].partition("\n## ")[0]
     rows = [match for match in map(ROW.match, text.splitlines()) if match]
     return {row["case"].replace("`", ""): row["outcome"] for row in rows}

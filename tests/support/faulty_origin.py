@@ -55,7 +55,7 @@ class FaultyOrigin:
         return self.url(path)
 
     def url(self, path: str) -> str:
-        """Give the URL of a path, served or not."""
+        """Name the URL of a path, served or not."""
         return self.base + path
 
     def hits(self, path: str) -> int:

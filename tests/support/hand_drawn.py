@@ -57,7 +57,7 @@ def photograph(drawn: Floats, *, light: Floats | float = 220, darkness: float = 
 
 
 def grey(values: Floats) -> Image.Image:
-    """Give levels of 0 to 255 as an image of mode L."""
+    """Draw levels of 0 to 255 as an image of mode L."""
     return Image.fromarray(values.round().clip(0, 255).astype(np.uint8))
 
 

@@ -56,7 +56,7 @@ def redis_with_users(folder: Path) -> Iterator[int]:
 
 
 def url_of(user: str, port: int) -> str:
-    """Give the URL of a user of ``redis_with_users``."""
+    """Name the URL of a user of ``redis_with_users``."""
     return f"redis://{user}:{user}@127.0.0.1:{port}/0"
 
 

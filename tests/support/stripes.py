@@ -20,7 +20,7 @@ MAX_SYMBOLS = 10  # of two frames each, with a gap of one
 
 
 def pair_of(symbol_class: int) -> tuple[int, int]:
-    """Give the upper and lower level of a class; class 0, the blank, is white on white."""
+    """Compute the upper and lower level of a class; class 0, the blank, is white on white."""
     backwards = LEVELS * LEVELS - 1 - symbol_class
     return backwards // LEVELS, backwards % LEVELS
 
@@ -43,14 +43,14 @@ def png(text: str) -> bytes:
 
 
 def encoded(image: Image.Image, file_format: str) -> bytes:
-    """Give an image as a file of the given Pillow format."""
+    """Write an image as a file of the given Pillow format."""
     file = BytesIO()
     image.save(file, file_format)
     return file.getvalue()
 
 
 def some_text(seed: int) -> str:
-    """Give 1 to 6 of the 49 symbols; the same ones for the same seed."""
+    """Choose 1 to 6 of the 49 symbols; the same ones for the same seed."""
     rng = np.random.default_rng(seed)
     length = int(rng.integers(1, 7))
     return "".join(rng.choice(list(CAPTCHA_SYMBOLS), length))

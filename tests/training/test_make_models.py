@@ -80,7 +80,7 @@ def test_what_was_done_is_not_done_again_and_what_failed_goes_on(
 
 
 def standing_in(folder: Path) -> tuple[str, ...]:
-    """Give a program in place of pifleet: it writes down its arguments, and may fail."""
+    """Write a program in place of pifleet: it writes down its arguments, and may fail."""
     program = folder / "standing_in.py"
     program.write_text(
         "import sys\n"

@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from rich.console import Console
 
-from recognition.decoding import Reading
-from training.measuring.calibration import calibrate
+from recognition.charset import Charset
+from recognition.decoding import Decoder, Reading
+from training.measuring.calibration import calibrate, fit_temperature, log_loss
 from training.measuring.evaluation import Evaluation, Mistake
 from training.measuring.report import (
     to_json,
@@ -160,3 +161,29 @@ def test_every_image_is_a_png(
     with Image.open(tmp_path / "figure.png") as image:
         assert image.format == "PNG"
         assert image.width > 150
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_the_temperature_at_which_truths_were_drawn_is_found_again(temperature: float) -> None:
+    rng = np.random.default_rng(1)
+    charset = Charset("ABCD")
+    logits = rng.normal(0.0, 2.0, (2_000, 1, 4)).astype(np.float32)
+    noise = rng.gumbel(size=(2_000, 4))  # the largest of logits and this is a draw of softmax
+    truths = [charset.symbols[c] for c in (logits[:, 0] / temperature + noise).argmax(axis=1)]
+
+    assert fit_temperature(logits, truths, Decoder("argmax", charset)) == pytest.approx(
+        temperature, rel=0.1
+    )
+
+
+def test_a_handful_of_errors_moves_nothing() -> None:
+    logits = np.tile(np.array([[[3.0, 0.0]]], np.float32), (100, 1, 1))
+
+    assert fit_temperature(logits, ["A"] * 95 + ["B"] * 5, Decoder("argmax", Charset("AB"))) == 1.0
+
+
+def test_sure_errors_cost_much_and_not_everything() -> None:
+    right = np.array([True, False])
+
+    assert log_loss(np.array([0.9, 0.1]), right) == pytest.approx(-np.log(0.9))
+    assert 3.0 < log_loss(np.array([0.9, 1.0]), right) < 10.0

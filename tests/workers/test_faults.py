@@ -6,7 +6,6 @@ import random
 import signal
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -15,18 +14,12 @@ from broker.connection import make_client
 from broker.results import ChunkResult, Outcome, deliver
 from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
-from tests.support.fleet_job import JOB, FleetJob, fleet_job
+from tests.support.fleet_job import JOB, FleetJob
 from tests.support.stripes import png
 from tests.support.tcp_proxy import TcpProxy, tcp_proxy
 from workers.health.heartbeat import STALLED_EXIT_CODE
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
-
-
-@pytest.fixture
-def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
-    with fleet_job(redis_url, tiny_model) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -36,7 +29,7 @@ def proxy(redis_url: str) -> Iterator[TcpProxy]:
 
 
 def through(proxy: TcpProxy, redis_url: str) -> str:
-    """Give the URL of Redis behind the proxy."""
+    """Name the URL of Redis behind the proxy."""
     parts = urlsplit(redis_url)
     return urlunsplit(parts._replace(netloc=parts.netloc.replace(str(parts.port), str(proxy.port))))
 

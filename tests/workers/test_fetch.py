@@ -228,7 +228,7 @@ def test_url_is_sent_as_given_where_it_can_be(url: str, path: str) -> None:
 
 @pytest.fixture
 def endless_origin() -> Iterator[str]:
-    """Give the URL of a body that never ends and never says how long it is."""
+    """Name the URL of a body that never ends and never says how long it is."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=_pour, args=(server,))
         thread.start()

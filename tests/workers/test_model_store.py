@@ -22,12 +22,12 @@ def model(tiny_model: Path) -> ModelFile:
 
 
 def plain(model: ModelFile) -> bytes:
-    """Give the flatbuffer without the card; the zip begins with its first local header."""
+    """Cut out the flatbuffer without the card; the zip begins with its first local header."""
     return model.data[: model.data.index(b"PK\x03\x04")]
 
 
 def other_model(model: ModelFile, name: str, *, golden: str | None = None) -> ModelFile:
-    """Give the same network under another card, and so another digest."""
+    """Put the same network under another card, and so another digest."""
     card = replace(model.card, name=name, golden=())
     files = {}
     if golden is not None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,11 @@ from broker.connection import connect
 from broker.results import Outcome, results_key
 from contract.settings import Settings, parse_networks
 from tests.support.faulty_origin import Answer, FaultyOrigin
-from tests.support.fleet_job import JOB, FleetJob, chunk_task, fleet_job
+from tests.support.fleet_job import JOB, FleetJob, chunk_task
 from tests.support.stripes import png
 from workers.process import WorkerProcess
 
 pytestmark = pytest.mark.redis
-
-
-@pytest.fixture
-def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
-    with fleet_job(redis_url, tiny_model) as opened:
-        yield opened
 
 
 @pytest.fixture

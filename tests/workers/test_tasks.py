@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -17,7 +15,7 @@ from broker.results import ChunkResult, Outcome, results_key
 from contract.reasons import Reason
 from tests.conftest import RunningWorker, StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
-from tests.support.fleet_job import JOB, FleetJob, fleet_job
+from tests.support.fleet_job import JOB, FleetJob
 from tests.support.stripes import png, some_text
 
 MOST_BYTES = 120e6  # of resident memory a process, so that a Pi of 1 GB bears a dozen
@@ -25,14 +23,8 @@ MOST_BYTES = 120e6  # of resident memory a process, so that a Pi of 1 GB bears a
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(90)]  # a worker takes seconds to start
 
 
-@pytest.fixture
-def job(redis_url: str, tiny_model: Path) -> Iterator[FleetJob]:
-    with fleet_job(redis_url, tiny_model) as opened:
-        yield opened
-
-
 def pool_children(worker: RunningWorker) -> list[psutil.Process]:
-    """Give the processes that read."""
+    """Find the processes that read."""
     children: list[psutil.Process] = psutil.Process(worker.process.pid).children()
     return children
 

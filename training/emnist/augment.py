@@ -49,7 +49,7 @@ def _thickened(
 def _sources(
     n: int, config: AugmentConfig, strength: Floats, rng: np.random.Generator
 ) -> tuple[Floats, Floats]:
-    """Give for each pixel of each image where it comes from: y and x, each (n, 784), px."""
+    """Find for each pixel of each image where it comes from: y and x, each (n, 784), px."""
 
     def limit(most: float) -> Floats:
         return np.float32(most) * strength * _symmetric(rng, n)[:, None]
@@ -68,7 +68,7 @@ def _sources(
 
 
 def _smooth_noise(n: int, rng: np.random.Generator) -> Floats:
-    """Give noise (n, 784) of standard deviation 1 at a few nodes, bilinear between them."""
+    """Draw noise (n, 784) of standard deviation 1 at a few nodes, bilinear between them."""
     nodes = rng.standard_normal((n, GRID, GRID), dtype=np.float32)
     place = np.linspace(0, GRID - 1, SIDE, dtype=np.float32)[:, None]
     hat = np.maximum(0, 1 - np.abs(place - np.arange(GRID, dtype=np.float32)))  # (28, GRID)

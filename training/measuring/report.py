@@ -241,7 +241,7 @@ def _plot_reliability(axes: Axes, calibration: Calibration) -> None:
 
 
 def _wilson(share: float, n: int) -> tuple[float, float]:
-    """Give the interval that holds a share with 95 %, of use where none of n went wrong, too.
+    """Compute the interval that holds a share with 95 %, of use where none of n went wrong, too.
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """

@@ -19,7 +19,7 @@ SPARE_MB = 150  # for the parent process and the system
 
 
 def temperature_c(path: Path = TEMPERATURE) -> float | None:
-    """Give the processor's temperature; None where the machine does not tell."""
+    """Read the processor's temperature; None where the machine does not tell."""
     try:
         return int(path.read_text()) / 1000.0
     except (OSError, ValueError):
@@ -27,7 +27,7 @@ def temperature_c(path: Path = TEMPERATURE) -> float | None:
 
 
 def throttled_flags(path: Path = THROTTLED) -> int | None:
-    """Give a Pi's ``get_throttled`` flags; None on other machines.
+    """Read a Pi's ``get_throttled`` flags; None on other machines.
 
     Bit 0 is under-voltage now, bit 2 throttled now, bits 16 and 18 the same since the start.
 
