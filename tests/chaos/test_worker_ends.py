@@ -1,14 +1,16 @@
-"""A worker that is told to end finishes what it has in hand, and nobody takes it for dead."""
+"""A worker that ends: told to, it finishes what it has in hand; killed, it leaves no process behind."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.conftest import Pifleet, StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.fleet_job import FleetJob
 from tests.support.stripes import png
 
 pytestmark = pytest.mark.redis
@@ -32,3 +34,25 @@ def test_drained_workers_chunk_is_not_sent_again(
 
     summary = json.loads(out)
     assert (summary["read"], summary["resent"], summary["repeats"]) == (8, 0, 0)
+
+
+def test_killed_worker_leaves_no_process_behind(
+    job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
+) -> None:
+    worker = start_worker(concurrency=2)
+    pool = psutil.Process(worker.process.pid).children()
+    job.send([origin.add("/slow.png", answer=Answer(png("A"), delay_s=60))])
+    wait_until(lambda: origin.hits("/slow.png"), what="a chunk in hand")
+
+    worker.kill()
+
+    wait_until(lambda: not any(lives(process) for process in pool), timeout_s=5)
+    assert len(pool) == 2
+
+
+def lives(process: psutil.Process) -> bool:
+    """Say whether it runs; one that nobody has reaped yet does not."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
