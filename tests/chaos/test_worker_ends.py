@@ -1,4 +1,4 @@
-"""A worker that ends: told to, it finishes what it has in hand; killed, it leaves no process behind."""
+"""A worker that ends: told to, it finishes what it has in hand; killed, it leaves no orphans."""
 
 from __future__ import annotations
 
