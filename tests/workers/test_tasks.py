@@ -115,11 +115,14 @@ def test_message_that_nobody_can_read_is_dropped_and_the_next_one_read(
 def test_notice_of_another_version_is_left_to_others_while_ours_are_read(
     job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
 ) -> None:
-    start_worker()
+    worker = start_worker()
     job.send(["http://127.0.0.1/a.png"], notice={"v": 99, "job": JOB})
     job.send(images(origin, ["A"]))
     assert only(job.wait_results(1)).rows[0].text == "A"
-    wait_until(lambda: job.redis.llen("pifleet:chunks"), what="its return into the queue")
+    wait_until(
+        lambda: (beat := worker.heartbeat()) and "another version" in beat.refused.get("", ""),
+        what="the heartbeat that says so",
+    )
 
 
 def test_killed_process_is_reported_acknowledged_and_replaced(
