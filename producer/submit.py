@@ -20,7 +20,7 @@ from contract.files import is_database
 from contract.settings import Settings
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
 from producer.job.spec import JobSpec
-from producer.job.store import Ledger, held
+from producer.job.store import Ledger, NameIndex, held
 from producer.progress import shown
 from producer.registry import find_output, remember
 from producer.same_job import Asked, check_same, note_origin
@@ -255,7 +255,10 @@ def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOpti
         port=int(ledger.get("serve_port") or 0),
         token=ledger.get("serve_token") or secrets.token_urlsafe(16),
     )
-    with serve_folder(Path(spec.served), wanted) as address:
+    with (
+        closing(NameIndex(ledger.path)) as names,
+        serve_folder(Path(spec.served), wanted, is_listed=names.has) as address,
+    ):
         ledger.put("serve_port", str(address.port))
         ledger.put("serve_token", address.token)
         log.info("serving folder=%s host=%s port=%d", spec.served, address.host, address.port)

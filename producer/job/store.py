@@ -252,6 +252,26 @@ class Ledger:
             self._lock = None
 
 
+class NameIndex:
+    """Looks names of images up in a ledger that a producer is at work on, from another thread.
+
+    A name costs no memory: a job may have millions.
+    """
+
+    def __init__(self, path: Path) -> None:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        self._db = sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
+
+    def has(self, name: str) -> bool:
+        """Tell whether an image of the job has this name."""
+        found = self._db.execute("SELECT 1 FROM image WHERE name = ?", (name,)).fetchone()
+        return found is not None
+
+    def close(self) -> None:
+        """Close the file; nobody may be looking a name up."""
+        self._db.close()
+
+
 def lock_path(ledger: Path) -> Path:
     """Name the file whose lock says that a producer is at work on a ledger."""
     return ledger.with_name(ledger.name + "-lock")
