@@ -17,9 +17,10 @@ from broker.connection import connect, redis_errors
 from broker.rates import keep_limits
 from contract.errors import LedgerError, UserError
 from contract.files import is_database
+from contract.reasons import Reason
 from contract.settings import Settings
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
-from producer.job.spec import JobSpec
+from producer.job.spec import Counts, JobSpec
 from producer.job.store import Ledger, NameIndex, held
 from producer.progress import shown
 from producer.registry import find_output, remember
@@ -220,6 +221,7 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     write_submission(ledger, output, load_layout(ledger))
     seconds = time.monotonic() - started
     counts = ledger.counts()
+    _advise(ledger, counts)
     return JobSummary(
         job=ledger.spec.job,
         images=counts.total,
@@ -232,6 +234,18 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
         csv=str(output),
         failures_csv=str(failures_path(output)),
     )
+
+
+def _advise(ledger: Ledger, counts: Counts) -> None:
+    """Say what to set where every image was refused for its address: most likely it is a LAN's."""
+    if counts.read or not counts.failed:
+        return
+    if {reason for (reason,) in ledger.rows(["reason"])} == {Reason.FORBIDDEN_ADDRESS}:
+        log.warning(
+            "workers refused every image's address: start them with PIFLEET_FETCH_ALLOW=lan where"
+            " the images are in their own network, then `pifleet dead replay %s`",
+            ledger.spec.job,
+        )
 
 
 def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
