@@ -12,9 +12,10 @@ import pytest
 
 from broker.connection import connect
 from contract.errors import FleetError, LedgerError, OutputError
+from contract.exit_codes import exit_code
 from contract.files import check_output
 from contract.settings import Settings
-from pifleet.cli import exit_code, main
+from pifleet.cli import main
 from producer.job.store import Ledger
 from producer.registry import find_output, known_jobs
 from producer.submission import ledger_path
