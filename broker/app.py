@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ssl import CERT_REQUIRED
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, quote, urlsplit
 
 from celery import Celery
 from kombu import Queue
@@ -92,8 +92,19 @@ def failover_options(redis_url: str) -> dict[str, Any]:
     return {"master_name": place.master, "sentinel_kwargs": sentinel_options(place, **patience)}
 
 
+def _socket_url(redis_url: str) -> str:
+    """Spell a socket's URL: redis-py reads database and password in the query, kombu elsewhere."""
+    parts = urlsplit(redis_url)
+    options = dict(parse_qsl(parts.query))
+    user = parts.username or quote(options.get("username", ""), safe="")
+    password = parts.password or quote(options.get("password", ""), safe="")
+    login = f"{user}:{password}@" if user or password else ""
+    database = options.get("db") or options.get("virtual_host") or "0"
+    return f"redis+socket://{login}{parts.path}?virtual_host={database}"
+
+
 def broker_url(redis_url: str) -> str:
     """Spell a redis-py URL as kombu wants it: a socket is ``redis+socket://`` there."""
-    if redis_url.startswith("unix://"):
-        return "redis+socket://" + redis_url.removeprefix("unix://")
+    if redis_url.startswith(("unix://", "redis+socket://")):
+        return _socket_url(redis_url)
     return parse_sentinel(redis_url).for_kombu() if is_sentinel(redis_url) else redis_url

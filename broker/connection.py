@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 OLDEST_REDIS = (6, 2)  # XADD NOMKSTREAM came with 6.2
+SHOWN_OPTIONS = frozenset(("db", "virtual_host", "ssl_ca_certs", "ssl_cert_reqs"))  # of a URL
 SOCKET_TIMEOUT_S = 10.0  # a half-open connection costs a worker up to two of these
 
 
@@ -47,10 +48,11 @@ def make_client(redis_url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis
     options: dict[str, Any] = {
         "socket_timeout": timeout_s,
         "socket_connect_timeout": 5.0,
-        "socket_keepalive": None if url.startswith("unix") else True,
         "health_check_interval": 25,
         "protocol": 2,  # one form of answer, from any server and any redis-py
     }
+    if not url.startswith("unix://"):  # a socket in the file system has none, and redis-py says so
+        options["socket_keepalive"] = True
     try:
         if is_sentinel(url):
             return master_client(parse_sentinel(url), **options)
@@ -85,12 +87,25 @@ def sentence(redis_url: str, error: Exception) -> str:
 
 
 def masked(redis_url: str) -> str:
-    """Give the URL without its password."""
+    """Write the URL without what is secret in it: of its query only what is known is shown."""
+    if "://" not in redis_url:
+        return "(a URL that cannot be parsed)" if "@" in redis_url else redis_url
     try:
-        password = urlsplit(redis_url).password
+        parts = urlsplit(redis_url)
+        _ = parts.password  # raises on a host that is none
     except ValueError:
         return "(a URL that cannot be parsed)"
-    return redis_url.replace(f":{password}@", ":***@") if password else redis_url
+    login, at, host = parts.netloc.rpartition("@")
+    user, colon, _ = login.partition(":")
+    shown = f"{user}{colon}{'***' if colon else ''}{at}{host}"
+    query = "&".join(_masked_option(option) for option in parts.query.split("&") if option)
+    address = f"{parts.scheme}://{shown}{parts.path}"
+    return f"{address}?{query}" if query else address
+
+
+def _masked_option(option: str) -> str:
+    name, _, value = option.partition("=")
+    return f"{name}={value if name in SHOWN_OPTIONS else '***'}"
 
 
 def _check_version(client: Redis, redis_url: str) -> None:
@@ -107,5 +122,6 @@ def _check_version(client: Redis, redis_url: str) -> None:
 def client_url(redis_url: str) -> str:
     """Spell a broker URL as redis-py wants it: a socket is ``unix://`` there."""
     if redis_url.startswith("redis+socket://"):
-        return "unix://" + redis_url.removeprefix("redis+socket://")
+        place, _, query = redis_url.removeprefix("redis+socket://").partition("?")
+        return f"unix://{place}?{query.replace('virtual_host=', 'db=')}"
     return redis_url

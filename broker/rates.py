@@ -13,13 +13,13 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from redis.exceptions import ResponseError, WatchError
 
-from broker.keys import Rights, key
+from broker.keys import JOB_TTL_S, Rights, key
 from contract.errors import ImageError
 from contract.reasons import Reason
 
@@ -30,10 +30,12 @@ Gate = Callable[[str], Awaitable[None]]  # awaited with a host before each reque
 
 CONFLICT_S = 0.01  # many processes may want the same bucket at once
 MOST_AHEAD_S = 3600.0  # a turn that is further away was never reserved by one of ours
+NO_DEADLINE = -1  # Redis's answer to TTL
+SCANNED_AT_ONCE = 1000  # keys of any program
 HOST_BUCKET_S = 600  # longer than any turn that is still to come
 TURN_FIELD = "next"  # of a bucket: server time at which the next request may go, seconds
 RIGHTS = {
-    "producer": Rights((key("rate", "*"),), ("del", "expire")),
+    "producer": Rights((key("rate", "*"),), ("del", "expire", "hsetnx", "scan", "ttl")),
     "worker": Rights((key("rate", "*"),), ("hget", "hset", "@transaction")),
 }
 
@@ -127,10 +129,33 @@ def _turn(text: bytes | None, now: float) -> float:
     return turn if now < turn < now + MOST_AHEAD_S else now
 
 
-def forget_limits(client: Redis, job: str, hosts: Iterable[str]) -> None:
-    """Remove a job's bucket; those of its hosts may be in use by another job, and go later."""
+def keep_limits(client: Redis, job: str, hosts: Iterable[str]) -> None:
+    """Make the buckets of a job that is left alone, each with its end: workers may set none."""
+    with client.pipeline(transaction=False) as pipeline:
+        for scope in (f"job:{job}", *(f"host:{host}" for host in hosts)):
+            pipeline.hsetnx(rate_key(scope), TURN_FIELD, "0")
+            pipeline.expire(rate_key(scope), JOB_TTL_S)
+        pipeline.execute()
+
+
+def forget_limits(client: Redis, job: str, hosts: Collection[str]) -> None:
+    """Remove a job's bucket; those of its hosts may be in use by another job, and go later.
+
+    So do those of hosts that its images were redirected to, which only the workers saw.
+    """
     with client.pipeline(transaction=False) as pipeline:
         pipeline.delete(rate_key(f"job:{job}"))
         for host in hosts:
             pipeline.expire(rate_key(f"host:{host}"), HOST_BUCKET_S)
         pipeline.execute()
+    if hosts:
+        _expire_strays(client)
+
+
+def _expire_strays(client: Redis) -> None:
+    """Let every bucket of a host end that nobody has given an end."""
+    pattern = rate_key("host:*")
+    keys = client.scan_iter(match=pattern, count=SCANNED_AT_ONCE)
+    for bucket in keys:
+        if client.ttl(bucket) == NO_DEADLINE:
+            client.expire(bucket, JOB_TTL_S)

@@ -13,6 +13,7 @@ from contract.errors import OutputError
 
 QUOTED = frozenset(',"\r\n')  # all that RFC 4180 wants quoted
 SECRET_MODE = 0o600
+SQLITE = b"SQLite format 3\0"  # how a ledger begins
 
 
 @contextmanager
@@ -36,6 +37,52 @@ def atomic_write(path: Path, *, is_secret: bool = False) -> Iterator[IO[bytes]]:
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def check_output(output: Path, *, reads: Iterable[Path] = ()) -> None:
+    """Refuse an output that could not be written, or would overwrite what must stay.
+
+    Every command asks before it begins: a slip of the finger costs no list and no finished job.
+
+    Args:
+        output: the file to write.
+        reads: files and folders that the command reads, or has read.
+
+    Raises:
+        OutputError: its folder is missing; it is a folder, a ledger, one of ``reads``, or another
+            file than a CSV in one of those folders.
+    """
+    if output.is_dir():
+        raise OutputError(f"{output} is a folder: name the file to write in it")
+    if not output.parent.is_dir():
+        raise OutputError(
+            f"{output} cannot be written: folder {output.parent} does not exist: make it first"
+        )
+    if not output.exists():
+        return
+    if is_database(output):
+        raise OutputError(f"{output} is a ledger, which is not overwritten: name another file")
+    for read in reads:
+        if _is_at(output, read):
+            raise OutputError(f"{output} is what is read here, or part of it: name another file")
+
+
+def is_database(path: Path) -> bool:
+    """Tell whether a file is an SQLite database, as every ledger is."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(SQLITE)) == SQLITE
+    except OSError:
+        return False
+
+
+def _is_at(output: Path, read: Path) -> bool:
+    if not read.exists():
+        return False
+    if read.is_dir():
+        is_inside = output.resolve().is_relative_to(read.resolve())
+        return is_inside and output.suffix.lower() != ".csv"
+    return output.samefile(read)
 
 
 def write_rows(

@@ -40,6 +40,8 @@ class Reason(StrEnum):
     """The decoder refuses the file."""
     TOO_MANY_PIXELS = "too_many_pixels"
     """Larger than the pixel cap."""
+    TOO_COMPLEX = "too_complex"
+    """Its structure would cost far more time or memory than its pixels."""
     ANIMATED = "animated"
     """More than one frame: it is not clear which one to read."""
     BLANK = "blank"

@@ -16,6 +16,12 @@ from contract.errors import SettingsError
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+LAN_WORD = "lan"
+LAN = tuple(
+    ipaddress.ip_network(network)
+    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
+)  # where fleets and their folders live, and the operator's router too
+
 CA_QUERY = "ssl_ca_certs"
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 
@@ -28,7 +34,7 @@ class Settings:
         redis_url: the broker; ``PIFLEET_REDIS_URL``. Masked in ``repr``: it may hold a password.
             For ``rediss://``, ``PIFLEET_REDIS_CA`` names the file of a private authority.
         fetch_allow: networks that a worker may fetch from beyond the default policy;
-            ``PIFLEET_FETCH_ALLOW``, CIDR forms divided by commas.
+            ``PIFLEET_FETCH_ALLOW``, CIDR forms or the word ``lan``, divided by commas.
         cache_dir: where a worker keeps models; ``PIFLEET_CACHE_DIR``, default
             ``$XDG_CACHE_HOME/pifleet``.
         state_dir: where a producer keeps the list of its jobs; ``PIFLEET_STATE_DIR``, default
@@ -120,17 +126,21 @@ def parse_path(name: str, value: str | None) -> Path | None:
 
 
 def parse_networks(name: str, value: str) -> tuple[Network, ...]:
-    """Parse networks in CIDR form, divided by commas.
+    """Parse networks in CIDR form, divided by commas; ``lan`` stands for all private ones.
 
     Raises:
         SettingsError: one of them is no network.
     """
     parts = [part.strip() for part in value.split(",") if part.strip()]
     try:
-        return tuple(ipaddress.ip_network(part) for part in parts)
+        return tuple(network for part in parts for network in _networks(part))
     except ValueError:
-        accepted = "networks such as 127.0.0.0/8 or fd00::/8, divided by commas"
+        accepted = "lan, or networks such as 127.0.0.0/8 or fd00::/8, divided by commas"
         raise SettingsError(name, value, accepted) from None
+
+
+def _networks(part: str) -> tuple[Network, ...]:
+    return LAN if part.lower() == LAN_WORD else (ipaddress.ip_network(part),)
 
 
 def parse_seconds(name: str, value: str) -> float:

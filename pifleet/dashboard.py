@@ -60,10 +60,19 @@ def run_dashboard(options: DashboardOptions) -> None:
     from pifleet.local.redis_server import check_free
 
     check_flower()
+    _close_metrics()
     check_free(options.bind, options.port, name="--port")
     connect(options.redis_url).close()
     # Our own application and not `celery flower`: the key prefix and the queue come with it.
     make_app(options.redis_url).start(options.flower_argv())
+
+
+def _close_metrics() -> None:
+    """Put the metrics behind the password, too: they name workers, tasks and their times."""
+    from flower.views.monitor import Metrics
+    from tornado.web import authenticated
+
+    Metrics.get = authenticated(Metrics.get)
 
 
 def check_flower() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from broker.claims import Claims
 from broker.connection import connect
+from broker.rates import forget_limits
 from broker.results import ResultStream
 from contract.errors import LedgerError
 from contract.reasons import Reason
@@ -38,6 +39,11 @@ def cancel(job: str, settings: Settings) -> str:
             ledger.put(CANCELLED_KEY, "1")
             ResultStream(client, ledger.spec.job).delete()
             Claims(client, ledger.spec.job).withdraw(Deliveries(ledger).out())
+            forget_limits(client, ledger.spec.job, _hosts(ledger))
             failed = Deliveries(ledger).fail_open(Reason.CANCELLED)
             write_submission(ledger, output, load_layout(ledger))
             return f"job {ledger.spec.job} cancelled, {failed} images unread -> {output}"
+
+
+def _hosts(ledger: Ledger) -> set[str]:
+    return ledger.hosts() if ledger.spec.per_host is not None else set()

@@ -45,7 +45,7 @@ def layout_options(command: Command) -> Command:
             click.option(
                 "--spreadsheet-safe",
                 is_flag=True,
-                help="Write a copy, .spreadsheet.csv, in which no cell is a formula.",
+                help="Write copies, .spreadsheet.csv, in which no cell is a formula.",
             ),
             click.option("--capitalise", is_flag=True, help="Write letters in upper case."),
             click.option("--json", "as_json", is_flag=True, help="Summary as JSON."),
@@ -73,7 +73,7 @@ def layout_options(command: Command) -> Command:
 @click.option("--rate", type=POSITIVE, help="Requests a second for the job, by the whole fleet.")
 @click.option("--per-host", type=POSITIVE, help="Requests a second to each host, likewise.")
 @click.option("--detach", is_flag=True, help="Send all, leave, and `pifleet collect` later.")
-@click.option("--restart", is_flag=True, help="Throw away the ledger of an earlier run.")
+@click.option("--restart", is_flag=True, help="Begin anew, in place of an earlier run.")
 @click.option("--dry-run", is_flag=True, help="Say what would be sent; send nothing.")
 @layout_options
 @redis_option

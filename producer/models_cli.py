@@ -121,11 +121,12 @@ def sign_model(model: str, key: Path, output: Path | None) -> None:
     \b
     Example: pifleet models sign my.tflite --key models.key
     """
-    from contract.files import write_rows
+    from contract.files import check_output, write_rows
     from recognition.model_file import find_model, load_model
     from recognition.signing import sign_digest, signature_path
 
     path = output or signature_path(find_model(model))
+    check_output(path, reads=[find_model(model), key])
     write_rows(path, [[sign_digest(load_model(model).digest, key)]])
     click.echo(path)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from contract.errors import LedgerError, OutputError
+from contract.errors import LedgerError, OutputError, UserError
 from contract.files import atomic_write
 from producer.job.spec import Counts, JobSpec
 from producer.job.store import Ledger, is_in_use
-from producer.submission import ledger_path
+from producer.submission import OUTPUT_KEY, ledger_path
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +58,48 @@ def find_output(state_dir: Path, job: str) -> Path:
         LedgerError: there is none.
     """
     note = state_dir / "jobs" / f"{job}.json"
-    if "/" not in job and note.is_file():
-        output = Path(json.loads(note.read_text())["output"])
-    else:
-        path = Path(job)
-        output = path.with_suffix(".csv") if path.suffix == ".ledger" else path
+    is_id = "/" not in job and note.is_file()
+    output = _noted_output(note) if is_id else Path(job)
     if not ledger_path(output).is_file():
         raise LedgerError(f"no job {job!r} on this machine: `pifleet jobs` lists them")
-    return output
+    return output if is_id else _own_output(output)
 
 
 def known_jobs(state_dir: Path) -> Iterator[KnownJob]:
     """Yield this machine's jobs, newest last; one whose ledger was removed is forgotten."""
     notes = sorted((state_dir / "jobs").glob("*.json"), key=lambda path: path.stat().st_mtime)
     for note in notes:
-        output = Path(json.loads(note.read_text())["output"])
+        try:
+            output = _noted_output(note)
+        except LedgerError as error:
+            log.warning("%s", error)
+            continue
         if not ledger_path(output).is_file():
             note.unlink(missing_ok=True)
             continue
         if (job := _describe(output)) is not None and job.spec.job == note.stem:
             yield job
+
+
+def _noted_output(note: Path) -> Path:
+    """Read where a job's submission is.
+
+    Raises:
+        LedgerError: the note is damaged.
+    """
+    try:
+        return Path(json.loads(note.read_text())["output"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise LedgerError(
+            f"note {note} of a job is damaged: name the job by its CSV, and remove the note"
+        ) from error
+
+
+def _own_output(asked: Path) -> Path:
+    """Find the CSV that a ledger was made for: beside it may lie a list of the same stem."""
+    with Ledger(ledger_path(asked), read_only=True) as ledger:
+        name = ledger.get(OUTPUT_KEY)
+    return asked.with_name(name) if name else asked.with_suffix(".csv")
 
 
 def _describe(output: Path) -> KnownJob | None:
@@ -89,7 +114,8 @@ def _describe(output: Path) -> KnownJob | None:
                 state=_state(ledger, counts),
                 created_at=float(ledger.get("created_at") or 0),
             )
-    except LedgerError:
+    except (UserError, ValueError) as error:
+        log.warning("%s is passed over: %s", path, error)
         return None
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from contract.errors import SettingsError
-from contract.files import write_rows
+from contract.errors import LedgerError, OutputError, SettingsError
+from contract.files import check_output, write_rows
 from producer.job.store import Ledger
 from recognition.charset import capitalise
 
@@ -23,6 +23,8 @@ COLUMNS = {
     "index": "idx",
 }
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+SOURCE_FILE_KEY = "source_file"  # where the source was, so that it is never overwritten
+OUTPUT_KEY = "output"  # the submission's file name
 FAILURE_COLUMNS = ("name", "url", "reason", "detail", "attempts")
 
 
@@ -64,11 +66,18 @@ def keep_layout(ledger: Ledger, layout: Layout) -> None:
 
 
 def load_layout(ledger: Ledger) -> Layout:
-    """Give the layout that a job was submitted with."""
-    fields = json.loads(ledger.get("layout") or "{}")
-    if "columns" in fields:
-        fields["columns"] = tuple(fields["columns"])
-    return Layout(**fields)
+    """Read the layout that a job was submitted with.
+
+    Raises:
+        LedgerError: the note is damaged.
+    """
+    try:
+        fields = json.loads(ledger.get("layout") or "{}")
+        if "columns" in fields:
+            fields["columns"] = tuple(fields["columns"])
+        return Layout(**fields)
+    except (ValueError, TypeError) as error:
+        raise LedgerError(f"ledger {ledger.path} is damaged: layout: {error}") from error
 
 
 def failures_path(output: Path) -> Path:
@@ -86,6 +95,31 @@ def spreadsheet_path(output: Path) -> Path:
     return output.with_name(output.stem + ".spreadsheet.csv")
 
 
+def check_outputs(output: Path, *, reads: Iterable[Path] = ()) -> None:
+    """Refuse a submission that would overwrite its source, its model or a ledger.
+
+    Args:
+        output: the submission's CSV; failures and ledger lie beside it.
+        reads: files and folders that the job is made of.
+
+    Raises:
+        OutputError: as ``contract.files.check_output``; or it has a ledger's suffix.
+    """
+    known = list(reads)
+    check_output(output, reads=known)
+    if output == ledger_path(output):
+        raise OutputError(f"{output} would be the ledger: name a CSV")
+    failures = failures_path(output)
+    for path in (failures, spreadsheet_path(output), spreadsheet_path(failures)):
+        check_output(path, reads=known)
+
+
+def source_files(ledger: Ledger) -> list[Path]:
+    """Name the file or folder that a job's source was, if it was one."""
+    noted = ledger.get(SOURCE_FILE_KEY)
+    return [Path(noted)] if noted else []
+
+
 def spreadsheet_safe(cell: str) -> str:
     """Keep a spreadsheet from taking a text for a formula, which may send data away.
 
@@ -100,16 +134,23 @@ def write_submission(ledger: Ledger, output: Path, layout: Layout) -> None:
     The submission is exactly what was read. What a spreadsheet may open is another file.
 
     Raises:
-        OutputError: one of them cannot be written.
+        OutputError: one of them cannot be written, or would overwrite the source.
     """
+    check_outputs(output, reads=source_files(ledger))
     header = layout.columns if layout.header else None
     write_rows(output, _rows(ledger, layout), first_line=layout.first_line, header=header)
-    if layout.is_spreadsheet_safe:
-        safe = ([spreadsheet_safe(cell) for cell in row] for row in _rows(ledger, layout))
-        first = None if layout.first_line is None else spreadsheet_safe(layout.first_line)
-        write_rows(spreadsheet_path(output), safe, first_line=first, header=header)
     failures = ledger.rows(FAILURE_COLUMNS, only_failed=True)
     write_rows(failures_path(output), failures, header=FAILURE_COLUMNS)
+    if layout.is_spreadsheet_safe:
+        first = None if layout.first_line is None else spreadsheet_safe(layout.first_line)
+        rows = _safe(_rows(ledger, layout))
+        write_rows(spreadsheet_path(output), rows, first_line=first, header=header)
+        failures = _safe(ledger.rows(FAILURE_COLUMNS, only_failed=True))
+        write_rows(spreadsheet_path(failures_path(output)), failures, header=FAILURE_COLUMNS)
+
+
+def _safe(rows: Iterator[list[str]]) -> Iterator[list[str]]:
+    return ([spreadsheet_safe(cell) for cell in row] for row in rows)
 
 
 def _rows(ledger: Ledger, layout: Layout) -> Iterator[list[str]]:

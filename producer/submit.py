@@ -13,21 +13,27 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from broker.connection import connect
-from contract.errors import FleetError, LedgerError, OutputError, UserError
+from broker.connection import connect, redis_errors
+from broker.rates import keep_limits
+from contract.errors import LedgerError, UserError
+from contract.files import is_database
+from contract.reasons import Reason
 from contract.settings import Settings
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
-from producer.job.spec import JobSpec
-from producer.job.store import Ledger
+from producer.job.spec import Counts, JobSpec
+from producer.job.store import Ledger, NameIndex, held
 from producer.progress import shown
 from producer.registry import find_output, remember
+from producer.same_job import Asked, check_same, note_origin
 from producer.sources.source import SourceImage, open_source
 from producer.submission import (
     Layout,
+    check_outputs,
     failures_path,
     keep_layout,
     ledger_path,
     load_layout,
+    source_files,
     write_submission,
 )
 from recognition.decoding import make_decoder
@@ -56,7 +62,7 @@ class Request:
         layout: of the submission.
         rate: requests a second that the whole fleet may make for the job; None for no limit.
         per_host: requests a second that the whole fleet may make to each host.
-        restart: throw away a ledger that is there already.
+        restart: begin anew where there is a ledger already.
     """
 
     source: str
@@ -99,9 +105,6 @@ def submit(request: Request, settings: Settings) -> JobSummary:
         UserError: the request, its source, its model or an older ledger does not fit.
         ServiceError: Redis cannot be reached.
     """
-    check_output(request.output)
-    if request.restart:
-        discard(request.output)
     with prepared(request, settings) as ledger:
         return finish(ledger, request.output, request.chunk, settings)
 
@@ -113,9 +116,6 @@ def detach(request: Request, settings: Settings) -> str:
         UserError: the job is too large for that, or its images are served from here.
         ServiceError: Redis cannot be reached.
     """
-    check_output(request.output)
-    if request.restart:
-        discard(request.output)
     with prepared(request, settings) as ledger:
         spec, total = ledger.spec, ledger.counts().total
         if spec.served is not None:
@@ -127,7 +127,10 @@ def detach(request: Request, settings: Settings) -> str:
             connect(settings.redis_url) as client,
             closing(JobRun(ledger, client, options)) as run,
             shown(total, spec.job) as report,
+            redis_errors(settings.redis_url),
         ):
+            if spec.is_limited:
+                keep_limits(client, spec.job, ledger.hosts() if spec.per_host else ())
             run.send_all(report)
         return spec.job
 
@@ -156,34 +159,58 @@ def preview(request: Request, *, shown_names: int = 5) -> list[str]:
 
 @contextmanager
 def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
-    """Open the job's ledger, written to its end; what fails leaves nothing behind."""
+    """Open the job's ledger, written to its end; what fails leaves all as it was."""
+    check_outputs(request.output, reads=[Path(request.source), Path(request.model)])
     path = ledger_path(request.output)
     model = load_model(request.model)
     make_decoder(model.card, request.symbols)  # refuses what the model cannot write
-    is_new = not path.exists()
+    is_new = request.restart or not path.exists()
     if is_new:
-        connect(settings.redis_url).close()  # no ledger is left behind where there is no Redis
+        connect(settings.redis_url).close()  # no ledger is made where there is no Redis
+        _begin(path, request, model)
     with Ledger(path) as ledger:
-        try:
-            if ledger.is_sealed:
-                _check_same(ledger.spec, request, model)
-                _take_changes(ledger, request)
-            else:
-                _seal(ledger, request, model)
-                remember(settings.state_dir, ledger.spec.job, request.output)
-            keep_layout(ledger, request.layout)
-            if model.signature is not None:  # it may have been signed since the last run
-                ledger.put(SIGNATURE_KEY, model.signature)
-        except FleetError:
-            if is_new:
-                _remove(path)
-            raise
+        if not is_new:
+            _resume(ledger, request, model)
+        remember(settings.state_dir, ledger.spec.job, request.output)
+        keep_layout(ledger, request.layout)
+        if model.signature is not None:  # it may have been signed since the last run
+            ledger.put(SIGNATURE_KEY, model.signature)
         yield ledger
+
+
+def _resume(ledger: Ledger, request: Request, model: ModelFile) -> None:
+    if not ledger.is_sealed:  # a program before this one was ended while it read the source
+        _seal(ledger, request, model)
+        return
+    asked = Asked(request.source, request.index_item, model.digest, request.symbols)
+    check_same(ledger, asked)
+    _take_changes(ledger, request)
+
+
+def _begin(path: Path, request: Request, model: ModelFile) -> None:
+    """Seal a new ledger under another name; it takes an older one's place when it is whole.
+
+    Raises:
+        LedgerError: what stands there is in use, or no ledger.
+    """
+    if path.exists() and path.stat().st_size and not is_database(path):
+        raise LedgerError(f"{path} is no ledger of pifleet, and is not replaced; give another -o")
+    fresh = path.with_name(path.name + "-new")
+    with held(path):
+        _remove(fresh)  # of a run that was killed here
+        try:
+            with Ledger(fresh) as ledger:
+                _seal(ledger, request, model)
+            _remove(path)
+            fresh.replace(path)
+        finally:
+            _remove(fresh)
 
 
 def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobSummary:
     """Run what is left of a job, and write its submission."""
     started = time.monotonic()
+    check_outputs(output, reads=source_files(ledger))
     before = ledger.counts()
     repeats = resent = 0
     if before.open:
@@ -194,6 +221,7 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     write_submission(ledger, output, load_layout(ledger))
     seconds = time.monotonic() - started
     counts = ledger.counts()
+    _advise(ledger, counts)
     return JobSummary(
         job=ledger.spec.job,
         images=counts.total,
@@ -208,28 +236,16 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     )
 
 
-def check_output(output: Path) -> None:
-    """Refuse an output that could not be written, before any work is done.
-
-    Raises:
-        OutputError: its folder is missing, or it is a folder itself.
-    """
-    if output.is_dir():
-        raise OutputError(f"{output} is a folder: name the CSV file to write in it")
-    if not output.parent.is_dir():
-        raise OutputError(f"folder {output.parent} does not exist: make it first")
-
-
-def discard(output: Path) -> None:
-    """Throw away the ledger of a submission, unless a producer is at work on it.
-
-    Raises:
-        LedgerError: it is in use.
-    """
-    path = ledger_path(output)
-    if path.exists():
-        with Ledger(path):  # refused while another producer has it
-            _remove(path)
+def _advise(ledger: Ledger, counts: Counts) -> None:
+    """Say what to set where every image was refused for its address: most likely it is a LAN's."""
+    if counts.read or not counts.failed:
+        return
+    if {reason for (reason,) in ledger.rows(["reason"])} == {Reason.FORBIDDEN_ADDRESS}:
+        log.warning(
+            "workers refused every image's address: start them with PIFLEET_FETCH_ALLOW=lan where"
+            " the images are in their own network, then `pifleet dead replay %s`",
+            ledger.spec.job,
+        )
 
 
 def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
@@ -253,7 +269,10 @@ def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOpti
         port=int(ledger.get("serve_port") or 0),
         token=ledger.get("serve_token") or secrets.token_urlsafe(16),
     )
-    with serve_folder(Path(spec.served), wanted) as address:
+    with (
+        closing(NameIndex(ledger.path)) as names,
+        serve_folder(Path(spec.served), wanted, is_listed=names.has) as address,
+    ):
         ledger.put("serve_port", str(address.port))
         ledger.put("serve_token", address.token)
         log.info("serving folder=%s host=%s port=%d", spec.served, address.host, address.port)
@@ -282,25 +301,8 @@ def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:
     )
     images: Iterator[SourceImage] = iter(open_source(request.source, index_item=request.index_item))
     total = ledger.seal(spec, images, model=model.data)
+    note_origin(ledger, request.source, request.index_item, request.output)
     log.info("job=%s images=%d model=%s source=%s", spec.job, total, model.card.name, spec.source)
-
-
-def _check_same(spec: JobSpec, request: Request, model: ModelFile) -> None:
-    """Refuse to go on with a ledger that was written for something else."""
-    differing = [
-        what
-        for what, ours, theirs in (
-            ("source", request.source, spec.source),
-            ("model", model.digest, spec.model),
-            ("symbols", request.symbols, spec.symbols),
-        )
-        if ours != theirs
-    ]
-    if differing:
-        raise LedgerError(
-            f"{ledger_path(request.output)} holds job {spec.job} with another"
-            f" {' and '.join(differing)}: give another -o, or --restart to throw it away"
-        )
 
 
 def _take_changes(ledger: Ledger, request: Request) -> None:

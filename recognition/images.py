@@ -13,6 +13,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from contract.errors import ImageError
 from contract.reasons import Reason
+from recognition.budget.check import check_decoders, check_work
+from recognition.budget.tiff import check_directories
 from recognition.card import InputSpec
 from recognition.character.foreground import draw_character
 
@@ -22,6 +24,9 @@ SUFFIXES = frozenset(  # of their files
 )
 SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"RIFF", b"II*\0", b"MM\0*")
 MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does not
+MAX_WEBP_PIXELS = 12_200_000  # its decoder keeps three copies of 4 bytes a pixel beside the image
+MAX_SIDE = 65_535  # JPEG's own; rows cost memory too: an image of 1x16000000 took 870 MB
+BAND_PIXELS = 1_000_000
 DECODER_FAULTS = (
     OSError,
     SyntaxError,  # Pillow's word for a broken PNG chunk
@@ -51,7 +56,7 @@ def open_image(data: bytes) -> Image.Image:
 
     Raises:
         ImageError: with one of the reasons empty, not_an_image, truncated, damaged,
-            too_many_pixels or animated.
+            too_many_pixels, too_complex or animated.
     """
     if not data:
         raise ImageError(Reason.EMPTY)
@@ -96,9 +101,20 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
 def _upright(image: Image.Image) -> Image.Image:
     """Turn a photograph as the camera was held; an L that lies is read as something else."""
     try:
+        _check_notes(image)
         return ImageOps.exif_transpose(image)
-    except DECODER_FAULTS:  # damaged metadata is no reason to refuse the pixels
+    except (ImageError, *DECODER_FAULTS):  # damaged metadata is no reason to refuse the pixels
         return image
+
+
+def _check_notes(image: Image.Image) -> None:
+    """Refuse notes that name the same bytes over and over; Pillow would copy them each time."""
+    notes = image.info.get("exif", b"")
+    profile = image.info.get("Raw profile type exif")
+    if not notes and isinstance(profile, str):  # as ImageMagick writes it: a name, a length, hex
+        notes = bytes.fromhex("".join(profile.split("\n")[3:]))
+    if isinstance(notes, bytes):
+        check_directories(notes.removeprefix(b"Exif\0\0"))
 
 
 def _stretch(image: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
@@ -110,44 +126,62 @@ def _stretch(image: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
 def _decode(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata is no reason to refuse the pixels
+        check_work(data)
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _check(image)
+            check_decoders(image, size=len(data))
             image.load()
             return _grey(image)
 
 
 def _check(image: Image.Image) -> None:
-    if image.width * image.height > MAX_PIXELS:
-        size = f"{image.width}x{image.height}"
-        raise ImageError(Reason.TOO_MANY_PIXELS, f"{size} is over {MAX_PIXELS} pixels")
+    most = MAX_WEBP_PIXELS if image.format == "WEBP" else MAX_PIXELS
+    size = f"{image.width}x{image.height}"
+    if image.width * image.height > most:
+        raise ImageError(Reason.TOO_MANY_PIXELS, f"{size} is over {most} pixels")
+    if max(image.size) > MAX_SIDE:
+        raise ImageError(Reason.TOO_MANY_PIXELS, f"{size}: a side is over {MAX_SIDE} pixels")
     # Not n_frames: it reads every frame, and 30,000 pages of a TIFF took it 18 s.
     if getattr(image, "is_animated", False) and image.format != "MPO":
         raise ImageError(Reason.ANIMATED, "more than one frame")
 
 
 def _grey(image: Image.Image) -> Image.Image:
+    """Bring an image to 8-bit grey, some rows at a time: whole copies of 16 Mpx took 400 MB."""
     if image.mode == "L":
         return image.copy()
-    if image.mode.startswith("I") or image.mode == "F":
-        return _scale_deep(image)
-    if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:
-        over = image.convert("RGBA")
+    top = _brightest(image) if image.mode == "F" else 1.0
+    if image.width * image.height <= BAND_PIXELS:
+        return _band_grey(image, top)
+    grey = Image.new("L", image.size)
+    grey.info = image.info  # with the camera's notes
+    rows = max(1, BAND_PIXELS // max(1, image.width))
+    for start in range(0, image.height, rows):
+        band = image.crop((0, start, image.width, min(image.height, start + rows)))
+        grey.paste(_band_grey(band, top), (0, start))
+    return grey
+
+
+def _band_grey(band: Image.Image, top: float) -> Image.Image:
+    """Bring a part to grey; 16-bit by its range, floats by the whole image's brightest."""
+    if band.mode.startswith("I"):
+        return Image.fromarray((np.asarray(band).clip(0, 65535) // 257).astype(np.uint8))
+    if band.mode == "F":
+        values = np.nan_to_num(np.asarray(band)).clip(0, top)
+        return Image.fromarray((values * (255.0 / top)).astype(np.uint8))
+    if band.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in band.info:
+        over = band.convert("RGBA")
         white = Image.new("RGBA", over.size, "white")
         return Image.alpha_composite(white, over).convert("L")
-    return image.convert("L")
+    return band.convert("L")
 
 
-def _scale_deep(image: Image.Image) -> Image.Image:
-    """Bring 16-bit and float grey to 8 bits: 16-bit by its range, other by the image's own.
-
-    Few copies, none of 64 bits: with them the largest image took half a gigabyte, on a Pi.
-    """
-    values = np.asarray(image)
-    if image.mode.startswith("I"):
-        return Image.fromarray((values.clip(0, 65535) // 257).astype(np.uint8))
-    finite = np.nan_to_num(values)
-    top = max(1.0, float(finite.max()))
-    return Image.fromarray((finite.clip(0, top) * (255.0 / top)).astype(np.uint8))
+def _brightest(image: Image.Image) -> float:
+    """Find the largest value of a float image, 1 at least; infinity counts as the largest float."""
+    rows = max(1, BAND_PIXELS // max(1, image.width))
+    starts = range(0, image.height, rows)
+    bands = (image.crop((0, at, image.width, min(image.height, at + rows))) for at in starts)
+    return max(1.0, *(float(np.nan_to_num(np.asarray(band)).max()) for band in bands))
 
 
 def _fault_reason(error: BaseException) -> Reason:

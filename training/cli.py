@@ -180,6 +180,7 @@ def export(
     """
     from training.export import ExportOptions, export_run, parse_tests
 
+    _check_outputs(out, reads=[run])
     options = ExportOptions(check_images, parse_tests(tests), most_lost / 100)
     card = export_run(run, out, options)
     for name, value in card.metrics.items():
@@ -230,6 +231,7 @@ def evaluate(
     from training.measuring.evaluation import measure
     from training.measuring.library import drawn_set, set_for
 
+    _check_outputs(plot, confusions, mistakes, reads=[Path(model), data])
     file = load_model(model)
     if library is not None:
         if data is not None:
@@ -251,6 +253,14 @@ def evaluate(
         click.echo(report.to_json(found))
     else:
         Console().print(report.to_table(found))
+
+
+def _check_outputs(*outputs: Path | None, reads: list[Path | None]) -> None:
+    from contract.files import check_output
+
+    for output in outputs:
+        if output is not None:
+            check_output(output, reads=[path for path in reads if path is not None])
 
 
 def _train(task: str, config: Path, out: Path, flags: RunFlags) -> None:

@@ -88,9 +88,12 @@ def classify(
     Example:  pifleet classify images/ --csv out.csv
               pifleet classify letters/ --model emnist --capitalise
     """
+    from contract.files import check_output
     from recognition.model_file import load_model
     from workers.classify import AnswerStyle, classify_files, find_images
 
+    if csv_path is not None:
+        check_output(csv_path, reads=[*paths, Path(model)])
     found = load_model(model)
     images = find_images(paths)
     answers = list(_shown(classify_files(images, found.data, symbols=symbols), total=len(images)))

@@ -19,7 +19,7 @@ from celery.exceptions import Ignore, Reject, Retry
 from celery.worker.request import Request
 from redis.exceptions import RedisError
 
-from broker.chunks import Notice, is_of_another_version
+from broker.chunks import OTHER_VERSION, Notice, is_of_another_version
 from broker.claims import claim
 from broker.connection import make_client
 from broker.keys import TASK_READ_CHUNK
@@ -78,7 +78,7 @@ class ReadChunk(Task):  # type: ignore[misc]  # celery ships no types
         """Drop what no worker could ever read; what a newer producer sent may be another's."""
         log.error("message-refused task=%s error=%s", self.request.id, printable(str(error)))
         if is_of_another_version(message):
-            self._leave("", "notices of another version of pifleet")
+            self._leave(OTHER_VERSION, "notices of another version of pifleet")
         return {"images": 0, "failed": 0, "outcome": f"refused: {error}"}
 
     def _leave(self, model: str, why: str) -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import click
 
 from contract.errors import OutputError, SettingsError, UserError
+from contract.settings import LAN_WORD
 from producer.words import counted
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def run_up(options: UpOptions) -> None:
         fleet_options = FleetOptions(
             count=options.workers,
             redis_url=url,
-            env=os.environ,
+            env={"PIFLEET_FETCH_ALLOW": LAN_WORD, **os.environ},
             folder=options.folder,
             concurrency=AT_ONCE,
         )
@@ -85,11 +86,17 @@ def advice(redis_url: str, options: UpOptions) -> str:
         "  pifleet status",
         "",
     ]
+    lines += [
+        f"Workers with PIFLEET_FETCH_ALLOW={LAN_WORD}, as those here unless you set it, fetch from"
+        " all that is in this network, a router too; without it from the public Internet only.",
+        "",
+    ]
     if is_loopback(options.bind):
         lines += ["Only this machine can join: `pifleet up --bind 0.0.0.0` lets others in."]
     else:
         there = redis_url.replace("127.0.0.1", _own_address())
-        lines += ["On another Pi:", "", f"  PIFLEET_REDIS_URL={there} pifleet worker", ""]
+        lines += ["On another Pi:", ""]
+        lines += [f"  PIFLEET_FETCH_ALLOW={LAN_WORD} PIFLEET_REDIS_URL={there} pifleet worker", ""]
     return "\n".join(lines)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
-from broker.chunks import ChunkSender
+from broker.chunks import OTHER_VERSION, ChunkSender
 from broker.claims import ChunkTask, Claims, Item, make_token, prove
 from broker.connection import redis_errors
 from broker.heartbeats import Fleet, ask_to_rest, look
@@ -48,6 +48,7 @@ REFUSED_S = 10.0  # that every worker refuses the model; a signature may be on i
 MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
 MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
+SAME_VERSION = "run the same version everywhere"
 CANCELLED_KEY = "cancelled"
 SIGNATURE_KEY = "signature"  # of the model, where it has one
 
@@ -232,24 +233,29 @@ class JobRun:
         self._give_up(result.delivery, result.outcome, crash)
 
     def _check_refusals(self) -> None:
-        """End the job if every worker refuses its model; one that does is passed over.
+        """End the job if no worker can serve it; one that cannot is passed over.
 
         Raises:
-            ModelError: says which worker refuses it, and why.
+            ModelError: every worker refuses its model; says which, and why.
+            UserError: every worker is of another version.
         """
-        refusals = [w for w in self._fleet.workers if self._spec.model in w.refused]
+        model = self._spec.model
+        refusals = [w for w in self._fleet.workers if {model, OTHER_VERSION} & w.refused.keys()]
         if not refusals or len(refusals) < len(self._fleet.workers):
             self._refused_since = None
             return
         now = time.monotonic()
         self._refused_since = now if self._refused_since is None else self._refused_since
-        if now - self._refused_since > REFUSED_S:
-            worker = refusals[0]
-            raise ModelError(
-                f"workers refuse model {self._spec.model_name}:"
-                f" {worker.refused[self._spec.model]} (worker {worker.worker});"
-                f" the job waits in {self._ledger.path}"
-            )
+        if now - self._refused_since <= REFUSED_S:
+            return
+        waits = f"the job waits in {self._ledger.path}"
+        worker = refusals[0]
+        if model not in worker.refused:
+            raise UserError(f"no worker understands this program: {SAME_VERSION}; {waits}")
+        raise ModelError(
+            f"workers refuse model {self._spec.model_name}: {worker.refused[model]}"
+            f" (worker {worker.worker}); {waits}"
+        )
 
     def _rest_outliers(self) -> None:
         """Ask workers to rest whose failures stand out: what they failed, others may read."""
@@ -263,8 +269,8 @@ class JobRun:
         self._silent_looks += 1
         if self._silent_looks > MAX_SILENT_LOOKS:
             raise UserError(
-                "workers take chunks and answer none that this program understands: run the same"
-                f" version everywhere, or see a worker's log; the job waits in {self._ledger.path}"
+                f"workers take chunks and answer none that this program understands:"
+                f" {SAME_VERSION}, or see a worker's log; the job waits in {self._ledger.path}"
             )
 
     def _reconcile(self) -> None:

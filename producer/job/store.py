@@ -23,10 +23,11 @@ from filelock import FileLock, Timeout
 
 from contract.errors import LedgerError, OutputError, SourceError
 from producer.job.spec import Counts, JobSpec, State
-from producer.sources.source import SourceImage
+from producer.sources.source import SourceDigest, SourceImage
 
 SCHEMA_VERSION = 2  # in SQLite's user_version; a ledger without one is of pifleet before 0.2
 INSERT_BATCH = 10_000
+SOURCE_KEY = "source_sha256"  # of all names and addresses, so that another list is noticed
 
 
 class Ledger:
@@ -59,7 +60,7 @@ class Ledger:
             self.db = _open_database(path, read_only=read_only)
             self._opened_at = clock()
             self._clock_s = float(self.get("clock") or 0.0)
-        except (sqlite3.DatabaseError, LedgerError) as error:
+        except (sqlite3.DatabaseError, ValueError, LedgerError) as error:
             self._release()
             raise _opening_error(path, error) from error
 
@@ -73,13 +74,19 @@ class Ledger:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Close it."""
+        """Close it; a page of it that cannot be read is one sentence and no traceback.
+
+        Raises:
+            LedgerError: the file is damaged.
+        """
         self.close()
+        if isinstance(error, sqlite3.DatabaseError):
+            raise _damaged(self.path, error) from error
 
     def close(self) -> None:
         """Close the file and let another producer have it; only the one file stays."""
         if self._lock is not None:
-            with suppress(sqlite3.OperationalError):  # somebody looks at it just now
+            with suppress(sqlite3.DatabaseError):  # somebody looks at it just now, or it is damaged
                 self.db.execute("PRAGMA journal_mode = DELETE")
         self.db.close()
         self._release()
@@ -96,12 +103,15 @@ class Ledger:
         """What the job was asked to do.
 
         Raises:
-            LedgerError: the source was never written to its end.
+            LedgerError: the source was never written to its end, or the note is damaged.
         """
         text = self.get("spec")
         if text is None:
             raise LedgerError(f"ledger {self.path} holds no whole job: submit it again")
-        return msgspec.json.decode(text, type=JobSpec)
+        try:
+            return msgspec.json.decode(text, type=JobSpec)
+        except msgspec.DecodeError as error:
+            raise _damaged(self.path, error) from error
 
     @property
     def secret(self) -> str:
@@ -137,9 +147,10 @@ class Ledger:
         Raises:
             SourceError: the source is empty, or a name stands in it twice.
         """
+        content = SourceDigest()
         with self.writing():
             total = 0
-            remaining = iter(images)
+            remaining = content.over(images)
             while batch := list(islice(remaining, INSERT_BATCH)):
                 self._insert(total, batch)
                 total += len(batch)
@@ -149,6 +160,7 @@ class Ledger:
             self.note("spec", msgspec.json.encode(spec).decode())
             self.note("created_at", str(time.time()))
             self.note("secret", secrets.token_hex(32))
+            self.note(SOURCE_KEY, content.hexdigest())
         return total
 
     @property
@@ -240,20 +252,53 @@ class Ledger:
             self._lock = None
 
 
+class NameIndex:
+    """Looks names of images up in a ledger that a producer is at work on, from another thread.
+
+    A name costs no memory: a job may have millions.
+    """
+
+    def __init__(self, path: Path) -> None:
+        uri = f"{path.absolute().as_uri()}?mode=ro"
+        self._db = sqlite3.connect(uri, uri=True, timeout=10, check_same_thread=False)
+
+    def has(self, name: str) -> bool:
+        """Tell whether an image of the job has this name."""
+        found = self._db.execute("SELECT 1 FROM image WHERE name = ?", (name,)).fetchone()
+        return found is not None
+
+    def close(self) -> None:
+        """Close the file; nobody may be looking a name up."""
+        self._db.close()
+
+
 def lock_path(ledger: Path) -> Path:
     """Name the file whose lock says that a producer is at work on a ledger."""
     return ledger.with_name(ledger.name + "-lock")
 
 
+@contextmanager
+def held(ledger: Path) -> Iterator[None]:
+    """Keep every producer from a ledger, whatever stands in it.
+
+    Raises:
+        LedgerError: a producer is at work on it.
+    """
+    lock = _lock(ledger)
+    try:
+        yield
+    finally:
+        lock_path(ledger).unlink(missing_ok=True)
+        lock.release()
+
+
 def is_in_use(ledger: Path) -> bool:
     """Tell whether a producer is at work on a ledger."""
     try:
-        lock = _lock(ledger)
+        with held(ledger):
+            return False
     except LedgerError:
         return True
-    lock_path(ledger).unlink(missing_ok=True)
-    lock.release()
-    return False
 
 
 def _lock(path: Path) -> FileLock:
@@ -294,6 +339,12 @@ def _check_version(db: sqlite3.Connection, path: Path) -> None:
             f"ledger {path} was begun by another version of pifleet: end it with that one, give"
             " another -o, or --restart to throw it away"
         )
+
+
+def _damaged(path: Path, error: BaseException) -> LedgerError:
+    return LedgerError(
+        f"ledger {path} is damaged: {error}; give another -o, or --restart to begin anew"
+    )
 
 
 def _opening_error(path: Path, error: Exception) -> LedgerError | OutputError:

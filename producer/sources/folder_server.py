@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,11 +43,15 @@ class Address:
 
 
 @contextmanager
-def serve_folder(folder: Path, wanted: Address) -> Iterator[Address]:
-    """Serve a folder from a thread of its own.
+def serve_folder(
+    folder: Path, wanted: Address, *, is_listed: Callable[[str], bool]
+) -> Iterator[Address]:
+    """Serve the images of a job from a thread of its own.
 
     Args:
-        folder: its images, and nothing outside it.
+        folder: it lies there; nothing outside it is served, and nothing hidden.
+        is_listed: tells whether a name, relative to the folder, is one of the job's images; asked
+            in that thread.
         wanted: the port is taken if it is free, so that chunks sent before a crash still lead
             somewhere; otherwise another.
 
@@ -57,7 +61,8 @@ def serve_folder(folder: Path, wanted: Address) -> Iterator[Address]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, name="serve-folder", daemon=True)
     thread.start()
-    runner = web.AppRunner(_application(folder, wanted.token), access_log=None)
+    application = _application(folder, wanted.token, is_listed)
+    runner = web.AppRunner(application, access_log=None)
     try:
         starting = asyncio.run_coroutine_threadsafe(_start(runner, wanted), loop)
         yield Address(wanted.host, starting.result(START_TIMEOUT_S), wanted.token)
@@ -86,11 +91,15 @@ def _local_host(host: str, port: int) -> str:
         return "127.0.0.1"
 
 
-def _application(folder: Path, token: str) -> web.Application:
+def _application(folder: Path, token: str, is_listed: Callable[[str], bool]) -> web.Application:
     root = folder.resolve()
 
     async def give(request: web.Request) -> web.StreamResponse:
-        path = (root / request.match_info["name"]).resolve()
+        name = request.match_info["name"]
+        path = (root / name).resolve()
+        is_hidden = any(part.startswith(".") for part in name.split("/"))
+        if is_hidden or not is_listed(name):
+            raise web.HTTPNotFound
         if not path.is_relative_to(root) or not path.is_file():
             raise web.HTTPNotFound
         return web.FileResponse(path)
@@ -102,23 +111,25 @@ def _application(folder: Path, token: str) -> web.Application:
 
 async def _start(runner: web.AppRunner, wanted: Address) -> int:
     await runner.setup()
-    host = wanted.host if _is_address(wanted.host) else None
     for port in dict.fromkeys((wanted.port, 0)):
         try:
-            site = web.TCPSite(runner, host, port)
-            await site.start()
+            listening = _listen(wanted.host, port)
         except OSError as error:
             problem = error.strerror or str(error)
             continue
-        return int(runner.addresses[0][1])
+        await web.SockSite(runner, listening).start()
+        return int(listening.getsockname()[1])
     raise OutputError(
         f"cannot serve the folder at {wanted.host}: {problem}; set PIFLEET_ADVERTISE_HOST"
     )
 
 
-def _is_address(host: str) -> bool:
+def _listen(host: str, port: int) -> socket.socket:
+    """Open the one port: at an address, or, behind a name, at all of them, IPv4 and IPv6 alike."""
     try:
-        socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)
+        family = socket.getaddrinfo(host, None, flags=socket.AI_NUMERICHOST)[0][0]
     except OSError:
-        return False
-    return True
+        if socket.has_dualstack_ipv6():
+            return socket.create_server(("", port), family=socket.AF_INET6, dualstack_ipv6=True)
+        return socket.create_server(("", port))
+    return socket.create_server((host, port), family=family)

@@ -6,12 +6,12 @@ import asyncio
 import logging
 import random
 from collections.abc import Iterator
-from html.parser import HTMLParser
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
 import aiohttp
 
 from contract.errors import ServiceError, SourceError
+from producer.sources.links import find_links
 from producer.sources.source import SourceImage, check_name, check_url
 
 log = logging.getLogger(__name__)
@@ -37,10 +37,13 @@ def read_index(url: str, *, item: str | None = None) -> Iterator[SourceImage]:
         raise SourceError(f"--index-item {item!r} has no {{name}} in it")
     page = asyncio.run(_fetch(check_url(url, "index page")))
     entries = _links(page) if "<a " in page.lower() else _lines(page)
-    for name, link in entries:
-        target = urljoin(url, link) if item is None else item.replace("{name}", quote(name))
-        where = f"index page {url}"
-        yield SourceImage(name=check_name(name, where), url=check_url(target, where))
+    where = f"index page {url}"
+    try:
+        for name, link in entries:
+            target = urljoin(url, link) if item is None else item.replace("{name}", quote(name))
+            yield SourceImage(name=check_name(name, where), url=check_url(target, where))
+    except ValueError as error:  # of a link such as http://[
+        raise SourceError(f"{where} has a link that is no address: {error}") from error
 
 
 def _lines(page: str) -> Iterator[tuple[str, str]]:
@@ -50,41 +53,17 @@ def _lines(page: str) -> Iterator[tuple[str, str]]:
 
 
 def _links(page: str) -> Iterator[tuple[str, str]]:
-    parser = _LinkParser()
-    parser.feed(page)
-    parser.close()
-    for link, text in parser.links:
-        last = unquote(urlsplit(link).path.rsplit("/", 1)[-1])
-        if last or text.strip():
-            yield last or text.strip(), link
+    for link in find_links(page):
+        last = unquote(urlsplit(link.target).path.rsplit("/", 1)[-1])
+        if _is_item(link.target) and (last or link.text):
+            yield last or link.text, link.target
 
 
-class _LinkParser(HTMLParser):
-    """Collect (href, text) of every link that may be an image, in the page's order."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.links: list[tuple[str, str]] = []
-        self._open = False
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Begin a link; those to folders, anchors and sorted listings are no images."""
-        link = dict(attrs).get("href") or ""
-        is_item = tag == "a" and bool(link) and not link.startswith(("#", "mailto:", "?C="))
-        if (is_item and not urlsplit(link).path.endswith("/")) or (is_item and "=" in link):
-            self.links.append((link, ""))
-            self._open = True
-
-    def handle_data(self, data: str) -> None:
-        """Add to the text of the link that is open."""
-        if self._open:
-            link, text = self.links[-1]
-            self.links[-1] = (link, text + data)
-
-    def handle_endtag(self, tag: str) -> None:
-        """End a link."""
-        if tag == "a":
-            self._open = False
+def _is_item(target: str) -> bool:
+    """Tell whether a link may be an image: those to folders, anchors and sorted lists are none."""
+    if target.startswith(("#", "mailto:", "?C=")):
+        return False
+    return not urlsplit(target).path.endswith("/") or "=" in target
 
 
 async def _fetch(url: str) -> str:
@@ -104,7 +83,7 @@ async def _fetch_once(session: aiohttp.ClientSession, url: str) -> str:
         if 400 <= response.status < 500 and response.status not in (408, 425, 429):
             raise SourceError(f"index page {url}: the origin answers {response.status}")
         response.raise_for_status()
-        body = await response.content.read(MAX_BYTES)
+        body = bytearray()
         while chunk := await response.content.read(MAX_BYTES):
             body += chunk
             if len(body) > MAX_BYTES:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -24,6 +25,40 @@ class SourceImage:
     url: str
 
 
+class SourceDigest:
+    """A digest of the images of a source, in their order."""
+
+    def __init__(self) -> None:
+        self._hash = hashlib.sha256()
+
+    def over(self, images: Iterable[SourceImage]) -> Iterator[SourceImage]:
+        """Yield the images, and take each into the digest."""
+        for image in images:
+            self._hash.update(f"{image.name}\n{image.url}\n".encode())
+            yield image
+
+    def hexdigest(self) -> str:
+        """Write the digest of what was taken in so far."""
+        return self._hash.hexdigest()
+
+
+def digest_of(images: Iterable[SourceImage]) -> str:
+    """Compute the digest of a whole source.
+
+    Raises:
+        SourceError: it cannot be read.
+    """
+    digest = SourceDigest()
+    for _ in digest.over(images):
+        pass
+    return digest.hexdigest()
+
+
+def is_index_page(spec: str) -> bool:
+    """Tell whether a source is the address of an index page."""
+    return spec.startswith(("http://", "https://"))
+
+
 def open_source(spec: str, *, index_item: str | None = None) -> Iterable[SourceImage]:
     """Open a source by what it looks like.
 
@@ -38,7 +73,7 @@ def open_source(spec: str, *, index_item: str | None = None) -> Iterable[SourceI
     Raises:
         SourceError: there is no such source, or the options do not fit it.
     """
-    is_index = spec.startswith(("http://", "https://"))
+    is_index = is_index_page(spec)
     if index_item is not None and not is_index:
         raise SourceError(f"--index-item is for an index page, and {spec} is none")
     if is_index:

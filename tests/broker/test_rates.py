@@ -5,9 +5,19 @@ from __future__ import annotations
 import threading
 
 import pytest
+from redis import Redis
 
 from broker.connection import connect
-from broker.rates import RateLimits, make_gate, rate_key, reserve
+from broker.keys import JOB_TTL_S
+from broker.rates import (
+    HOST_BUCKET_S,
+    RateLimits,
+    forget_limits,
+    keep_limits,
+    make_gate,
+    rate_key,
+    reserve,
+)
 from contract.errors import ImageError
 
 pytestmark = pytest.mark.redis
@@ -60,3 +70,29 @@ def test_each_limit_has_a_bucket_of_its_own() -> None:
         (rate_key("job:job"), 5.0),
         (rate_key("host:example.org"), 2.0),
     ]
+
+
+def test_bucket_of_a_redirect_target_gets_an_end_with_the_job(redis_url: str) -> None:
+    with connect(redis_url) as redis:
+        reserve(redis, rate_key("host:elsewhere"), 10.0, within_s=1.0)  # as a worker does
+        reserve(redis, KEY, 10.0, within_s=1.0)
+        reserve(redis, rate_key("job:j"), 10.0, within_s=1.0)
+        redis.set("of-another-program", "1")
+        forget_limits(redis, "j", {"h"})
+        assert 0 < ends_in(redis, "host:h") <= HOST_BUCKET_S
+        assert 0 < ends_in(redis, "host:elsewhere") <= JOB_TTL_S
+        assert not redis.exists(rate_key("job:j"))
+        assert redis.ttl("of-another-program") == -1
+
+
+def test_buckets_of_a_job_that_is_left_alone_end(redis_url: str) -> None:
+    with connect(redis_url) as redis:
+        keep_limits(redis, "j", {"h"})
+        reserve(redis, KEY, 10.0, within_s=1.0)
+        reserve(redis, rate_key("job:j"), 10.0, within_s=1.0)
+        assert 0 < ends_in(redis, "host:h") <= JOB_TTL_S
+        assert 0 < ends_in(redis, "job:j") <= JOB_TTL_S
+
+
+def ends_in(redis: Redis, scope: str) -> int:
+    return int(redis.ttl(rate_key(scope)))

@@ -47,7 +47,10 @@ def test_flower_shows_the_worker_to_whoever_has_the_password(
         return any(worker.name in name for name in str(page.json()).split("'"))
 
     wait_until(shows_worker, timeout_s=30, what=f"{worker.name} in Flower")
-    assert requests.get(f"{flower_url}/workers", timeout=5).status_code == 401
+    for page in ("workers", "tasks", "metrics", "api/workers"):
+        assert requests.get(f"{flower_url}/{page}", timeout=5).status_code == 401, page
+    metrics = requests.get(f"{flower_url}/metrics", auth=LOGIN, timeout=5)
+    assert "flower_worker_online" in metrics.text
 
 
 def test_login_is_made_up_anew_where_none_is_given() -> None:

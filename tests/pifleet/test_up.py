@@ -64,3 +64,12 @@ def test_advice_for_a_stack_that_others_may_join_names_an_address_they_can_reach
     joining = re.search(r"PIFLEET_REDIS_URL=(\S+) pifleet worker", told)
     assert joining is not None
     assert "@127.0.0.1" not in joining[1]
+
+
+def test_advice_shows_the_decision_about_the_lan() -> None:
+    options = UpOptions(workers=2, redis_port=None, bind="0.0.0.0", folder=Path("state"))
+    told = advice("redis://:secret@127.0.0.1:6390/0", options)
+    assert re.search(
+        r"^  PIFLEET_FETCH_ALLOW=lan PIFLEET_REDIS_URL=\S+ pifleet worker$", told, re.M
+    )
+    assert "a router too" in told

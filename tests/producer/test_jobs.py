@@ -267,3 +267,26 @@ def test_limit_per_host_holds_for_all_workers_together(
     assert (tmp_path / "out.csv").read_text() == expected
     assert json.loads(out)["seconds"] >= 59 / 15  # sixty turns, and the first comes at once
     assert (json.loads(out)["repeats"], len(origin.requests)) == (0, 60)
+
+
+def test_job_whose_images_are_all_in_the_lan_says_what_to_set(
+    pifleet: Pifleet, start_worker: StartWorker, tmp_path: Path
+) -> None:
+    start_worker(env={"PIFLEET_FETCH_ALLOW": ""})
+    (tmp_path / "urls.txt").write_text("http://192.168.77.1/a.png\nhttp://10.77.0.1/b.png\n")
+    process = pifleet("submit", "urls.txt", "-o", "out.csv")
+    _, err = process.communicate(timeout=100)
+    assert process.returncode == 1
+    assert "PIFLEET_FETCH_ALLOW=lan" in err
+    assert "forbidden_address" in (tmp_path / "out.failures.csv").read_text()
+
+
+def test_list_that_has_changed_is_refused_with_exit_2(
+    pifleet: Pifleet, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    start_worker()
+    expected = serve(origin, tmp_path, 20)
+    finished(pifleet("submit", "urls.txt", "-o", "out.csv"))
+    (tmp_path / "urls.txt").write_text("http://h/other.png\n")
+    assert "another source" in finished(pifleet("submit", "urls.txt", "-o", "out.csv"), code=2)
+    assert (tmp_path / "out.csv").read_text() == expected

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import io
+import time
 from pathlib import Path
 
 import pytest
 
 from contract.errors import ServiceError, SourceError
 from producer.sources.index_page import read_index
+from producer.sources.links import find_links
 from producer.sources.source import SourceImage, name_from_url, open_source
 from tests.support.faulty_origin import Answer, FaultyOrigin
 
@@ -144,3 +146,41 @@ def test_index_item_needs_an_index_page(tmp_path: Path) -> None:
 def test_index_item_needs_a_name_in_it() -> None:
     with pytest.raises(SourceError, match=r"no \{name\}"):
         list(read_index("http://127.0.0.1:9/", item="http://h/"))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        "<a href=x>" + "<" * 40_000,
+        "<a " * 13_000,
+        "<a href=x>" + "a<" * 20_000,
+        "<!--" * 10_000 + "<a ",
+        "<script>" + "</scrip" * 6_000,
+        "<a " + "a='" * 13_000,
+        "<a " + "x" * 40_000,
+    ],
+    ids=["text", "open tags", "signs", "comments", "script", "quotes", "name"],
+)
+def test_time_of_an_index_page_grows_as_it_does(page: str) -> None:
+    started = time.process_time()
+    list(find_links(page * 5))
+    assert time.process_time() - started < 1.0  # 40 kB took the library's parser up to 28 s
+
+
+def test_links_of_a_page_are_what_a_browser_would_see() -> None:
+    page = """<!DOCTYPE html><!-- <a href="no.png">no</a> --><script>"<a href='no.png'>"</script>
+    <A class="a>b" HREF='a%20b.png' href=no>A &amp; <b>B</b></A><a name=no>no</a>
+    <a\nhref = c.png?x=1&amp;y=2 >C<a href=d.png/>D</a> 1 < 2 <a href="e.png"></a><a href="f"""
+    found = [(link.target, link.text) for link in find_links(page)]
+    assert found == [
+        ("a%20b.png", "A & B"),
+        ("c.png?x=1&y=2", "C"),
+        ("d.png/", "D"),
+        ("e.png", ""),
+    ]
+
+
+def test_link_that_is_no_address_is_named(origin: FaultyOrigin) -> None:
+    page = origin.add("/list", b"<a href='http://[/a.png'>a</a>")
+    with pytest.raises(SourceError, match="a link that is no address"):
+        list(read_index(page))

@@ -7,7 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from contract.reasons import Reason
+from producer.job.deliveries import Deliveries
+from producer.job.spec import JobSpec
 from producer.job.store import Ledger
+from producer.sources.source import SourceImage
 from producer.submission import Layout, keep_layout, load_layout, spreadsheet_safe, write_submission
 from tests.support.read_ledger import read_ledger
 
@@ -50,3 +54,15 @@ def test_formula_is_made_text(cell: str) -> None:
 @pytest.mark.parametrize("cell", ["", "A=1", "1-1", " =1", "'=1"])
 def test_what_is_no_formula_stays(cell: str) -> None:
     assert spreadsheet_safe(cell) == cell
+
+
+def test_failures_have_a_copy_too(tmp_path: Path) -> None:
+    with Ledger(tmp_path / "out.ledger") as ledger:
+        images = [SourceImage("=cmd.png", "http://h/=cmd.png")]
+        ledger.seal(JobSpec("j", "s", "0" * 64, "m", None, 3), images, model=b"m")
+        Deliveries(ledger).fail_open(Reason.CANCELLED)
+        write_submission(ledger, tmp_path / "out.csv", Layout(is_spreadsheet_safe=True))
+    raw = (tmp_path / "out.failures.csv").read_text().splitlines()
+    safe = (tmp_path / "out.failures.spreadsheet.csv").read_text().splitlines()
+    assert raw[1].startswith("=cmd.png,http://h/=cmd.png,cancelled")
+    assert safe == [raw[0], "'" + raw[1]]

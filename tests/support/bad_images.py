@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from contract.reasons import Reason
+from tests.support import costly_images as costly
 from tests.support.stripes import draw, encoded, png
 
 TEXT = "AB12"
@@ -164,6 +165,114 @@ IMAGES = (
     BadImage("an animated PNG", Reason.ANIMATED, lambda: animation("PNG")),
     BadImage("an animated WebP", Reason.ANIMATED, lambda: animation("WEBP")),
     BadImage("a TIFF of 30000 pages", Reason.ANIMATED, lambda: tiff_of_pages(30_000)),
+    BadImage(
+        "a progressive JPEG of 4431 more scans",
+        Reason.TOO_COMPLEX,
+        lambda: costly.jpeg_of_scans(4431),
+    ),
+    BadImage(
+        "a baseline JPEG of 1300 more scans",
+        Reason.TOO_COMPLEX,
+        lambda: costly.jpeg_of_sequential_scans(433),
+    ),
+    BadImage(
+        "a JPEG of two million segments",
+        Reason.TOO_COMPLEX,
+        lambda: costly.jpeg_with(costly.segment(0xE5) * 2_000_000),
+    ),
+    BadImage(
+        "a JPEG of 120000 tables",
+        Reason.TOO_COMPLEX,
+        lambda: costly.jpeg_with(costly.segment(0xDB, (b"\0" + bytes([9] * 64)) * 1000) * 120),
+    ),
+    BadImage(
+        "a JPEG with 8 MB of padding",
+        Reason.TOO_COMPLEX,
+        lambda: costly.jpeg_with(b"\xff" * 8 * costly.MB),
+    ),
+    BadImage(
+        "a JPEG whose notes share their bytes",
+        Reason.TOO_COMPLEX,
+        lambda: costly.jpeg_with(
+            costly.segment(0xE1, b"Exif\0\0" + costly.shared_notes(1000, 50_000))
+        ),
+    ),
+    BadImage(
+        "a PNG of 690000 chunks",
+        Reason.TOO_COMPLEX,
+        lambda: costly.png_of(64, 64, before=costly.chunk(b"IDAT") * 690_000),
+    ),
+    BadImage(
+        "a PNG of 6000 colour profiles",
+        Reason.TOO_COMPLEX,
+        lambda: costly.png_of_profiles(6000),
+    ),
+    BadImage(
+        "a PNG of one column",
+        Reason.TOO_MANY_PIXELS,
+        lambda: costly.png_of(1, 1_000_000),
+    ),
+    BadImage(
+        "a GIF of four million blocks",
+        Reason.TOO_COMPLEX,
+        lambda: costly.gif_with(b"", b"\x01\x04" * 4_000_000 + b"\0"),
+    ),
+    BadImage(
+        "a GIF of three million extensions",
+        Reason.TOO_COMPLEX,
+        lambda: costly.gif_with(b"!\xf9\0" * 2_700_000),
+    ),
+    BadImage(
+        "a GIF with a comment of 8 MB",
+        Reason.TOO_COMPLEX,
+        lambda: costly.gif_of_comment(8 * costly.MB),
+    ),
+    BadImage(
+        "a WebP of a million chunks",
+        Reason.TOO_COMPLEX,
+        lambda: costly.webp_of_chunks(1_000_000),
+    ),
+    BadImage("a WebP of 4000x4000", Reason.TOO_MANY_PIXELS, lambda: costly.webp(4000, 4000)),
+    BadImage("a large BMP in runs", Reason.TOO_COMPLEX, lambda: costly.bmp_in_runs(4000)),
+    BadImage(
+        "a large PPM of an odd range",
+        Reason.TOO_COMPLEX,
+        lambda: b"P6 1600 1600 254\n" + bytes(7_680_000),
+    ),
+    BadImage(
+        "a PGM of four million comments",
+        Reason.TOO_COMPLEX,
+        lambda: b"P2 99 99 255\n" + b"#\n" * 4_000_000,
+    ),
+    BadImage(
+        "a PGM with a comment of 8 MB",
+        Reason.TOO_COMPLEX,
+        lambda: b"P5 #" + b"c" * 8 * costly.MB + b"\n1 1 255\n0",
+    ),
+    BadImage(
+        "a TIFF whose tags share their bytes",
+        Reason.TOO_COMPLEX,
+        lambda: costly.shared_notes(4000, 8 * costly.MB),
+    ),
+    BadImage(
+        "a TIFF of a million strips",
+        Reason.TOO_COMPLEX,
+        lambda: costly.tiff(1, 1_000_000, 1_000_000, 1, compression=1),
+    ),
+    BadImage(
+        "a TIFF whose strips overlap", Reason.TOO_COMPLEX, lambda: costly.tiff(4000, 4000, 4000, 1)
+    ),
+    BadImage("a TIFF of a huge tile", Reason.TOO_COMPLEX, lambda: costly.tiff_of_tile(20_000)),
+    BadImage(
+        "a TIFF of a progressive JPEG",
+        Reason.TOO_COMPLEX,
+        costly.tiff_with_progressive_jpeg,
+    ),
+    BadImage(
+        "a TIFF packed by LZMA",
+        Reason.TOO_COMPLEX,
+        lambda: saved(draw(TEXT), "TIFF", compression="lzma"),
+    ),
     BadImage("a PNG with a wrong checksum of its pixels", READ, lambda: wrong_checksum(b"IDAT")),
     BadImage("a PNG of 16-bit grey", READ, sixteen_bits),
     BadImage("a CMYK JPEG", READ, cmyk),

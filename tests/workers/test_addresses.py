@@ -45,15 +45,35 @@ REFUSED = [
 ]
 ALLOWED = [
     "8.8.8.8",
+    "168.63.129.17",
+    "2606:4700::1111",
+    "::ffff:8.8.8.8",
+    "64:ff9b::808:808",
+]
+PRIVATE = [
     "10.0.0.7",
     "172.16.0.1",
     "172.31.255.254",
     "192.168.1.10",
-    "2606:4700::1111",
     "fd12:3456::1",
     "::ffff:192.168.1.10",
-    "::ffff:8.8.8.8",
-    "64:ff9b::808:808",
+    "64:ff9b::c0a8:10a",
+]
+METADATA = [
+    "169.254.169.254",
+    "169.254.170.2",
+    "168.63.129.16",
+    "192.0.0.192",
+    "100.100.100.200",
+    "fd00:ec2::254",
+    "fd20:ce::254",
+    "::ffff:169.254.169.254",
+    "::ffff:168.63.129.16",
+    "::169.254.169.254",
+    "64:ff9b::a9fe:a9fe",
+    "64:ff9b:1::a83f:8110",
+    "2002:a9fe:a9fe::1",
+    "2002:c000:c0::",
 ]
 
 
@@ -63,8 +83,27 @@ def test_address_of_the_machine_or_of_special_purpose_is_refused(address: str) -
 
 
 @pytest.mark.parametrize("address", ALLOWED)
-def test_public_and_lan_address_is_allowed(address: str) -> None:
+def test_public_address_is_allowed(address: str) -> None:
     assert is_allowed(ipaddress.ip_address(address))
+
+
+@pytest.mark.parametrize("address", PRIVATE)
+def test_private_address_is_the_operators_decision(address: str) -> None:
+    assert not is_allowed(ipaddress.ip_address(address))
+    for word in ("lan", "LAN", "100.64.0.0/10, lan"):
+        assert is_allowed(ipaddress.ip_address(address), parse_networks("X", word))
+
+
+@pytest.mark.parametrize("address", METADATA)
+def test_metadata_of_a_cloud_is_refused_whatever_is_allowed(address: str) -> None:
+    all_there_is = parse_networks("X", "lan,0.0.0.0/0,::/0")
+    assert not is_allowed(ipaddress.ip_address(address))
+    assert not is_allowed(ipaddress.ip_address(address), all_there_is)
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "169.254.1.1", "100.64.0.1", "::1", "fe80::1"])
+def test_lan_is_not_the_machine_itself_nor_its_link(address: str) -> None:
+    assert not is_allowed(ipaddress.ip_address(address), parse_networks("X", "lan"))
 
 
 def test_operator_allows_a_network_in_addition() -> None:
@@ -96,5 +135,5 @@ def test_no_socket_is_opened_to_a_refused_address() -> None:
         opened((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("127.0.0.1", 80)))
     with pytest.raises(ForbiddenAddress):
         opened((socket.AF_INET6, socket.SOCK_STREAM, 0, "", ("fe80::1%eth0", 80, 0, 2)))
-    with opened((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("10.1.2.3", 80))) as allowed:
+    with opened((socket.AF_INET, socket.SOCK_STREAM, 0, "", ("8.8.8.8", 80))) as allowed:
         assert allowed.family == socket.AF_INET

@@ -9,6 +9,7 @@ from typing import Any
 import psutil
 import pytest
 
+from broker.chunks import OTHER_VERSION
 from broker.claims import Claims
 from broker.heartbeats import WORKERS_KEY, heartbeat_key
 from broker.results import ChunkResult, Outcome, results_key
@@ -120,7 +121,10 @@ def test_notice_of_another_version_is_left_to_others_while_ours_are_read(
     job.send(images(origin, ["A"]))
     assert only(job.wait_results(1)).rows[0].text == "A"
     wait_until(
-        lambda: (beat := worker.heartbeat()) and "another version" in beat.refused.get("", ""),
+        lambda: (
+            (beat := worker.heartbeat())
+            and "another version" in beat.refused.get(OTHER_VERSION, "")
+        ),
         what="the heartbeat that says so",
     )
 

@@ -1,7 +1,8 @@
 """Which addresses a worker may fetch from, enforced where the connection is made.
 
 A job's URLs come from elsewhere, and a worker stands in somebody's network: without a policy it
-could be made to read the router's or the cloud's secrets. The address is judged when its socket is
+could be made to read the router's or the cloud's secrets. Without ``PIFLEET_FETCH_ALLOW=lan`` only
+the public Internet is fetched from. The address is judged when its socket is
 made, so what is checked is what is connected: for literals, for DNS that changes its answer, and
 for each hop of a redirect.
 """
@@ -24,12 +25,20 @@ from contract.settings import Network
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-LAN = tuple(
-    ipaddress.ip_network(network)
-    for network in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
-)  # allowed: fleets and their folders live there
 PUBLIC_V6 = ipaddress.IPv6Network("2000::/3")  # all that is routed in the public internet
-CLOUD_METADATA = ipaddress.IPv6Network("fd00:ec2::254/128")  # inside fc00::/7, and full of secrets
+CLOUD_METADATA = frozenset(  # full of secrets, and never of images: refused whatever is allowed
+    ipaddress.ip_address(address)
+    for address in (
+        "169.254.169.254",  # Amazon, Google, Microsoft and most others
+        "169.254.170.2",  # Amazon's containers
+        "168.63.129.16",  # Microsoft's wire server, an address of the public Internet
+        "192.0.0.192",  # Oracle
+        "100.100.100.200",  # Alibaba
+        "fd00:ec2::254",  # Amazon
+        "fd20:ce::254",  # Google
+    )
+)
+COMPATIBLE = ipaddress.IPv6Network("::/96")  # IPv4 written in IPv6, long given up
 NAT64 = (ipaddress.IPv6Network("64:ff9b::/96"), ipaddress.IPv6Network("64:ff9b:1::/48"))
 ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECASE)
 KEEP_ALIVE_S = 30.0
@@ -81,22 +90,34 @@ def check_host(host: str) -> None:
 
 
 def is_allowed(address: Address, extra: tuple[Network, ...] = ()) -> bool:
-    """Say whether a worker may connect to an address."""
+    """Tell whether a worker may connect to an address.
+
+    Args:
+        address: of an origin, a redirect's target included.
+        extra: networks that the operator allows, the LAN for one; no network allows a cloud's
+            metadata.
+    """
+    if address in CLOUD_METADATA or _inner(address) in CLOUD_METADATA:
+        return False
     if any(address in network for network in extra if network.version == address.version):
         return True
     if isinstance(address, ipaddress.IPv6Address):
         inner = embedded_v4(address)
         return _is_allowed_v6(address) if inner is None else is_allowed(inner, extra)
-    return (address.is_global and not address.is_multicast) or _is_lan(address)
+    return address.is_global and not address.is_multicast
+
+
+def _inner(address: Address) -> ipaddress.IPv4Address | None:
+    return embedded_v4(address) if isinstance(address, ipaddress.IPv6Address) else None
 
 
 def embedded_v4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Give the IPv4 address that a mapped, NAT64 or 6to4 address leads to."""
+    """Find the IPv4 address that a mapped, NAT64 or 6to4 address leads to."""
     if address.ipv4_mapped is not None:
         return address.ipv4_mapped
     if address.sixtofour is not None:
         return address.sixtofour
-    if any(address in network for network in NAT64):
+    if address in COMPATIBLE or any(address in network for network in NAT64):
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return None
 
@@ -115,13 +136,7 @@ def _is_allowed_text(host: str, extra: tuple[Network, ...]) -> bool:
 
 
 def _is_allowed_v6(address: ipaddress.IPv6Address) -> bool:
-    if address in CLOUD_METADATA:
-        return False
-    return (address in PUBLIC_V6 and address.is_global) or _is_lan(address)
-
-
-def _is_lan(address: Address) -> bool:
-    return any(address in network for network in LAN if network.version == address.version)
+    return address in PUBLIC_V6 and address.is_global
 
 
 @lru_cache(maxsize=1024)

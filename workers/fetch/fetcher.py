@@ -213,7 +213,7 @@ def _failure(error: Exception) -> ImageError:
     if isinstance(error, aiohttp.ClientConnectorError) and isinstance(
         error.os_error, ForbiddenAddress
     ):
-        detail = f"{error.host} is refused: allow its network with PIFLEET_FETCH_ALLOW"
+        detail = f"{error.host} is refused by PIFLEET_FETCH_ALLOW; lan would allow the LAN"
         return ImageError(Reason.FORBIDDEN_ADDRESS, detail)
     for classes, reason in _REASONS:
         if isinstance(error, classes):
