@@ -220,6 +220,7 @@ class JobRun:
     def _note(self, result: ChunkResult) -> None:
         self._silent_looks = 0
         if result.outcome is Outcome.DONE:
+            self._refused_since = None
             self._outliers.note(result)
             self._reconciler.answered(result.delivery, result.took_s)
             return

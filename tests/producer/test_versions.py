@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.chunks import Notice
+from broker.chunks import QUEUE_KEY, Notice
 from broker.connection import connect
 from contract.errors import UserError
 from producer.job import scheduler as run
@@ -47,6 +47,7 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
             newer.close()
         assert "is of version 99, this program knows 3" in worker.log.read_text()
 
+        client.delete(QUEUE_KEY)  # a worker of that version has taken them
         again = JobRun(ledger, client, RunOptions(redis_url))
         assert again.run(lambda _: None).counts.read == 1
         again.close()
