@@ -15,11 +15,13 @@ class CaptchaDataConfig:
 
     Attributes:
         images: distinct training images; each is seen once an epoch.
-        validation_images: drawn with another seed, never trained on.
+        validation_images: drawn for that alone, never trained on.
         presets: release of the captcha library to its share.
         symbols: that texts are made of.
         min_length: symbols a text.
         max_length: symbols a text.
+        charsets: symbols that a text is made of, to how often; empty: all of them, always. What a
+            run is measured with is always made of all.
         symbol_weights: symbol to how often it is trained on, where that is not 1.
         length_weights: one a length, from ``min_length`` on; empty: uniform. What a run is measured
             with is always uniform.
@@ -35,6 +37,7 @@ class CaptchaDataConfig:
     symbols: str = CAPTCHA_SYMBOLS
     min_length: int = 1
     max_length: int = 6
+    charsets: dict[str, float] = field(default_factory=dict)
     symbol_weights: dict[str, float] = field(default_factory=dict)
     length_weights: tuple[int, ...] = ()
     width: int = 128

@@ -15,13 +15,9 @@ from recognition.recogniser import Recogniser
 from training.captcha.config import CaptchaConfig, CaptchaSchedule
 from training.captcha.drawer import Size
 from training.captcha.glyphs import FONT_SIZES, find_fonts
-from training.captcha.samples import CaptchaSet
+from training.captcha.samples import CaptchaSet, Purpose
 from training.image_sets import PackedSet
 
-# The sets of a run differ in their seeds alone, far enough apart that no two experiments of a
-# series share one.
-VALIDATION_SEED_OFFSET = 1_000
-EXPORT_SEED_OFFSET = 2_000
 PX_PER_FRAME = 4  # of the network: two strides of 2 along the width
 BLANK_WEIGHT = 0.25  # 9 frames in 10 are blank; at full weight they teach little else at first
 WHITE = 255.0
@@ -41,22 +37,23 @@ def training_set_of(config: CaptchaConfig) -> CaptchaSet:
         length_weights=data.length_weights,
         fonts=find_fonts(Path(data.fonts)) if data.fonts else (),
         font_sizes=data.font_sizes or FONT_SIZES,
+        charsets=data.charsets,
+        purpose=Purpose.TRAIN,
     )
 
 
 def validation_set_of(config: CaptchaConfig) -> CaptchaSet:
     """Describe images that the experiment measures its epochs with: uniform."""
-    return _uniform(training_set_of(config), VALIDATION_SEED_OFFSET)
+    return _uniform(training_set_of(config), Purpose.VALIDATE)
 
 
 def check_set_of(config: CaptchaConfig) -> CaptchaSet:
     """Describe images that no epoch has been chosen by, those of an export: uniform."""
-    return _uniform(training_set_of(config), EXPORT_SEED_OFFSET)
+    return _uniform(training_set_of(config), Purpose.CHECK_EXPORT)
 
 
-def _uniform(captcha_set: CaptchaSet, seed_offset: int) -> CaptchaSet:
-    seed = captcha_set.seed + seed_offset
-    return replace(captcha_set, seed=seed, symbol_weights={}, length_weights=())
+def _uniform(captcha_set: CaptchaSet, purpose: Purpose) -> CaptchaSet:
+    return replace(captcha_set, purpose=purpose, charsets={}, symbol_weights={}, length_weights=())
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,9 @@ class CaptchaExperiment:
         weighed = "weighed" if data.symbol_weights or data.length_weights else "uniform"
         texts = f"{data.min_length} to {data.max_length} of {len(data.symbols)} symbols, {weighed}"
         told = {"data": f"{data.images} images drawn like captcha {mixture}", "texts": texts}
+        if data.charsets:
+            parts = [f"{symbols} {share:g}" for symbols, share in data.charsets.items()]
+            told["charsets"] = ", ".join(parts)
         fonts = training_set_of(self.config).fonts
         if fonts:
             told["fonts"] = ", ".join(f"{font.name} {font.sha256[:12]}" for font in fonts)
@@ -116,7 +119,7 @@ class CaptchaExperiment:
         return _drawn(training_set_of(self.config), n, name="").images
 
     def check_set(self, n: int) -> CheckSet:
-        """Draw images of a seed that no epoch learnt from or was measured with."""
+        """Draw images that no epoch learnt from or was measured with."""
         return _drawn(check_set_of(self.config), n, name="own_drawing")
 
     def check_image(self, index: int) -> Image.Image:
