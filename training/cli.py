@@ -29,6 +29,7 @@ class RunFlags:
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
+START = click.Path(path_type=Path)  # a run's folder, a model's file, or a shipped model's name
 CONFIGS = Path(__file__).parent / "configs"
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes [default: cores].")
 
@@ -104,7 +105,7 @@ def train() -> None:
 @click.option("--config", type=FILE, help="YAML of the experiment [default: the shipped model's].")
 @click.option("--out", type=FOLDER, default=Path("runs/captcha"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from where the run in --out stopped.")
-@click.option("--start", type=FOLDER, help="Begin with the weights of this run.")
+@click.option("--start", type=START, help="Begin with the weights of this run or model.")
 @click.option("--until", type=click.IntRange(1), help="Stop at this step, to be resumed.")
 @WORKERS
 def train_captcha(
@@ -137,7 +138,7 @@ def train_captcha(
 @click.option("--seed", type=click.IntRange(0), help="In place of the configuration's.")
 @click.option("--out", type=FOLDER, default=Path("runs/emnist"), show_default=True)
 @click.option("--resume", is_flag=True, help="Go on from where the run in --out stopped.")
-@click.option("--start", type=FOLDER, help="Begin with the weights of this run.")
+@click.option("--start", type=START, help="Begin with the weights of this run or model.")
 @WORKERS
 def train_emnist(
     config: Path | None,
