@@ -19,7 +19,7 @@ from contract.settings import Settings
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
-from producer.progress import shown
+from producer.progress import say, shown
 from producer.registry import find_output, remember
 from producer.sources.source import SourceImage, open_source
 from producer.submission import (
@@ -30,6 +30,7 @@ from producer.submission import (
     load_layout,
     write_submission,
 )
+from recognition.charset import parse_symbols
 from recognition.decoding import make_decoder
 from recognition.model_file import ModelFile, load_model
 
@@ -49,7 +50,7 @@ class Request:
         source: as given; see ``producer.sources.source``.
         output: the submission CSV.
         model: a shipped model's name or a path.
-        symbols: those allowed; None allows all.
+        symbols: those allowed, or a preset's name; None allows all.
         index_item: the address of one image of an index page.
         attempts: how often an image is tried whose failure may pass.
         chunk: the most images a task.
@@ -70,6 +71,10 @@ class Request:
     rate: float | None = None
     per_host: float | None = None
     restart: bool = False
+
+    def __post_init__(self) -> None:
+        """Take a preset for its symbols: the ledger and the workers know symbols alone."""
+        object.__setattr__(self, "symbols", parse_symbols(self.symbols))
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +156,7 @@ def preview(request: Request, *, shown_names: int = 5) -> list[str]:
     some = [f"  {image.name} <- {image.url}" for image in images[:shown_names]]
     more = [f"  … and {len(images) - shown_names} more"] if len(images) > shown_names else []
     headline = f"{len(images)} images, model {model.card.name} ({model.digest[:12]})"
-    return [headline, *some, *more]
+    return [headline, model.card.told(request.symbols), *some, *more]
 
 
 @contextmanager
@@ -178,6 +183,7 @@ def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
             if is_new:
                 _remove(path)
             raise
+        say(model.card.told(request.symbols))
         yield ledger
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from contract.errors import UserError
-from recognition.charset import CAPTCHA_SYMBOLS
+from recognition.charset import CAPTCHA_SYMBOLS, parse_symbols
 
 if TYPE_CHECKING:
     from training.run_folder import Epoch
@@ -47,7 +47,7 @@ def generate() -> None:
 @click.option("-o", "--out", type=FOLDER, required=True, help="A new or empty folder.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
 @click.option("--preset", default="0.7.1", show_default=True, help="Release to draw like.")
-@click.option("--symbols", default=CAPTCHA_SYMBOLS, show_default=True)
+@click.option("--symbols", default=CAPTCHA_SYMBOLS, show_default=True, help="Or a preset.")
 @click.option("--min-length", type=int, default=1, show_default=True)
 @click.option("--max-length", type=int, default=6, show_default=True)
 @click.option("--size", default="128x64", show_default=True, help="WIDTHxHEIGHT in pixels.")
@@ -82,7 +82,7 @@ def generate_captcha(
     captcha_set = CaptchaSet(
         seed=seed,
         presets={preset: 1.0},
-        symbols=symbols,
+        symbols=parse_symbols(symbols) or "",
         min_length=min_length,
         max_length=max_length,
         size=parse_size(size),
@@ -194,7 +194,7 @@ def export(
 @click.option("--library", metavar="RELEASE", help="Let this release of captcha draw the images.")
 @click.option("-n", "n", type=click.IntRange(1), default=10_000, help="With --library [10000].")
 @click.option("--seed", type=click.IntRange(0), default=0, help="With --library [0].")
-@click.option("--symbols", help="Allow these symbols only [default: all of the model's].")
+@click.option("--symbols", help="Allow these only, or a preset [default: all the model's].")
 @click.option("--json", "as_json", is_flag=True, help="All figures as JSON.")
 @click.option("--plot", type=FILE, help="Draw the figures into this PNG.")
 @click.option("--confusions", type=FILE, help="Draw who is taken for whom into this PNG.")
@@ -231,7 +231,7 @@ def evaluate(
     from training.measuring.evaluation import measure
     from training.measuring.library import drawn_set, set_for
 
-    file = load_model(model)
+    file, symbols = load_model(model), parse_symbols(symbols)
     if library is not None:
         if data is not None:
             raise UserError(f"--library draws its own images: leave {data} out")

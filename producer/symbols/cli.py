@@ -42,10 +42,11 @@ def symbols(
     """
     from producer.symbols.discovery import find_symbols
     from producer.symbols.texts import read_submission
+    from recognition.charset import parse_symbols
 
     if sheet is not None and images is None:
         raise click.UsageError("--sheet shows images: give their folder with --images")
-    read = read_submission(source, model=model, allowed=allowed)
+    read = read_submission(source, model=model, allowed=parse_symbols(allowed))
     findings = find_symbols(read, scores=scores, images=images, sheet=sheet)
     _print(findings, as_json=as_json)
     if sheet is not None:
