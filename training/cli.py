@@ -31,6 +31,8 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 START = click.Path(path_type=Path)  # a run's folder, a model's file, or a shipped model's name
 CONFIGS = Path(__file__).parent / "configs"
+READS_NOTHING = 0.00005  # of exact match: what is written as 0.00 %
+HOW_ON = "train it longer (epochs, budget_minutes), or begin with a model that reads: --start"
 WORKERS = click.option("--workers", type=click.IntRange(1), help="Processes [default: cores].")
 
 
@@ -185,6 +187,8 @@ def export(
     card = export_run(run, out, options)
     for name, value in card.metrics.items():
         click.echo(f"{name}\t{value}")
+        if name.startswith("exact_match_") and value < READS_NOTHING:
+            click.echo(f"warning: {name} is 0.00 %: this model reads nothing; {HOW_ON}", err=True)
     click.echo(f"{out}: {out.stat().st_size} bytes; next: pifleet models verify {out}")
 
 
@@ -266,7 +270,10 @@ def _train(task: str, config: Path, out: Path, flags: RunFlags) -> None:
     if experiment.config.task != task:
         found = experiment.config.task
         raise UserError(f"{config} is of the task {found}: pifleet train {found}")
-    run_training(experiment, out, options)
+    position = run_training(experiment, out, options)
+    if position.epochs and position.epochs[-1].exact_match < READS_NOTHING:
+        click.echo(f"{out}: trained, but it reads 0.00 % of what it was not trained on; {HOW_ON}")
+        return
     click.echo(f"{out}: trained; next: pifleet export {out} -o {experiment.config.name}.tflite")
 
 

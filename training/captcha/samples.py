@@ -24,6 +24,7 @@ from recognition.charset import CAPTCHA_SYMBOLS, Charset
 from training.captcha.drawer import Drawn, Size, draw_captcha, find_preset
 from training.captcha.glyphs import FONT_SIZES, Font, check_font, faces_of
 from training.image_sets import create_packed, describe_packed, open_packed, write_labels
+from training.processes import interrupts_held
 from training.progress_bar import progress_bar
 
 MOST_SYMBOLS = 255  # a packed set keeps a class in a byte
@@ -226,7 +227,9 @@ def _spread(task: Callable[[range], Result], n: int, workers: int) -> Iterator[R
     if workers == 1:
         yield from map(task, chunks)
         return
-    with get_context("spawn").Pool(workers) as pool:  # a fork would copy a loaded TensorFlow
+    with interrupts_held():
+        started = get_context("spawn").Pool(workers)  # a fork would copy a loaded TensorFlow
+    with started as pool:
         yield from pool.imap_unordered(task, chunks)
 
 
