@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from contract.errors import OutputError, UserError
 from contract.files import atomic_write
+from recognition.card import ModelCard
 from recognition.model_file import load_model, shipped_models
 from training.config import dump_config
-from training.experiment import Experiment
+from training.experiment import Experiment, load_experiment
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "Pillow", "captcha", "pifleet")
 
@@ -66,6 +67,8 @@ class Position:
         loss_steps: steps that are in ``loss_sum``.
         average_updates: of the averaged weights.
         epochs: those completed.
+        match_at_start: exact match of the weights that it was begun with, on the validation
+            images; None where it was begun at random.
     """
 
     step: int = 0
@@ -74,6 +77,7 @@ class Position:
     loss_steps: int = 0
     average_updates: int = 0
     epochs: list[Epoch] = field(default_factory=list)
+    match_at_start: float | None = None
 
 
 def open_run(
@@ -183,18 +187,6 @@ def load_weights(run: Path) -> Weights:
         raise UserError(message) from error
 
 
-def start_from(run: Path, model: Any) -> None:
-    """Give a model the weights of another run.
-
-    Raises:
-        UserError: the run has none yet, or they are of another network.
-    """
-    try:
-        model.set_weights(load_weights(run))
-    except ValueError as error:
-        raise UserError(f"{run} cannot be started from: {error}") from error
-
-
 def _run_of(state: dict[str, NDArray[Any]], letter: str) -> list[NDArray[Any]]:
     return [state[key] for key in sorted(state) if key[0] == letter and key[1:].isdigit()]
 
@@ -252,6 +244,18 @@ def is_run(start: Path) -> bool:
     if (start / PROVENANCE_FILE).is_file():
         return True
     return start.is_dir() and str(start) not in shipped_models()
+
+
+def card_of(start: Path) -> ModelCard:
+    """Read what a run or a model reads, before another run begins with it.
+
+    Raises:
+        UserError: the run has no configuration.
+        ModelError: there is no such model.
+    """
+    if is_run(start):
+        return load_experiment(start / "config.yaml").blank_card()
+    return load_model(str(start)).card
 
 
 def _begun_with(start: Path) -> dict[str, str]:

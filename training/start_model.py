@@ -1,14 +1,16 @@
-"""Begin a run with the weights of a model file, where there is no run to begin with.
+"""Begin a run with the weights of another run, or of a model file.
 
-A model file holds int8 kernels with a scale a channel, and batch normalisation folded into them.
-Put back into the network they read as the model does, to within its rounding; the normalisation is
-given the statistics that it would have had, so that training goes on where the model stands.
+A run's weights are taken as they are. A model file holds int8 kernels with a scale a channel, and
+batch normalisation folded into them. Put back into the network they read as the model does, to
+within its rounding; the normalisation is given the statistics that it would have had, so that
+training goes on where the model stands.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,7 @@ from contract.errors import UserError
 from recognition.card import ModelCard
 from recognition.interpreter import Interpreter, load_interpreter
 from recognition.model_file import ModelFile, load_model
+from training.run_folder import card_of, load_weights
 
 CONVOLUTIONS = ("CONV_2D", "DEPTHWISE_CONV_2D")
 Floats = NDArray[np.float32]
@@ -34,6 +37,20 @@ class Folded:
 
     kernel: Floats
     bias: Floats
+
+
+def begin_with_run(run: Path, network: Any, card: ModelCard) -> None:
+    """Give a network the weights of another run; new symbols start as its mean symbol.
+
+    Raises:
+        UserError: the run has none yet, or they are of another network.
+    """
+    *inner, kernel, bias = load_weights(run)
+    last = _for_symbols(Folded(kernel, bias), card_of(run), card)
+    try:
+        network.set_weights([*inner, last.kernel, last.bias])
+    except ValueError as error:
+        raise UserError(f"{run} cannot be started from: {error}") from error
 
 
 def begin_with_model(name: str, network: Any, *, card: ModelCard, pixels: Floats) -> ModelFile:

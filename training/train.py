@@ -23,11 +23,10 @@ from training.run_folder import (
     open_run,
     save_state,
     save_weights,
-    start_from,
     write_curves,
 )
 from training.schedule import LONGEST_STEP_S, learning_rate, progress
-from training.start_model import begin_with_model
+from training.start_model import begin_with_model, begin_with_run
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +203,9 @@ def _start(
     if not options.is_resumed:
         if options.start is not None:
             _begin_with(options.start, experiment, model)
-        return Position(), WeightAverage(weights_of(model), momentum=momentum)
+        match = None if options.start is None else experiment.exact_match(model)
+        begun = Position(match_at_start=match)
+        return begun, WeightAverage(weights_of(model), momentum=momentum)
     position, weights = load_state(run, model)
     log.info("resumed run=%s step=%d elapsed_s=%.0f", run, position.step, position.elapsed_s)
     updates = position.average_updates
@@ -212,11 +213,12 @@ def _start(
 
 
 def _begin_with(start: Path, experiment: Experiment, model: Any) -> None:
+    card = experiment.blank_card()
     if is_run(start):
-        start_from(start, model)
+        begin_with_run(start, model, card)
     else:
         pixels = experiment.to_pixels(experiment.calibration_images(STATISTICS_IMAGES))
-        begin_with_model(str(start), model, card=experiment.blank_card(), pixels=pixels)
+        begin_with_model(str(start), model, card=card, pixels=pixels)
     log.info("begun with=%s", start)
 
 
