@@ -66,7 +66,7 @@ def layout_options(command: Command) -> Command:
     help="The submission CSV; ledger and failures lie beside it.",
 )
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
-@click.option("--symbols", help="The only symbols that may be written; default all the model's.")
+@click.option("--symbols", help="All that may be written, or a preset; default all the model's.")
 @click.option("--index-item", help="For an index page: the address of one image, with {name}.")
 @click.option("--attempts", default=3, show_default=True, type=click.IntRange(1, 100))
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
@@ -83,9 +83,11 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
     SOURCE is a text file of URLs (or -), a CSV with the columns url and name, a folder of images,
     or the http(s) address of an index page.
 
+    Presets of --symbols: digits, upper and lower (with digits), letters, alnum, seed-a.
+
     \b
     Example: pifleet submit urls.txt -o submission.csv
-             pifleet submit photos/ --symbols 0123456789
+             pifleet submit photos/ --symbols digits
              pifleet submit 'http://host/?user=bob' \\
                  --index-item 'http://host/?user=bob&myfilename={name}' --first-line bob
     """

@@ -134,22 +134,20 @@ def sign_model(model: str, key: Path, output: Path | None) -> None:
 def models_table(found: dict[str, ModelFile]) -> RenderableType:
     """Draw models, by their names."""
     from rich.table import Table
+    from rich.text import Text
 
     if not found:
         return "no models are shipped with this installation"
-    table = Table(header_style="bold")
-    for name in ("model", "input", "symbols", "exact match", "sha256"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("kB", justify="right")
+    table = Table(header_style="bold", show_lines=True)
+    table.add_column("model", no_wrap=True)
+    table.add_column("symbols", overflow="fold")
+    table.add_column("exact match", no_wrap=True)
     for name, model in found.items():
         card = model.card
+        size = f"{card.input.height}x{card.input.width}, {len(model.data) / 1000:.0f} kB"
+        symbols = Text(f"{len(card.symbols)}:\n{card.symbols}")  # no markup: [ is a symbol
         table.add_row(
-            name,
-            f"{card.input.height}x{card.input.width}",
-            str(len(card.symbols)),
-            "\n".join(exact_matches(card)),
-            model.digest[:8],
-            f"{len(model.data) / 1000:.0f}",
+            f"{name}\n{size}\n{model.digest[:8]}", symbols, "\n".join(exact_matches(card))
         )
     return table
 

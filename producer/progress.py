@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
@@ -37,6 +38,11 @@ def shown(total: int, job: str) -> Iterator[Callable[[Progress], None]]:
     )
     with bar:
         yield _Drawn(bar, total, job)
+
+
+def say(line: str) -> None:
+    """Write a line to stderr, above the progress."""
+    click.echo(line, err=True)
 
 
 class _Drawn:

@@ -22,7 +22,7 @@ from contract.settings import Settings
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
 from producer.job.spec import Counts, JobSpec
 from producer.job.store import Ledger, NameIndex, held
-from producer.progress import shown
+from producer.progress import say, shown
 from producer.registry import find_output, remember
 from producer.same_job import Asked, check_same, note_origin
 from producer.sources.source import SourceImage, open_source
@@ -36,6 +36,7 @@ from producer.submission import (
     source_files,
     write_submission,
 )
+from recognition.charset import parse_symbols
 from recognition.decoding import make_decoder
 from recognition.model_file import ModelFile, load_model
 
@@ -55,7 +56,7 @@ class Request:
         source: as given; see ``producer.sources.source``.
         output: the submission CSV.
         model: a shipped model's name or a path.
-        symbols: those allowed; None allows all.
+        symbols: those allowed, or a preset's name; None allows all.
         index_item: the address of one image of an index page.
         attempts: how often an image is tried whose failure may pass.
         chunk: the most images a task.
@@ -76,6 +77,10 @@ class Request:
     rate: float | None = None
     per_host: float | None = None
     restart: bool = False
+
+    def __post_init__(self) -> None:
+        """Take a preset for its symbols: the ledger and the workers know symbols alone."""
+        object.__setattr__(self, "symbols", parse_symbols(self.symbols))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +159,7 @@ def preview(request: Request, *, shown_names: int = 5) -> list[str]:
     some = [f"  {image.name} <- {image.url}" for image in images[:shown_names]]
     more = [f"  … and {len(images) - shown_names} more"] if len(images) > shown_names else []
     headline = f"{len(images)} images, model {model.card.name} ({model.digest[:12]})"
-    return [headline, *some, *more]
+    return [headline, model.card.told(request.symbols), *some, *more]
 
 
 @contextmanager
@@ -175,6 +180,7 @@ def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
         keep_layout(ledger, request.layout)
         if model.signature is not None:  # it may have been signed since the last run
             ledger.put(SIGNATURE_KEY, model.signature)
+        say(model.card.told(request.symbols))
         yield ledger
 
 

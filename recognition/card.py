@@ -125,6 +125,11 @@ class ModelCard:
         """The symbols as a charset."""
         return Charset(self.symbols)
 
+    def told(self, allowed: str | None = None) -> str:
+        """Say in a line what the model reads, and to which symbols a job keeps it."""
+        kept = "" if allowed is None else f"; allowed: {allowed}"
+        return f"model {self.name} reads {len(self.symbols)} symbols: {self.symbols}{kept}"
+
     @property
     def reads_one_symbol(self) -> bool:
         """Whether an image holds a single character, rather than a text of any length."""

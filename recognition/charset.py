@@ -10,6 +10,17 @@ from numpy.typing import NDArray
 from contract.errors import ModelError, UserError
 
 BLANK = 0  # keras.losses.CTC and ctc_decode both take the blank first
+DIGITS = "0123456789"
+UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+LOWER = "abcdefghijklmnopqrstuvwxyz"
+PRESETS = {  # what `--symbols` takes by name
+    "digits": DIGITS,
+    "upper": UPPER + DIGITS,
+    "lower": LOWER + DIGITS,
+    "letters": UPPER + LOWER,
+    "alnum": UPPER + LOWER + DIGITS,
+    "seed-a": r"0123456789ABCDFMPQRSTUVWXYZeghjkn[]{}:%+-#\>",  # 44, of the earlier system A
+}
 CAPTCHA_SYMBOLS = "ABCDeFghijkMnPQRSTUVWXxYZz0123456789#/\\[]:><%{}-+"  # 49
 
 
@@ -36,7 +47,8 @@ class Charset:
         """
         unknown = sorted(set(text) - set(self.symbols))
         if unknown:
-            raise UserError(f"{text!r} has symbols that are not in the charset: {unknown}")
+            known = f"the charset: {unknown}; it holds {self.symbols}"
+            raise UserError(f"{text!r} has symbols that are not in {known}")
         return [self.symbols.index(symbol) + 1 for symbol in text]
 
     def mask(self, allowed: str | None) -> NDArray[np.bool_] | None:
@@ -55,6 +67,14 @@ class Charset:
         mask = np.zeros(len(self.symbols) + 1, dtype=bool)
         mask[[BLANK, *self.encode(allowed)]] = True
         return mask
+
+
+def parse_symbols(value: str | None) -> str | None:
+    """Read ``--symbols``: a preset's name, or else the symbols themselves, each written once.
+
+    A preset's name is never taken for its letters; these can be written in another order.
+    """
+    return PRESETS.get(value, value) if value else value
 
 
 def capitalise(text: str) -> str:

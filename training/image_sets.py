@@ -8,6 +8,7 @@ folder, one a line: tabs and line ends are no symbols of any charset, so that no
 
 from __future__ import annotations
 
+import csv
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,11 @@ class PackedSet:
     def __len__(self) -> int:
         """Count the images."""
         return len(self.images)
+
+    def take(self, indices: NDArray[np.int64]) -> PackedSet:
+        """Read some of the images into memory."""
+        images, labels, centres = self.images[indices], self.labels[indices], self.centres[indices]
+        return PackedSet(images, labels, centres, self.charset)
 
     def text(self, index: int) -> str:
         """Spell the text of one image."""
@@ -107,9 +113,59 @@ def read_labels(folder: Path) -> dict[str, str]:
     """
     path = folder / LABELS_FILE
     try:
-        lines = path.read_text("utf-8").removesuffix("\n").split("\n")
+        return _tab_labels(path, path.read_text("utf-8"))
     except OSError as error:
         raise UserError(f"{folder} holds no {LABELS_FILE} (file, tab, text a line)") from error
+
+
+def read_labels_file(path: Path) -> dict[str, str]:
+    """Read the texts of images from a file of any of the forms that a person has.
+
+    Args:
+        path: a name, a tab and a text a line, or a CSV: with a header that has ``name`` and
+            ``text``, or these two in front; a submission that was corrected is one. A first line
+            of one field, a user's name say, is passed over, and so is a row without a text.
+
+    Returns:
+        Text by name, in the order of the file.
+
+    Raises:
+        UserError: it cannot be read, is of another form, or holds nothing.
+    """
+    try:
+        content = path.read_text("utf-8-sig")
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is no text in UTF-8") from error
+    is_tabs = "\t" in content.partition("\n")[0]
+    texts = _tab_labels(path, content) if is_tabs else _csv_labels(path, content)
+    if not texts:
+        raise UserError(f"{path} holds no text: give a name, a tab and a text a line, or name,text")
+    return texts
+
+
+def _csv_labels(path: Path, content: str) -> dict[str, str]:
+    rows = [row for row in csv.reader(content.splitlines(keepends=True)) if row]
+    if len(rows) > 1 and len(rows[0]) == 1 < len(rows[1]):
+        del rows[0]  # a first line
+    name, text = 0, 1
+    if rows and {"name", "text"} <= set(rows[0]):
+        name, text = rows[0].index("name"), rows[0].index("text")
+        del rows[0]
+    texts: dict[str, str] = {}
+    for number, row in enumerate(rows, start=1):
+        if len(row) <= max(name, text) or not row[name]:
+            raise UserError(f"{path}, row {number}: {row} has no name and text")
+        if row[name] in texts:
+            raise UserError(f"{path}, row {number}: {row[name]!r} stands twice")
+        if row[text]:
+            texts[row[name]] = row[text]
+    return texts
+
+
+def _tab_labels(path: Path, content: str) -> dict[str, str]:
+    lines = content.removesuffix("\n").split("\n")
     texts: dict[str, str] = {}
     for number, line in enumerate(lines, start=1):
         name, tab, text = line.partition("\t")

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from contract.errors import OutputError, UserError
 from contract.files import atomic_write
+from recognition.card import ModelCard
+from recognition.model_file import load_model, shipped_models
 from training.config import dump_config
-from training.experiment import Experiment
+from training.experiment import Experiment, load_experiment
 
 PACKAGES = ("keras", "tensorflow", "jax", "torch", "numpy", "Pillow", "captcha", "pifleet")
 
@@ -29,6 +31,8 @@ Weights = list[NDArray[np.float32]]
 
 STATE_FILE = "state.npz"
 WEIGHTS_FILE = "weights.npz"  # the averaged weights, in Keras's order
+PROVENANCE_FILE = "provenance.json"
+STORY = ("command", "seed", "data", "commit")  # of a run, told again where another begins with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +67,8 @@ class Position:
         loss_steps: steps that are in ``loss_sum``.
         average_updates: of the averaged weights.
         epochs: those completed.
+        match_at_start: exact match of the weights that it was begun with, on the validation
+            images; None where it was begun at random.
     """
 
     step: int = 0
@@ -71,6 +77,7 @@ class Position:
     loss_steps: int = 0
     average_updates: int = 0
     epochs: list[Epoch] = field(default_factory=list)
+    match_at_start: float | None = None
 
 
 def open_run(
@@ -83,10 +90,11 @@ def open_run(
         run: the folder.
         command: the command line.
         is_resumed: whether it is to go on from its state.
-        start: the run whose weights it begins with.
+        start: the run or the model whose weights it begins with.
 
     Raises:
-        UserError: there is nothing to resume from.
+        UserError: there is nothing to resume from, or to begin with.
+        ModelError: there is no such model to begin with.
         OutputError: the folder holds a run that was not asked to be resumed, or cannot be written.
     """
     has_state = (run / STATE_FILE).exists()
@@ -97,12 +105,12 @@ def open_run(
     told = provenance(experiment, command)
     told |= {} if start is None else _begun_with(start)
     if has_state:
-        told = continued(read_json(run / "provenance.json"), told, step=saved_position(run).step)
+        told = continued(read_json(run / PROVENANCE_FILE), told, step=saved_position(run).step)
     try:
         run.mkdir(parents=True, exist_ok=True)
         (run / "config.yaml").write_text(dump_config(experiment.config), encoding="utf-8")
         text = json.dumps(told, indent=1) + "\n"
-        (run / "provenance.json").write_text(text, encoding="utf-8")
+        (run / PROVENANCE_FILE).write_text(text, encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{run} cannot be written: {error.strerror}") from error
 
@@ -179,18 +187,6 @@ def load_weights(run: Path) -> Weights:
         raise UserError(message) from error
 
 
-def start_from(run: Path, model: Any) -> None:
-    """Load into a model the weights of another run.
-
-    Raises:
-        UserError: the run has none yet, or they are of another network.
-    """
-    try:
-        model.set_weights(load_weights(run))
-    except ValueError as error:
-        raise UserError(f"{run} cannot be started from: {error}") from error
-
-
 def _run_of(state: dict[str, NDArray[Any]], letter: str) -> list[NDArray[Any]]:
     return [state[key] for key in sorted(state) if key[0] == letter and key[1:].isdigit()]
 
@@ -235,7 +231,7 @@ def provenance(experiment: Experiment, command: str) -> dict[str, str]:
 
 def continued(before: dict[str, str], now: dict[str, str], *, step: int) -> dict[str, str]:
     """Tell the whole story of a run that was resumed: what changed stands after what it was."""
-    told = {}
+    told = dict(before)  # what it was begun with is told once
     for key, value in now.items():
         earlier = before.get(key, value)
         is_same = earlier == value or earlier.endswith(f": {value}")
@@ -243,14 +239,44 @@ def continued(before: dict[str, str], now: dict[str, str], *, step: int) -> dict
     return told
 
 
-def _begun_with(run: Path) -> dict[str, str]:
-    """Tell the story of the run whose weights another one begins with."""
+def is_run(start: Path) -> bool:
+    """Tell a run's folder from a model; a folder may be called as a shipped model is."""
+    if (start / PROVENANCE_FILE).is_file():
+        return True
+    return start.is_dir() and str(start) not in shipped_models()
+
+
+def card_of(start: Path) -> ModelCard:
+    """Read what a run or a model reads, before another run begins with it.
+
+    Raises:
+        UserError: the run has no configuration.
+        ModelError: there is no such model.
+    """
+    if is_run(start):
+        return load_experiment(start / "config.yaml").blank_card()
+    return load_model(str(start)).card
+
+
+def _begun_with(start: Path) -> dict[str, str]:
+    """Tell the story of the run, or the model, whose weights another run begins with."""
+    return _story_of_run(start) if is_run(start) else _story_of_model(str(start))
+
+
+def _story_of_model(name: str) -> dict[str, str]:
+    model = load_model(name)
+    before = model.card.provenance
+    told = {f"begun_with_{key}": before[key] for key in STORY if key in before}
+    return {"begun_with_model": f"{model.card.name} {model.digest[:12]}", **told}
+
+
+def _story_of_run(run: Path) -> dict[str, str]:
     try:
-        before = read_json(run / "provenance.json")
+        before = read_json(run / PROVENANCE_FILE)
         minutes = read_json(run / "curves.json")[-1]["elapsed_s"] / 60
     except OSError as error:
-        raise UserError(f"{run} cannot be started from: {error.strerror}") from error
-    told = {f"begun_with_{key}": before[key] for key in ("command", "seed", "data", "commit")}
+        raise UserError(f"{run} is no run with an epoch done: nothing to begin with") from error
+    told = {f"begun_with_{key}": before[key] for key in STORY}
     return {**told, "begun_with_minutes": f"{minutes:.1f}"}
 
 

@@ -18,18 +18,20 @@ from training.run_folder import (
     Epoch,
     Position,
     Weights,
+    is_run,
     load_state,
     open_run,
     save_state,
     save_weights,
-    start_from,
     write_curves,
 )
 from training.schedule import LONGEST_STEP_S, learning_rate, progress
+from training.start_model import begin_with_model, begin_with_run
 
 log = logging.getLogger(__name__)
 
 LOG_STEPS = 250
+STATISTICS_IMAGES = 512  # 65,000 to a million places a channel: more move no mean
 EVERY_STEPS = 8  # an average copies all weights, 3 ms; every step it would cost 2 % of the run
 
 
@@ -40,7 +42,8 @@ class TrainingOptions:
     Attributes:
         command: that repeats it; written down beside the weights.
         is_resumed: go on from the state in the run's folder.
-        start: another run, whose averaged weights this one begins with; None begins at random.
+        start: the folder of another run, whose averaged weights this one begins with, or a model:
+            a shipped one's name or a ``.tflite`` file; None begins at random.
         workers: processes that draw.
         report: called with the figures of each epoch.
     """
@@ -136,7 +139,7 @@ def run_training(experiment: Experiment, run: Path, options: TrainingOptions) ->
         Where the run ended, with the figures of every epoch.
 
     Raises:
-        UserError: there is nothing to resume from.
+        UserError: there is nothing to resume from, or to begin with.
         OutputError: the folder holds a run that was not asked to be resumed.
     """
     open_run(
@@ -195,16 +198,28 @@ def _compiled_model(experiment: Experiment) -> Any:
 def _start(
     experiment: Experiment, run: Path, model: Any, options: TrainingOptions
 ) -> tuple[Position, WeightAverage]:
-    """Begin at random, with the weights of another run, or where this one stopped."""
+    """Begin at random, with the weights of another run or a model, or where this one stopped."""
     momentum = experiment.config.schedule.average_momentum
     if not options.is_resumed:
         if options.start is not None:
-            start_from(options.start, model)
-        return Position(), WeightAverage(weights_of(model), momentum=momentum)
+            _begin_with(options.start, experiment, model)
+        match = None if options.start is None else experiment.exact_match(model)
+        begun = Position(match_at_start=match)
+        return begun, WeightAverage(weights_of(model), momentum=momentum)
     position, weights = load_state(run, model)
     log.info("resumed run=%s step=%d elapsed_s=%.0f", run, position.step, position.elapsed_s)
     updates = position.average_updates
     return position, WeightAverage(weights, momentum=momentum, updates=updates)
+
+
+def _begin_with(start: Path, experiment: Experiment, model: Any) -> None:
+    card = experiment.blank_card()
+    if is_run(start):
+        begin_with_run(start, model, card)
+    else:
+        pixels = experiment.to_pixels(experiment.calibration_images(STATISTICS_IMAGES))
+        begin_with_model(str(start), model, card=card, pixels=pixels)
+    log.info("begun with=%s", start)
 
 
 def _run_epoch(run: _Run, position: Position, pace: Pace) -> Position:

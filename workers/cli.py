@@ -51,7 +51,7 @@ def worker(
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
-@click.option("--symbols", help="The only symbols that may be written; default all the model's.")
+@click.option("--symbols", help="All that may be written, or a preset; default all the model's.")
 @click.option("--capitalise", is_flag=True, help="Write letters in upper case.")
 @click.option(
     "--code-points/--no-code-points",
@@ -89,13 +89,14 @@ def classify(
               pifleet classify letters/ --model emnist --capitalise
     """
     from contract.files import check_output
+    from recognition.charset import parse_symbols
     from recognition.model_file import load_model
     from workers.classify import AnswerStyle, classify_files, find_images
 
     if csv_path is not None:
         check_output(csv_path, reads=[*paths, Path(model)])
     found = load_model(model)
-    images = find_images(paths)
+    images, symbols = find_images(paths), parse_symbols(symbols)
     answers = list(_shown(classify_files(images, found.data, symbols=symbols), total=len(images)))
     if code_points is None:
         code_points = found.card.reads_one_symbol

@@ -43,12 +43,13 @@ def symbols(
     from contract.files import check_output
     from producer.symbols.discovery import find_symbols
     from producer.symbols.texts import read_submission
+    from recognition.charset import parse_symbols
 
     if sheet is not None and images is None:
         raise click.UsageError("--sheet shows images: give their folder with --images")
     if sheet is not None:
         check_output(sheet, reads=[path for path in (source, images, scores) if path is not None])
-    read = read_submission(source, model=model, allowed=allowed)
+    read = read_submission(source, model=model, allowed=parse_symbols(allowed))
     findings = find_symbols(read, scores=scores, images=images, sheet=sheet)
     _print(findings, as_json=as_json)
     if sheet is not None:

@@ -6,6 +6,7 @@ import json
 import os
 from dataclasses import replace
 from functools import partial
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,9 @@ import pytest
 
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from recognition.card import InputSpec, read_card, read_golden
+from recognition.charset import CAPTCHA_SYMBOLS, Charset
 from recognition.images import open_image, to_tensor
+from recognition.model_file import digest_of
 from recognition.recogniser import Recogniser, verify_golden
 from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped, train_and_keep
 from training.captcha.config import (
@@ -23,14 +26,14 @@ from training.captcha.config import (
     CaptchaSchedule,
     CaptchaTeacherConfig,
 )
-from training.captcha.data import check_set_of
+from training.captcha.data import check_set_of, training_set_of, validation_set_of
 from training.captcha.experiment import CaptchaExperiment
-from training.captcha.samples import draw_files, draw_sample
+from training.captcha.samples import Purpose, draw_files, draw_sample
 from training.config import load_config
 from training.conversion import Checked, refuse_loss
 from training.export import ExportOptions, export_run, parse_tests
 from training.measuring.evaluation import measure
-from training.run_folder import Position, continued
+from training.run_folder import Position, continued, is_run
 
 # One worker of pytest-xdist trains and exports for all tests that need it.
 pytestmark = [pytest.mark.timeout(180), pytest.mark.xdist_group("keras")]
@@ -108,6 +111,7 @@ def test_the_story_of_a_resumed_run_is_told_whole() -> None:
 
     assert once == {"command": "a; from step 40: b", "seed": "1", "commit": "x"}
     assert continued(once, second, step=50) == once
+    assert continued({**first, "begun_with_seed": "7"}, first, step=40)["begun_with_seed"] == "7"
 
 
 @pytest.mark.model
@@ -121,6 +125,88 @@ def test_a_run_that_begins_with_anothers_weights_reads_at_once(run: Path, tmp_pa
     assert position.epochs[-1].exact_match == pytest.approx(before, abs=0.05)
     told = json.loads((tmp_path / "on" / "provenance.json").read_text())
     assert told["begun_with_data"] == "512 images drawn like captcha 0.7.1 100 %"
+
+
+@pytest.mark.model
+def test_a_run_that_begins_with_a_model_file_reads_at_once(
+    run: Path, model: bytes, tmp_path: Path
+) -> None:
+    one_step = replace(TINY.schedule, epochs=1, learning_rate=1e-6, frame_share=0.0)
+    few = replace(TINY, data=replace(TINY.data, images=32), schedule=one_step)
+
+    position = trained(few, tmp_path / "on", resume=False, start=run / "tiny.tflite")
+
+    before = json.loads((run / "curves.json").read_text())[-1]["exact_match"]
+    assert position.epochs[-1].exact_match == pytest.approx(before, abs=0.05)
+    told = json.loads((tmp_path / "on" / "provenance.json").read_text())
+    assert told["begun_with_model"] == f"tiny-captcha {digest_of(model)[:12]}"
+    assert told["begun_with_data"] == "512 images drawn like captcha 0.7.1 100 %"
+
+
+@pytest.mark.model
+def test_a_network_that_begins_with_a_model_scores_as_it_does(run: Path, model: bytes) -> None:
+    from training.start_model import begin_with_model
+
+    experiment = CaptchaExperiment(TINY)
+    network, check = experiment.network(), experiment.check_set(64)
+    pixels = experiment.to_pixels(check.images)
+
+    begin_with_model(str(run / "tiny.tflite"), network, card=experiment.blank_card(), pixels=pixels)
+
+    recogniser = Recogniser(model)
+    expected = np.stack([recogniser.logits(image[:, :, None]) for image in check.images])
+    found, learning = (np.asarray(network(pixels, training=t))[:, 0] for t in (False, True))
+    assert np.abs(found - expected).mean() < 0.03 * np.abs(expected).mean()  # rounded to int8
+    np.testing.assert_allclose(learning, found, atol=0.02 * np.abs(found).max())
+
+
+@pytest.mark.model
+def test_new_symbols_leave_what_a_model_reads_as_it_is(run: Path, model: bytes) -> None:
+    from training.captcha.network import read_captchas
+    from training.start_model import begin_with_model
+
+    wider = CaptchaExperiment(replace(TINY, data=replace(TINY.data, symbols="ZA01")))
+    network, check = wider.network(), CaptchaExperiment(TINY).check_set(64)
+    pixels = wider.to_pixels(check.images)
+
+    begin_with_model(str(run / "tiny.tflite"), network, card=wider.blank_card(), pixels=pixels)
+
+    read = Recogniser(model).read([image[:, :, None] for image in check.images], None)
+    assert read_captchas(network, check.images, Charset("ZA01")) == [one.text for one in read]
+
+
+@pytest.mark.model
+def test_a_network_begins_only_with_a_model_of_its_kind(model: bytes, run: Path) -> None:
+    from training.start_model import begin_with_model
+
+    other = CaptchaExperiment(replace(TINY, network=replace(TINY.network, context_layers=2)))
+    card, pixels = other.blank_card(), other.to_pixels(other.calibration_images(1))
+    tiny = str(run / "tiny.tflite")
+
+    with pytest.raises(UserError, match="is of another network"):
+        begin_with_model(tiny, other.network(), card=card, pixels=pixels)
+    with pytest.raises(UserError, match="is decoded by ctc, the run by argmax"):
+        begin_with_model(tiny, None, card=replace(card, decoder="argmax"), pixels=pixels)
+
+
+def test_a_start_that_is_nothing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no model 'nothing': give a shipped one"):
+        trained(TINY, tmp_path / "run", resume=False, start=Path("nothing"))
+
+    with pytest.raises(UserError, match="is no run with an epoch done"):
+        trained(TINY, tmp_path / "run", resume=False, start=tmp_path)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_called_as_a_model_is_does_not_hide_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("captcha").mkdir()
+    assert not is_run(Path("captcha"))
+
+    Path("captcha", "provenance.json").write_text("{}")
+    assert is_run(Path("captcha"))
 
 
 def test_a_run_cannot_begin_with_another_networks_weights(run: Path, tmp_path: Path) -> None:
@@ -224,10 +310,13 @@ def test_test_sets_are_given_by_name() -> None:
         parse_tests(["x"])
 
 
-def test_check_images_are_none_of_those_trained_on() -> None:
-    first = draw_sample(check_set_of(TINY), 0)
+def test_what_is_trained_on_meets_no_other_set_of_any_seed() -> None:
+    wide = replace(TINY, data=replace(TINY.data, max_length=6, symbols=CAPTCHA_SYMBOLS))
+    trained_on = training_set_of(wide)
+    generated = replace(trained_on, purpose=Purpose.GENERATE)
+    sets = (trained_on, validation_set_of(wide), check_set_of(wide), generated)
 
-    assert (
-        first.drawn.image.tobytes()
-        != draw_sample(replace(check_set_of(TINY), seed=TINY.seed), 0).drawn.image.tobytes()
-    )
+    texts = [[draw_sample(one, index).text for index in range(40)] for one in sets]
+
+    for one, other in combinations(texts, 2):
+        assert sum(a == b for a, b in zip(one, other, strict=True)) < 5  # short texts do meet

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from contract.errors import FleetError, OutputError, UserError
+from contract.errors import FleetError, OutputError, SettingsError, UserError
 from recognition.card import InputSpec
 from training import cli
 from training.captcha.drawer import PRESETS, Size, parse_size
@@ -61,7 +61,7 @@ def test_the_images_of_a_seed_stay_what_they_are() -> None:
         sample = draw_sample(captcha_set, index)
         digest.update(sample.text.encode() + sample.drawn.image.tobytes())
 
-    expected = "b36c8a09c79beacd8482db8f13ae77d9855698a7f211bbdef35ee49be0a1309a"
+    expected = "54ee2f43b859cd1e5031bf0dea7b7a83730c8a99072702f91e2a7bb93c7225b8"
     assert digest.hexdigest() == expected, "trained models can no longer be reproduced"
 
 
@@ -79,6 +79,34 @@ def test_a_mixture_holds_each_release_by_its_share() -> None:
 
     assert 70 < presets.count("0.3") < 130
     assert set(presets) == {"0.3", "0.7.1"}
+
+
+def test_no_two_seeds_and_indices_share_their_random_numbers() -> None:
+    """In one list [1, 2] and [1, 2, 0] are the same to numpy, and so are 5 + 2**32 and [5, 1]."""
+    sets = [CaptchaSet(seed=seed, max_length=20, min_length=20) for seed in (1, 5, 5 + 2**32)]
+
+    texts = {draw_sample(one, index).text for one in sets for index in range(3)}
+
+    assert len(texts) == 9
+
+
+def test_a_text_is_made_of_one_charset() -> None:
+    charsets = {"0123456789": 3.0, "ABC": 1.0}
+    mixed = CaptchaSet(seed=2, symbols="ABC0123456789", charsets=charsets, min_length=3)
+
+    texts = [draw_sample(mixed, index).text for index in range(200)]
+
+    of_digits = [text for text in texts if set(text) <= set("0123456789")]
+    assert 120 < len(of_digits) < 180
+    assert all(set(text) <= set("ABC") for text in texts if text not in of_digits)
+
+
+@pytest.mark.parametrize(
+    "charsets", [{"AB": 1.0}, {"": 1.0}, {"A": 0.0}], ids=["unknown symbol", "empty", "no weight"]
+)
+def test_a_charset_that_cannot_be_drawn_is_refused(charsets: dict[str, float]) -> None:
+    with pytest.raises(SettingsError, match="charsets"):
+        CaptchaSet(seed=1, symbols="AC", charsets=charsets)
 
 
 def test_files_hold_the_images_and_texts_of_the_set(folder: Path) -> None:

@@ -15,11 +15,13 @@ class CaptchaDataConfig:
 
     Attributes:
         images: distinct training images; each is seen once an epoch.
-        validation_images: drawn with another seed, never trained on.
+        validation_images: drawn for that alone, never trained on.
         presets: release of the captcha library to its share.
         symbols: that texts are made of.
         min_length: symbols a text.
         max_length: symbols a text.
+        charsets: symbols that a text is made of, to how often; empty: all of them, always. What a
+            run is measured with is always made of all.
         symbol_weights: symbol to how often it is trained on, where that is not 1.
         length_weights: one a length, from ``min_length`` on; empty: uniform. What a run is measured
             with is always uniform.
@@ -35,6 +37,7 @@ class CaptchaDataConfig:
     symbols: str = CAPTCHA_SYMBOLS
     min_length: int = 1
     max_length: int = 6
+    charsets: dict[str, float] = field(default_factory=dict)
     symbol_weights: dict[str, float] = field(default_factory=dict)
     length_weights: tuple[int, ...] = ()
     width: int = 128
@@ -86,6 +89,25 @@ class CaptchaTeacherConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptchaOwnConfig:
+    """Labelled images of one's own, which drawn ones are mixed with.
+
+    Attributes:
+        folder: of the images; empty: there are none.
+        labels: the file of their texts.
+        mix: share of drawn images, in [0, 1); 0 draws none.
+        held_out: share of one's own images that are measured with, and never trained on.
+        steps: of an epoch; one's own images come again as often as that takes.
+    """
+
+    folder: str = ""
+    labels: str = ""
+    mix: float = 0.3
+    held_out: float = 0.2
+    steps: int = 500
+
+
+@dataclass(frozen=True, slots=True)
 class CaptchaConfig:
     """One experiment."""
 
@@ -96,3 +118,4 @@ class CaptchaConfig:
     network: CaptchaNetworkConfig = CaptchaNetworkConfig()
     schedule: CaptchaSchedule = CaptchaSchedule()
     teacher: CaptchaTeacherConfig = CaptchaTeacherConfig()
+    own: CaptchaOwnConfig = CaptchaOwnConfig()

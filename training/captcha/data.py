@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +15,9 @@ from recognition.recogniser import Recogniser
 from training.captcha.config import CaptchaConfig, CaptchaSchedule
 from training.captcha.drawer import Size
 from training.captcha.glyphs import FONT_SIZES, find_fonts
-from training.captcha.samples import CaptchaSet
-from training.image_sets import PackedSet
+from training.captcha.samples import CaptchaSet, Purpose
+from training.image_sets import NO_CENTRE, PackedSet
 
-# The sets of a run differ in their seeds alone, far enough apart that no two experiments of a
-# series share one.
-VALIDATION_SEED_OFFSET = 1_000
-EXPORT_SEED_OFFSET = 2_000
 PX_PER_FRAME = 4  # of the network: two strides of 2 along the width
 BLANK_WEIGHT = 0.25  # 9 frames in 10 are blank; at full weight they teach little else at first
 WHITE = 255.0
@@ -41,29 +37,40 @@ def training_set_of(config: CaptchaConfig) -> CaptchaSet:
         length_weights=data.length_weights,
         fonts=find_fonts(Path(data.fonts)) if data.fonts else (),
         font_sizes=data.font_sizes or FONT_SIZES,
+        charsets=data.charsets,
+        purpose=Purpose.TRAIN,
     )
 
 
 def validation_set_of(config: CaptchaConfig) -> CaptchaSet:
     """Describe images that the experiment measures its epochs with: uniform."""
-    return _uniform(training_set_of(config), VALIDATION_SEED_OFFSET)
+    return _uniform(training_set_of(config), Purpose.VALIDATE)
 
 
 def check_set_of(config: CaptchaConfig) -> CaptchaSet:
     """Describe images that no epoch has been chosen by, those of an export: uniform."""
-    return _uniform(training_set_of(config), EXPORT_SEED_OFFSET)
+    return _uniform(training_set_of(config), Purpose.CHECK_EXPORT)
 
 
-def _uniform(captcha_set: CaptchaSet, seed_offset: int) -> CaptchaSet:
-    seed = captcha_set.seed + seed_offset
-    return replace(captcha_set, seed=seed, symbol_weights={}, length_weights=())
+def _uniform(captcha_set: CaptchaSet, purpose: Purpose) -> CaptchaSet:
+    return replace(captcha_set, purpose=purpose, charsets={}, symbol_weights={}, length_weights=())
+
+
+class Images(Protocol):
+    """Labelled images that batches are taken of: a packed set, or several in one."""
+
+    def __len__(self) -> int:
+        """Count the images."""
+
+    def take(self, indices: NDArray[np.int64]) -> PackedSet:
+        """Read some of the images into memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class CaptchaBatches:
     """Batches of a packed set, shuffled anew each epoch; what does not fill a batch waits."""
 
-    packed: PackedSet
+    packed: Images
     schedule: CaptchaSchedule
     seed: int
     teacher: Teacher | None = None
@@ -86,18 +93,17 @@ class CaptchaBatches:
             indices: which images.
             done: share of the run that is done, in [0, 1].
         """
-        images, labels = self.packed.images[indices], self.packed.labels[indices]
+        taken = self.packed.take(indices)
+        images, labels, centres = taken.images, taken.labels, taken.centres
         frames = frame_targets(
-            labels,
-            self.packed.centres[indices],
-            frames=images.shape[2] // PX_PER_FRAME,
-            px_per_frame=PX_PER_FRAME,
+            labels, centres, frames=images.shape[2] // PX_PER_FRAME, px_per_frame=PX_PER_FRAME
         )
+        has_middles = centres[:, 0] != NO_CENTRE  # nobody knows them in images of one's own
         targets = {
             "labels": labels.astype(np.int32),
             "frames": frames.classes,
             "frame_weights": frames.weights,
-            "frame_share": np.full(len(indices), self._frame_share(done), dtype=np.float32),
+            "frame_share": has_middles * np.float32(self._frame_share(done)),
         }
         if self.teacher is not None:
             targets["teacher"] = self.teacher.logits(images)

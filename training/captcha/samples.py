@@ -1,7 +1,8 @@
 """Sets of captcha images: what stands in image number i, and a whole set drawn onto disk.
 
-Every image has a generator of its own, made of the set's seed and the image's index, so that a
-set does not depend on how many processes drew it, and its first n images not on its length.
+Every image has a generator of its own, made of the set's purpose, its seed and the image's index: a
+set does not depend on how many processes drew it, nor its first n images on its length, and what
+is trained on meets no test, whatever their seeds.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from enum import IntEnum
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
@@ -22,9 +24,11 @@ from recognition.charset import CAPTCHA_SYMBOLS, Charset
 from training.captcha.drawer import Drawn, Size, draw_captcha, find_preset
 from training.captcha.glyphs import FONT_SIZES, Font, check_font, faces_of
 from training.image_sets import create_packed, describe_packed, open_packed, write_labels
+from training.processes import interrupts_held
 from training.progress_bar import progress_bar
 
 MOST_SYMBOLS = 255  # a packed set keeps a class in a byte
+SEED_BITS = 128  # of entropy that numpy pads to one length: two seeds never give the same words
 CHUNK = 250  # a quarter of a second of drawing: fine progress, little traffic
 PNG_LEVEL = 1  # level 6 makes files 8 % smaller and takes 3 times as long
 
@@ -32,12 +36,21 @@ Progress = Callable[[int], None]
 Result = TypeVar("Result")
 
 
+class Purpose(IntEnum):
+    """What a set is for; two purposes never draw from the same random numbers."""
+
+    GENERATE = 0
+    TRAIN = 1
+    VALIDATE = 2
+    CHECK_EXPORT = 3
+
+
 @dataclass(frozen=True, slots=True)
 class CaptchaSet:
     """A description from which all images of a set follow.
 
     Attributes:
-        seed: 0 or more.
+        seed: 0 or more, less than 2**128.
         presets: release to weight; the weights need not sum to 1.
         symbols: that texts are made of.
         min_length: of a text, in symbols.
@@ -47,6 +60,10 @@ class CaptchaSet:
         length_weights: one a length, from ``min_length`` on; empty: uniform.
         fonts: one of them is drawn for each glyph; empty: the library's own.
         font_sizes: in px; one of them is drawn for each glyph.
+        charsets: symbols that a text is made of, one such set a text, to how often it is picked;
+            empty: all symbols. A reader that is told by ``--symbols`` what may stand in an image
+            has to know texts of those alone.
+        purpose: what the set is for.
     """
 
     seed: int
@@ -59,6 +76,8 @@ class CaptchaSet:
     length_weights: tuple[int, ...] = ()
     fonts: tuple[Font, ...] = ()
     font_sizes: tuple[int, ...] = FONT_SIZES
+    charsets: dict[str, float] = field(default_factory=dict)
+    purpose: Purpose = Purpose.GENERATE
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, before any process is started."""
@@ -73,8 +92,8 @@ class CaptchaSet:
             lengths = f"{self.min_length} to {self.max_length}"
             raise SettingsError("lengths", lengths, "1 or more, the lower one first")
         self._check_weights()
-        if self.seed < 0:
-            raise SettingsError("seed", self.seed, "0 or more")
+        if not 0 <= self.seed < 2**SEED_BITS:
+            raise SettingsError("seed", self.seed, f"0 or more, less than 2**{SEED_BITS}")
         if min(self.size.width, self.size.height) < 5:
             raise SettingsError("size", self.size, "5 px or more each way")
         self._check_fonts()
@@ -89,10 +108,17 @@ class CaptchaSet:
         unknown = set(self.symbol_weights) - set(self.symbols)
         if unknown or min(self.symbol_weights.values(), default=1) <= 0:
             raise SettingsError("symbol_weights", self.symbol_weights, "symbols, weights above 0")
+        self._check_charsets()
         lengths = self.max_length - self.min_length + 1
         weights = self.length_weights
         if weights and (len(weights) != lengths or min(weights) < 0 or sum(weights) == 0):
             raise SettingsError("length_weights", weights, f"{lengths} whole numbers, not all 0")
+
+    def _check_charsets(self) -> None:
+        for charset, weight in self.charsets.items():
+            if not charset or set(charset) - set(self.symbols) or weight <= 0:
+                accepted = f"some of {self.symbols}, with a weight above 0"
+                raise SettingsError("charsets", {charset: weight}, accepted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +134,8 @@ def describe_set(captcha_set: CaptchaSet, *, n: int) -> dict[str, Any]:
     """Say what the first ``n`` images of a set follow from: fonts by content, not by place."""
     told = {**asdict(captcha_set), "n": n}
     told["fonts"] = [{"name": font.name, "sha256": font.sha256} for font in captcha_set.fonts]
-    for name, usual in (("fonts", []), ("font_sizes", FONT_SIZES)):
+    told["purpose"] = captcha_set.purpose.name
+    for name, usual in (("fonts", []), ("font_sizes", FONT_SIZES), ("charsets", {})):
         if told[name] == usual:
             del told[name]  # as in sets drawn before there was a choice: they are found again
     return dict(json.loads(json.dumps(told)))
@@ -116,8 +143,8 @@ def describe_set(captcha_set: CaptchaSet, *, n: int) -> dict[str, Any]:
 
 def draw_sample(captcha_set: CaptchaSet, index: int) -> Sample:
     """Draw image ``index`` of a set."""
-    rng = np.random.default_rng([captcha_set.seed, index])
-    preset = _pick_preset(captcha_set.presets, rng)
+    rng = _generator(captcha_set, index)
+    preset = _pick(captcha_set.presets, rng)
     text = _pick_text(captcha_set, rng)
     faces = faces_of(captcha_set.fonts, captcha_set.font_sizes)
     size = captcha_set.size
@@ -125,9 +152,19 @@ def draw_sample(captcha_set: CaptchaSet, index: int) -> Sample:
     return Sample(text, preset, drawn)
 
 
-def _pick_preset(presets: dict[str, float], rng: np.random.Generator) -> str:
-    left = rng.random() * sum(presets.values())
-    for name, weight in presets.items():
+def _generator(captcha_set: CaptchaSet, index: int) -> np.random.Generator:
+    """Make the generator of one image.
+
+    The purpose and the index stand in the spawn key, which numpy appends to the padded seed; in one
+    list with the seed, [1, 2] and [1, 2, 0] would be the same.
+    """
+    key = (captcha_set.purpose.value, index)
+    return np.random.default_rng(np.random.SeedSequence(captcha_set.seed, spawn_key=key))
+
+
+def _pick(weights: dict[str, float], rng: np.random.Generator) -> str:
+    left = rng.random() * sum(weights.values())
+    for name, weight in weights.items():
         left -= weight
         if left < 0:
             return name
@@ -136,7 +173,8 @@ def _pick_preset(presets: dict[str, float], rng: np.random.Generator) -> str:
 
 def _pick_text(captcha_set: CaptchaSet, rng: np.random.Generator) -> str:
     length = _pick_length(captcha_set, rng)
-    symbols, weights = captcha_set.symbols, captcha_set.symbol_weights
+    charsets, weights = captcha_set.charsets, captcha_set.symbol_weights
+    symbols = _pick(charsets, rng) if charsets else captcha_set.symbols
     if weights:
         shares = np.array([weights.get(symbol, 1.0) for symbol in symbols])
         picks = rng.choice(len(symbols), size=length, p=shares / shares.sum())
@@ -189,7 +227,9 @@ def _spread(task: Callable[[range], Result], n: int, workers: int) -> Iterator[R
     if workers == 1:
         yield from map(task, chunks)
         return
-    with get_context("spawn").Pool(workers) as pool:  # a fork would copy a loaded TensorFlow
+    with interrupts_held():
+        started = get_context("spawn").Pool(workers)  # a fork would copy a loaded TensorFlow
+    with started as pool:
         yield from pool.imap_unordered(task, chunks)
 
 

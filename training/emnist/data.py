@@ -21,6 +21,7 @@ from recognition.recogniser import Recogniser
 from training.emnist.augment import augment
 from training.emnist.characters import Characters, ClassDraw
 from training.emnist.config import EmnistConfig
+from training.processes import interrupts_held
 
 WHITE = 255.0
 DESCRIPTION_FILE = "soft_targets.json"
@@ -185,7 +186,9 @@ def _write(
     seeds = [[config.seed, start] for start in starts]
     context = get_context("spawn")  # an interpreter is not to be forked
     with ProcessPoolExecutor(workers, context, _begin, (models, config)) as pool:
-        for start, (changed, read) in zip(starts, pool.map(_teach, originals, seeds), strict=True):
+        with interrupts_held():
+            taught = pool.map(_teach, originals, seeds)
+        for start, (changed, read) in zip(starts, taught, strict=True):
             images[start : start + len(changed)] = changed
             probabilities[start : start + len(changed)] = read
             progress(len(changed))
