@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 import msgspec
 from msgspec import Meta
 
-from broker.chunks import count_waiting
+from broker.chunks import OTHER_VERSION, count_waiting
 from broker.keys import Rights, key
 from broker.messages import Count, Message, from_json, make_printable, printable
 from contract.clocks import USUAL, Clocks
@@ -149,8 +149,12 @@ class Fleet:
 
     @property
     def in_hand(self) -> dict[str, str]:
-        """The task ids that workers took, each with the start of the worker that says so."""
-        return {task: worker.instance for worker in self.workers for task in worker.in_hand}
+        """The task ids that workers took, each with the start of the worker that says so.
+
+        One that refuses notices puts back what it took.
+        """
+        believed = (worker for worker in self.workers if OTHER_VERSION not in worker.refused)
+        return {task: worker.instance for worker in believed for task in worker.in_hand}
 
     @property
     def proven(self) -> dict[str, str]:

@@ -45,6 +45,7 @@ GUIDE = 3  # the last chunks shrink, so that all processes end together
 MAX_BACKOFF_S = 10.0
 TURNS_S = 30.0  # of work under --rate or --per-host is out at once
 REFUSED_S = 10.0  # that every worker refuses the model; a signature may be on its way
+VERSION_PATIENCE = 3  # times as long: another job's notices may be what a worker refuses
 MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
 MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
@@ -247,11 +248,13 @@ class JobRun:
             return
         now = time.monotonic()
         self._refused_since = now if self._refused_since is None else self._refused_since
-        if now - self._refused_since <= REFUSED_S:
+        worker = refusals[0]
+        is_version = model not in worker.refused
+        patience_s = REFUSED_S * (VERSION_PATIENCE if is_version else 1)
+        if now - self._refused_since <= patience_s:
             return
         waits = f"the job waits in {self._ledger.path}"
-        worker = refusals[0]
-        if model not in worker.refused:
+        if is_version:
             raise UserError(f"no worker understands this program: {SAME_VERSION}; {waits}")
         raise ModelError(
             f"workers refuse model {self._spec.model_name}: {worker.refused[model]}"
