@@ -197,7 +197,7 @@ def test_stalled_answer_is_asked_for_anew_while_others_come(origin: FaultyOrigin
 
     async def run() -> list[bytes | ImageError]:
         server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        base = "http://127.0.0.1:{}".format(server.sockets[0].getsockname()[1])
+        base = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         async with open_fetcher(LOOPBACK, FetchLimits(), random.Random(0)) as fetcher:
             names = ["hang.png", *(f"{number}.png" for number in range(200))]
             results = await asyncio.gather(
@@ -240,6 +240,10 @@ def test_connections_of_few_hosts_stay_open(monkeypatch: pytest.MonkeyPatch) -> 
         async with open_fetcher(LOOPBACK, QUICK, random.Random(0)) as fetcher:
             for port in ports:
                 assert await fetcher.fetch(f"http://127.0.0.1:{port}/") == b"ok"
-            return len(opened[0]._open)
+            stay_open = len(opened[0]._open)
+        for server in servers:
+            server.close()
+            await server.wait_closed()
+        return stay_open
 
     assert asyncio.run(run()) <= 4

@@ -6,9 +6,9 @@ answer, whatever its status, closes it. When the origin has been down for as lon
 lasts, all that wait fail with its reason, and what comes later fails at once, save for a probe now
 and then.
 
-How long that is hangs on how much is at stake. One image brings the patience that its own attempts
-would have had, many share theirs: so a list of a thousand dead hosts is through quickly, and a job
-of a million images on one host outlives that host's restart.
+How long that is hangs on how much is at stake. An origin that has answered before gets the time
+that a restart takes, for a job of a million images outlives that. Of one that never did, each image
+brings the patience of its own attempts, so a list of a thousand dead hosts is through quickly.
 
 Source: Nygard, "Release It!" (2007), "Circuit Breaker"; the probes' pauses are of
 ``contract.backoff``.
@@ -34,6 +34,7 @@ class Breaker:
         self._rng = rng
         self._failures = 0
         self._since = 0.0
+        self._has_answered = False
         self.error: ImageError | None = None
         self.probe_at = 0.0
         self.is_given_up = False
@@ -46,6 +47,7 @@ class Breaker:
     def note_answer(self) -> None:
         """Take in that the origin gave one."""
         self._failures = 0
+        self._has_answered = True
         self.is_given_up = False
 
     def note_failure(
@@ -66,6 +68,8 @@ class Breaker:
         self.error = error
         pause_s = full_jitter(max(0, self._failures - OPENS_AT), self._rng)
         self.probe_at = now + min(pause_s, PROBE_EVERY_S)
-        patience_s = 0.0 if is_certain else min(PATIENCE_S, PATIENCE_AN_IMAGE_S * images)
+        patience_s = PATIENCE_S
+        if not self._has_answered:
+            patience_s = 0.0 if is_certain else min(PATIENCE_S, PATIENCE_AN_IMAGE_S * images)
         if self.is_open and now - self._since >= patience_s:
             self.is_given_up = True

@@ -31,6 +31,8 @@ from workers.fetch.origin import Attempt, OwnTime, TurnLate
 from workers.fetch.origins import Origins, OriginState
 from workers.fetch.retry_after import retry_after_s
 
+MOST_LATE = 6  # requests given up for another one, of one image
+LATE_PAUSE_S = 0.1
 PURPOSE = "fetches images that its operator may read"
 BUSY = frozenset({408, 425, 429})
 OVERLOADED = frozenset({429, 503})  # said of the origin; a 500 may be one image's
@@ -77,11 +79,8 @@ class LocalTrouble(Passing):
     """This machine lacks a file, port or memory; it is no attempt, and no fault of an origin."""
 
 
-class Stalled(Passing):
-    """A request was given up for a second one; it is no attempt, for the second one may be."""
-
-    def __init__(self) -> None:
-        super().__init__(Reason.TIMEOUT, "the answer stalled while others came")
+class Late(Passing):
+    """A request was given up for another one; it is no attempt, for the other one may be."""
 
 
 class Fetcher:
@@ -119,10 +118,11 @@ class Fetcher:
             except Passing as failure:
                 tries.failure = failure
                 wait_s = failure.wait_s
-                if not isinstance(failure, Stalled):
+                if isinstance(failure, Late):
+                    tries.late += 1
+                else:
                     wait_s += full_jitter(tries.failed, self._rng)
-                if not isinstance(failure, (Stalled, LocalTrouble)):
-                    tries.failed += 1
+                    tries.failed += not isinstance(failure, LocalTrouble)
                 is_late = time.monotonic() + wait_s > tries.start_by
                 if tries.failed >= self._limits.attempts or is_late:
                     raise
@@ -145,15 +145,14 @@ class Fetcher:
     async def _get(self, url: URL, tries: _Tries) -> bytes | str:
         """Fetch the body, or the URL that the origin sends us to."""
         origin = self._origins.of(url)
-        may_hedge = tries.may_hedge and tries.gate is None
+        may_hedge = tries.late < MOST_LATE and tries.gate is None
         attempt = await self._origins.enter(origin, until=tries.start_by, may_hedge=may_hedge)
         tries.began(attempt.started + self._limits.retry_until_s)
         try:
             return await self._ask(url, attempt)
         except asyncio.CancelledError:
             if attempt.is_hedged and attempt.task is not None and not attempt.task.uncancel():
-                tries.may_hedge = False
-                raise Stalled from None
+                raise self._late(attempt) from None
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _failure(error)
@@ -175,6 +174,13 @@ class Fetcher:
             if response.status == 200:
                 return await self._body(response)
             return _other_status(response, url)
+
+    def _late(self, attempt: Attempt) -> Late:
+        """Name why a request was given up for another one."""
+        if attempt.connected is not None:
+            return Late(Reason.TIMEOUT, "the answer stalled while others came")
+        pause_s = self._rng.uniform(0.0, LATE_PAUSE_S)
+        return Late(Reason.TIMEOUT, "no connection within the time that others take", pause_s)
 
     def _judge(self, attempt: Attempt, failure: ImageError, error: Exception) -> None:
         """Tell the origin that it gave no answer, if that is what happened."""
@@ -226,7 +232,7 @@ class _Tries:
     start_by: float
     failed: int = 0
     failure: ImageError | None = None
-    may_hedge: bool = True
+    late: int = 0
     has_begun: bool = False
 
     def began(self, last_start: float) -> None:

@@ -20,7 +20,7 @@ from workers.fetch.breaker import Breaker
 from workers.fetch.budget import ByteBudget
 from workers.fetch.limit import ConcurrencyLimit
 
-LATE_CONNECT_S = 0.5  # a kernel knocks again after a second: its first packet was dropped
+LATE_CONNECT_S = 0.1  # a kernel knocks again after a second, then after two and four: we, sooner
 LATE_CONNECTS = 3  # times an answer's usual wait: that many journeys TLS takes
 STALL_S = 0.5
 STALLS = 8  # times what an answer takes this origin as a rule
@@ -58,7 +58,7 @@ class Attempt:
     Attributes:
         origin: that it goes to.
         task: that waits for it.
-        may_hedge: whether it may be given up for a second one, should it stall.
+        may_hedge: whether it may be given up for a second one, should it be late.
         started: monotonic time, in seconds.
         own_s: ``OwnTime`` at its start, and when its connection stood.
         connected: when that was; None before.
@@ -122,7 +122,7 @@ class Origin:
 
         Args:
             until: monotonic time after which a turn is of no use, in seconds.
-            may_hedge: whether a second request may be made, should this one stall.
+            may_hedge: whether a second request may be made, should this one be late.
 
         Raises:
             OriginDown: it is known to be down.
@@ -192,12 +192,10 @@ class Origin:
         if attempt.connected is None:
             if usual_s and waited_s > LATE_CONNECT_S + LATE_CONNECTS * usual_s:
                 self.limit.note_loss(now, started=attempt.started)
-                self._free(attempt)
+                self._give_up(attempt)
         elif self._stalls(attempt, waited_s):
             self._hedges -= 1.0
-            self._free(attempt)
-            if attempt.may_hedge and attempt.task is not None:
-                attempt.is_hedged = attempt.task.cancel()
+            self._give_up(attempt)
 
     def send_away_late(self, now: float) -> None:
         """Let those go whose turn comes too late."""
@@ -253,6 +251,12 @@ class Origin:
             pause_s = min(pause_s, MOST_PAUSE_S)
             self._shut_until = max(self._shut_until, time.monotonic() + pause_s)
         self.wake()
+
+    def _give_up(self, attempt: Attempt) -> None:
+        """Let an attempt no longer count as in flight, and end it where a second may be made."""
+        self._free(attempt)
+        if attempt.may_hedge and attempt.task is not None:
+            attempt.is_hedged = attempt.task.cancel()
 
     def _stalls(self, attempt: Attempt, waited_s: float) -> bool:
         """Tell whether an answer stalls that others do not wait for."""

@@ -22,7 +22,7 @@ from workers.fetch.origin import Attempt, Origin, OwnTime
 MOST_KNOWN = 4096
 MOST_OPEN = 64  # origins whose connections stay open
 MOST_IDLE = 256  # connections of theirs, all together
-LOOK_EVERY_S = 0.1
+LOOK_EVERY_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
