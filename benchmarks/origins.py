@@ -15,7 +15,6 @@ import asyncio
 import os
 import random
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
@@ -102,7 +101,7 @@ def by_hand(base: str, lanes: int, plan: Plan) -> float:
         pipe.recv()  # its model is loaded
     for pipe in pipes:
         pipe.send("go")
-    return sum(pipe.recv() for pipe in pipes) / plan.seconds
+    return float(sum(pipe.recv() for pipe in pipes) / plan.seconds)
 
 
 def _child(share: Share, pipe: Connection) -> None:
@@ -191,6 +190,16 @@ def measure(name: str, plan: Plan, folder: Path, lanes: Sequence[int]) -> Figure
     return Figures(rates, round(rate, 1), failed, round(rate / max(rates.values()), 3))
 
 
+def report(plan: Plan, results: dict[str, Figures]) -> dict[str, object]:
+    """Put figures and circumstances into one JSON object."""
+    return {
+        **circumstances("benchmarks.origins", PACKAGES),
+        "plan": asdict(plan),
+        "busy": [round(load, 1) for load in os.getloadavg()],
+        "origins": {name: asdict(one) for name, one in results.items()},
+    }
+
+
 def show(results: dict[str, Figures], console: Console) -> None:
     """Write the table."""
     table = Table()
@@ -225,19 +234,12 @@ def main(
             del drawn
         for number, path in enumerate(sorted((folder / "images").glob("*.png"))):
             path.rename(path.with_name(f"{number}.png"))
-        started = time.monotonic()
         for name in only or ORIGINS:
             results[name] = measure(name, chosen, folder, lanes)
             show({name: results[name]}, Console(stderr=True))
+            if json_path is not None:
+                write_figures(json_path, report(chosen, results))
     show(results, Console())
-    if json_path is not None:
-        figures = {
-            **circumstances("benchmarks.origins", PACKAGES),
-            "plan": asdict(chosen),
-            "took_s": round(time.monotonic() - started),
-            "origins": {name: asdict(one) for name, one in results.items()},
-        }
-        write_figures(json_path, figures)
 
 
 if __name__ == "__main__":

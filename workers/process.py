@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import random
+import resource
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -197,8 +198,16 @@ _current: WorkerProcess | None = None
 def open_process(settings: Settings) -> None:
     """Make this process's tools; called once, after the fork."""
     global _current
+    allow_open_files()
     close_process()
     _current = WorkerProcess(settings)
+
+
+def allow_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: each connection is a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def close_process() -> None:

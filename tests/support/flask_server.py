@@ -17,10 +17,10 @@ def main(folder: Path) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = Flask(__name__)
 
-    @app.get("/<name>")
     def image(name: str) -> Response:
         return send_from_directory(folder.absolute(), name)
 
+    app.add_url_rule("/<name>", view_func=image)
     server = make_server("127.0.0.1", 0, app, threaded=True)
     click.echo(f"http://127.0.0.1:{server.port}")
     server.serve_forever()

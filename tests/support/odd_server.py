@@ -95,7 +95,7 @@ class OneAtATime(BaseHTTPRequestHandler):
     def do_GET(self) -> None:  # noqa: N802, RUF100 (the name is http.server's)
         """Answer after a while."""
         time.sleep(self.take_s)  # the work that such a server does for an image
-        self.wfile.write(self.answers[number_in(self.raw_requestline) % len(self.answers)])
+        self.wfile.write(self.answers[number_in(f"GET {self.path}".encode()) % len(self.answers)])
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing on stderr."""

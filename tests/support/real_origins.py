@@ -163,19 +163,21 @@ def _odd(*habits: str) -> Starter:
     return partial(odd, habits=habits)
 
 
-LIMIT_CONN = {
-    "zone": "limit_conn_zone $binary_remote_addr zone=one:1m;",
-    "rule": "limit_conn one 8; limit_rate 50k;",  # slow enough for connections to meet
-}
-LIMIT_REQ = {
-    "zone": "limit_req_zone $binary_remote_addr zone=one:1m rate=400r/s;",
-    "rule": "limit_req zone=one burst=10;",
-}
+limit_conn = partial(
+    nginx,
+    zone="limit_conn_zone $binary_remote_addr zone=one:1m;",
+    rule="limit_conn one 8; limit_rate 50k;",  # slow enough for connections to meet
+)
+limit_req = partial(
+    nginx,
+    zone="limit_req_zone $binary_remote_addr zone=one:1m rate=400r/s;",
+    rule="limit_req zone=one burst=10;",
+)
 ORIGINS: dict[str, Starter] = {
     "http.server": http_server,
     "nginx": nginx,
-    "nginx limit_conn": partial(nginx, **LIMIT_CONN),
-    "nginx limit_req": partial(nginx, **LIMIT_REQ),
+    "nginx limit_conn": limit_conn,
+    "nginx limit_req": limit_req,
     **({"flask": flask} if find_spec("flask") else {}),
     "one at a time, 20 ms": _odd("--one-at-a-time", "--delay-ms", "20", "--http", "1.0"),
     "80 ms away": _odd("--delay-ms", "80"),
