@@ -29,9 +29,9 @@ from rich.table import Table
 
 from benchmarks.machine import circumstances, fleet_env, pin_to_two_cores, write_figures
 from benchmarks.throughput.by_hand import BareReader
-from pifleet.local.images import draw_all, make_up
+from pifleet.local.demo import draw_all, make_up
 from pifleet.local.redis_server import embedded_redis
-from pifleet.local.submitting import Submission, submit
+from pifleet.local.submitting import Submission, run_submit
 from pifleet.local.supervisor import FleetOptions, local_fleet
 from tests.support.real_origins import ORIGINS
 
@@ -157,7 +157,7 @@ class Fleet:
         rows = (f"{base}/{n % DISTINCT}.png,{n}.png" for n in range(images))
         source.write_text("\n".join(["url,name", *rows]))
         output = source.with_suffix(".out.csv")
-        summary = submit(Submission(str(source), output, plan.model), self._env)
+        summary = run_submit(Submission(str(source), output, plan.model), self._env)
         return summary.read / summary.seconds, summary.failed
 
 
