@@ -1,8 +1,8 @@
 """Read the images of one chunk: while some are on their way, those that came are recognised.
 
-A few coroutines share the images. Each fetches one and recognises it at once, in the same thread;
-meanwhile the kernel goes on receiving the others. So neither a slow origin nor a slow model makes
-the other wait, and no more bodies lie in memory than are being fetched.
+A coroutine waits for each image. Each origin's limit decides how many of its own are in flight
+(``workers/fetch/origin.py``), so a slow origin does not hold up the images of the others. What
+arrives is recognised at once, in the same thread; meanwhile the kernel goes on receiving the rest.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ from dataclasses import dataclass, field
 from broker.claims import Item
 from broker.results import Row
 from contract.errors import ImageError
-from contract.reasons import PASSING, Reason
+from contract.reasons import Reason
 from recognition.decoding import Decoder
 from recognition.images import open_image, to_tensor
 from recognition.recogniser import Recogniser
-from workers.fetch.concurrency import ConcurrencyLimit
+from workers.fetch.origin import OwnTime
 from workers.health import in_flight
 
 log = logging.getLogger(__name__)
 
+LANES = 256  # coroutines; more than a chunk has images, unless --chunk says otherwise
 DEADLINE_S = 180.0  # no fetch starts later; the last one ends before the chunk is given up
 
 Fetch = Callable[[str], Awaitable[bytes]]
@@ -38,23 +39,25 @@ class ChunkReader:
         fetch: gives the bytes behind a URL, or raises ``ImageError``.
         recogniser: the job's model.
         decoder: that keeps to the symbols which the job allows; None allows all.
-        concurrency: how many fetches may be in flight, and learns from how they end.
+        own: where the time is noted for which fetches had to wait for the model.
         deadline_s: seconds after which no more fetch starts.
     """
 
     fetch: Fetch
     recogniser: Recogniser
     decoder: Decoder | None
-    concurrency: ConcurrencyLimit = field(default_factory=ConcurrencyLimit)
+    own: OwnTime = field(default_factory=OwnTime)
     deadline_s: float = DEADLINE_S
 
 
 async def read_items(items: Sequence[Item], how: ChunkReader) -> tuple[Row, ...]:
     """Read every image into a row, in the order of the items, whatever happens to each."""
     rows: dict[int, Row] = {}
+    stop_at = time.monotonic() + how.deadline_s
+    waiting = iter(items)
     async with asyncio.TaskGroup() as group:
-        crew = _Crew(group, iter(items), how, rows)
-        crew.hire()
+        for _ in range(min(len(items), LANES)):
+            group.create_task(_work(waiting, how, rows, stop_at=stop_at))
     return tuple(rows[item.index] for item in items)
 
 
@@ -91,43 +94,11 @@ def failure_row(index: int, error: ImageError) -> Row:
     return Row(index=index, text=None, reason=error.reason, detail=error.detail)
 
 
-class _Crew:
-    """Coroutines that share the images of a chunk, as many as the limit allows."""
-
-    def __init__(
-        self,
-        group: asyncio.TaskGroup,
-        waiting: Iterator[Item],
-        how: ChunkReader,
-        rows: dict[int, Row],
-    ) -> None:
-        self._group = group
-        self._waiting = waiting
-        self._how = how
-        self._rows = rows
-        self._stop_at = time.monotonic() + how.deadline_s
-        self._working = 0
-
-    def hire(self) -> None:
-        """Fill what the limit allows; an image waits for each new coroutine, or none is made."""
-        while self._working < self._how.concurrency.size:
-            item = next(self._waiting, None)
-            if item is None:
-                return
-            self._working += 1
-            self._group.create_task(self._work(item))
-
-    async def _work(self, item: Item | None) -> None:
-        """Read images until none is left, or the limit has shrunk."""
-        while item is not None:
-            row = await _read_item(item, self._how, stop_at=self._stop_at)
-            self._rows[item.index] = row
-            self._how.concurrency.note(succeeded=row.reason not in PASSING)
-            if self._working > self._how.concurrency.size:
-                break
-            self.hire()
-            item = next(self._waiting, None)
-        self._working -= 1
+async def _work(
+    waiting: Iterator[Item], how: ChunkReader, rows: dict[int, Row], *, stop_at: float
+) -> None:
+    for item in waiting:
+        rows[item.index] = await _read_item(item, how, stop_at=stop_at)
 
 
 async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
@@ -142,7 +113,9 @@ async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
         log.exception("fetch-failed index=%d", item.index)
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
     in_flight.begin(item.index)
+    began = time.monotonic()
     try:
         return read_bytes(item.index, data, how.recogniser, how.decoder)
     finally:
+        how.own.total_s += time.monotonic() - began
         in_flight.end()

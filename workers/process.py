@@ -10,6 +10,7 @@ import asyncio
 import logging
 import os
 import random
+import resource
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass
@@ -29,11 +30,10 @@ from contract.errors import FleetError, MessageError
 from contract.settings import Settings
 from recognition.decoding import Decoder, make_decoder
 from recognition.recogniser import Recogniser
-from workers.fetch.concurrency import ConcurrencyLimit
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
 from workers.health import in_flight
 from workers.model_store import ModelStore, NoModel, trusted
-from workers.pipeline import ChunkReader, read_items
+from workers.pipeline import DEADLINE_S, ChunkReader, read_items
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,6 @@ class WorkerProcess:
         self._rng = random.Random()
         self._redis = make_client(settings.redis_url)
         self._store = ModelStore(settings.cache_dir, self._redis, trusted=trusted(settings))
-        self._concurrency = ConcurrencyLimit()
         self._refused: dict[str, tuple[str, float]] = {}  # why, and until when, by model
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
@@ -185,10 +184,10 @@ class WorkerProcess:
         self, task: ChunkTask, recogniser: Recogniser, decoder: Decoder
     ) -> tuple[Row, ...]:
         limits = RateLimits(task.job, task.rate, task.per_host)
-        gate = make_gate(self._redis, limits, until=time.monotonic() + self._chunk_limit_s / 2)
-        how = ChunkReader(
-            partial(self._fetcher.fetch, gate=gate), recogniser, decoder, self._concurrency
-        )
+        now = time.monotonic()
+        gate = make_gate(self._redis, limits, until=now + self._chunk_limit_s / 2)
+        fetch = partial(self._fetcher.fetch, gate=gate, start_by=now + DEADLINE_S)
+        how = ChunkReader(fetch, recogniser, decoder, self._fetcher.own)
         async with asyncio.timeout(self._chunk_limit_s):
             return await read_items(task.items, how)
 
@@ -199,8 +198,16 @@ _current: WorkerProcess | None = None
 def open_process(settings: Settings) -> None:
     """Make this process's tools; called once, after the fork."""
     global _current
+    allow_open_files()
     close_process()
     _current = WorkerProcess(settings)
+
+
+def allow_open_files() -> None:
+    """Raise the soft limit of open files to the hard one: each connection is a file."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def close_process() -> None:

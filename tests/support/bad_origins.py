@@ -12,12 +12,15 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from contract.reasons import Reason
 from tests.support.bad_images import HTML, READ, TEXT
 from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.real_origins import https
 from tests.support.stripes import png
 
 LOOPBACK = "127.0.0.0/8"
@@ -134,6 +137,13 @@ def black_hole(stage: Stage) -> str:
     return f"http://127.0.0.1:{server.getsockname()[1]}/a.png"
 
 
+def self_signed(stage: Stage) -> str:
+    """Serve an image under a certificate that nobody trusts."""
+    folder = Path(stage.stack.enter_context(TemporaryDirectory(prefix="pifleet-origin-")))
+    (folder / "0.png").write_bytes(IMAGE)
+    return stage.stack.enter_context(https(folder, folder)) + "/0.png"
+
+
 def at(host: str, stage: Stage) -> str:
     """Serve a good image on loopback, and name that by another host."""
     return answers(Answer(IMAGE), stage).replace("127.0.0.1", host)
@@ -174,6 +184,7 @@ ORIGINS = (
     _case("a URL that is not http", Reason.BAD_URL, lambda _: "ftp://example.org/a.png"),
     _case("a name that does not resolve", Reason.DNS, lambda _: "http://no-such.invalid/a.png"),
     _case("a connection refused", Reason.CONNECT, refused),
+    _case("a certificate that does not fit", Reason.CONNECT, self_signed),
     _case("a connection closed without an answer", Reason.CONNECT, raw, lambda _: None),
     _case("an answer that is not HTTP", Reason.CONNECT, raw, babble),
     _case("a connection that nobody answers", Reason.TIMEOUT, black_hole),

@@ -20,7 +20,7 @@ from recognition.decoding import Decoder, make_decoder
 from recognition.decoding import Reading as ReadText
 from recognition.recogniser import Recogniser
 from tests.support.stripes import png, some_text
-from workers.fetch.concurrency import ConcurrencyLimit
+from workers.fetch.origin import OwnTime
 from workers.pipeline import ChunkReader, Fetch, read_bytes, read_items
 
 
@@ -48,43 +48,29 @@ def test_every_image_gets_its_row_in_order(recogniser: Recogniser) -> None:
     assert all(row.confidence > 0.9 for row in rows)
 
 
-def test_no_more_is_in_flight_than_allowed(recogniser: Recogniser) -> None:
-    in_flight, most = 0, 0
-
-    async def fetch(url: str) -> bytes:
-        nonlocal in_flight, most
-        in_flight += 1
-        most = max(most, in_flight)
-        await asyncio.sleep(0.001)
-        in_flight -= 1
-        return png(url)
-
-    rows = read(fetch, ["A"] * 50, recogniser, concurrency=ConcurrencyLimit(first=3, most=7))
-    assert [row.text for row in rows] == ["A"] * 50
-    assert most == 7
+def test_time_that_the_model_takes_is_noted(recogniser: Recogniser) -> None:
+    own = OwnTime()
+    read(fetch_text, ["A"] * 3, recogniser, own=own)
+    assert own.total_s > 0.0
 
 
-def test_fewer_are_in_flight_while_the_origin_fails(recogniser: Recogniser) -> None:
-    window = ConcurrencyLimit(first=4, most=64)
-    in_flight: list[int] = []
-    running = 0
+def test_images_of_one_host_do_not_hold_up_the_others(recogniser: Recogniser) -> None:
+    """The first images come only when the last one was asked for."""
 
-    async def fetch(url: str) -> bytes:
-        nonlocal running
-        running += 1
-        in_flight.append(running)
-        await asyncio.sleep(0.001)
-        running -= 1
-        if url == "down":
-            raise ImageError(Reason.HTTP_BUSY, "status 503")
-        return png(url)
+    async def scenario() -> tuple[Row, ...]:
+        last_begins = asyncio.Event()
 
-    rows = read(fetch, ["A"] * 80 + ["down"] * 200, recogniser, concurrency=window)
-    assert [row.reason for row in rows] == [None] * 80 + [Reason.HTTP_BUSY] * 200
-    assert max(in_flight[:4]) == 4
-    assert max(in_flight) > 32
-    assert max(in_flight[-20:]) == 4
-    assert window.size == 4
+        async def fetch(url: str) -> bytes:
+            if url == "B":
+                last_begins.set()
+            await last_begins.wait()
+            return png(url)
+
+        items = [Item(index, "A") for index in range(127)] + [Item(127, "B")]
+        return await read_items(items, ChunkReader(fetch, recogniser, None))
+
+    rows = asyncio.run(asyncio.wait_for(scenario(), timeout=10))
+    assert [row.text for row in rows] == ["A"] * 127 + ["B"]
 
 
 def test_image_is_read_while_others_are_on_their_way(recogniser: Recogniser) -> None:

@@ -14,10 +14,13 @@ import ipaddress
 import re
 import socket
 from collections.abc import Callable
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from typing import Any
 
 import aiohttp
+from aiohttp.client_reqrep import ClientRequest
+from aiohttp.connector import Connection
 
 from contract.errors import ImageError
 from contract.reasons import Reason
@@ -44,6 +47,9 @@ ENDS_IN_A_NUMBER = re.compile(r"(?:.*\.)?(?:0x[0-9a-f]*|[0-9]+)\.?", re.IGNORECA
 KEEP_ALIVE_S = 30.0
 DNS_CACHE_S = 60
 
+# Called once the connection of the request stands that this task makes.
+ON_CONNECTED: ContextVar[Callable[[], None] | None] = ContextVar("on_connected", default=None)
+
 
 class ForbiddenAddress(OSError):
     """A host has only addresses that the policy refuses.
@@ -56,14 +62,28 @@ class ForbiddenAddress(OSError):
         super().__init__(errno.EACCES, "the address is refused by the fetch policy")
 
 
+class TimedConnector(aiohttp.TCPConnector):
+    """A connector that tells the request which it serves when its connection stands."""
+
+    async def connect(
+        self, req: ClientRequest, traces: list[Any], timeout: aiohttp.ClientTimeout
+    ) -> Connection:
+        """Find a connection that stands, or make one."""
+        connection = await super().connect(req, traces, timeout)
+        on_connected = ON_CONNECTED.get()
+        if on_connected is not None:
+            on_connected()
+        return connection
+
+
 def connector(extra: tuple[Network, ...]) -> aiohttp.TCPConnector:
     """Make the connector that enforces the policy; call it inside a running loop.
 
     Args:
         extra: networks that the operator allows beyond the default.
     """
-    return aiohttp.TCPConnector(
-        limit=0,  # the fetcher bounds what is in flight
+    return TimedConnector(
+        limit=0,  # each origin's own limit bounds what is in flight
         keepalive_timeout=KEEP_ALIVE_S,
         ttl_dns_cache=DNS_CACHE_S,
         socket_factory=socket_factory(extra),

@@ -6,13 +6,16 @@ The hot path is kept lean on purpose: after inference it is what costs most of a
 from __future__ import annotations
 
 import asyncio
+import errno
 import random
 import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
+from math import inf
 
 import aiohttp
 from yarl import URL
@@ -22,11 +25,20 @@ from contract.backoff import full_jitter
 from contract.errors import ImageError
 from contract.reasons import PASSING, Reason
 from contract.settings import Network
-from workers.fetch.addresses import ForbiddenAddress, check_host, connector
+from workers.fetch.addresses import ON_CONNECTED, ForbiddenAddress, check_host, connector
+from workers.fetch.budget import SMALL, default_budget
+from workers.fetch.origin import Attempt, OwnTime, TurnLate
+from workers.fetch.origins import Origins, OriginState
 from workers.fetch.retry_after import retry_after_s
 
+MOST_LATE = 6  # requests given up for another one, of one image
+LATE_PAUSE_S = 0.1
 PURPOSE = "fetches images that its operator may read"
 BUSY = frozenset({408, 425, 429})
+OVERLOADED = frozenset({429, 503})  # said of the origin; a 500 may be one image's
+LOCAL = frozenset(  # what this machine lacks
+    {errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EADDRNOTAVAIL}
+)
 REDIRECTS = frozenset({301, 302, 303, 307, 308})
 PLAIN_URL = re.compile(r"[A-Za-z0-9\-._~:/?\[\]@!$&'()*+,;=%]*")  # what RFC 3986 allows as it is
 
@@ -63,69 +75,171 @@ class Passing(ImageError):
         self.wait_s = wait_s
 
 
-class Fetcher:
-    """Fetches images through one session; many fetches may run at the same time."""
+class LocalTrouble(Passing):
+    """This machine lacks a file, port or memory; it is no attempt, and no fault of an origin."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, limits: FetchLimits, rng: random.Random
-    ) -> None:
-        self._session = session
+
+class Late(Passing):
+    """A request was given up for another one; it is no attempt, for the other one may be."""
+
+
+class Fetcher:
+    """Fetches images, each origin's through its limit; many fetches may run at the same time."""
+
+    def __init__(self, origins: Origins, limits: FetchLimits, rng: random.Random) -> None:
+        self._origins = origins
         self._limits = limits
         self._rng = rng
 
-    async def fetch(self, url: str, *, gate: Gate | None = None) -> bytes:
-        """Give the body that stands at a URL.
+    @property
+    def own(self) -> OwnTime:
+        """The account of what the process spends on other things than fetching."""
+        return self._origins.own
+
+    def states(self, most: int = 8) -> tuple[OriginState, ...]:
+        """Describe the origins used last, the latest first."""
+        return self._origins.states(most)
+
+    async def fetch(self, url: str, *, gate: Gate | None = None, start_by: float = inf) -> bytes:
+        """Fetch the body that stands at a URL.
 
         Args:
             url: absolute, http or https.
             gate: awaited before each request, retries and redirects included.
+            start_by: monotonic time by which the first attempt has to start, in seconds.
 
         Raises:
             ImageError: with any reason that is not about pixels or the model.
         """
-        place = parse_url(url)
-        last_start = time.monotonic() + self._limits.retry_until_s
-        attempt = 0
+        tries = _Tries(parse_url(url), gate, start_by)
         while True:
             try:
-                return await self._follow(place, gate)
+                return await self._follow(tries)
             except Passing as failure:
-                wait_s = failure.wait_s + full_jitter(attempt, self._rng)
-                attempt += 1
-                if attempt >= self._limits.attempts or time.monotonic() + wait_s > last_start:
+                tries.failure = failure
+                wait_s = failure.wait_s
+                if isinstance(failure, Late):
+                    tries.late += 1
+                else:
+                    wait_s += full_jitter(tries.failed, self._rng)
+                    tries.failed += not isinstance(failure, LocalTrouble)
+                is_late = time.monotonic() + wait_s > tries.start_by
+                if tries.failed >= self._limits.attempts or is_late:
                     raise
+            except TurnLate as late:
+                raise tries.failure or late from None
             await asyncio.sleep(wait_s)
 
-    async def _follow(self, url: URL, gate: Gate | None) -> bytes:
+    async def _follow(self, tries: _Tries) -> bytes:
         """Make one attempt, redirects included; each hop passes the address policy anew."""
+        url = tries.url
         for _ in range(self._limits.redirects + 1):
-            if gate is not None:
-                await gate(str(url.host))
-            answer = await self._get(url)
+            if tries.gate is not None:
+                await tries.gate(str(url.host))
+            answer = await self._get(url, tries)
             if isinstance(answer, bytes):
                 return answer
             url = parse_url(answer)
         raise ImageError(Reason.REDIRECTS, f"more than {self._limits.redirects}")
 
-    async def _get(self, url: URL) -> bytes | str:
-        """Give the body, or the URL that the origin sends us to."""
+    async def _get(self, url: URL, tries: _Tries) -> bytes | str:
+        """Fetch the body, or the URL that the origin sends us to."""
+        origin = self._origins.of(url)
+        may_hedge = tries.late < MOST_LATE and tries.gate is None
+        attempt = await self._origins.enter(origin, until=tries.start_by, may_hedge=may_hedge)
+        tries.began(attempt.started + self._limits.retry_until_s)
         try:
-            async with self._session.get(url, allow_redirects=False) as response:
-                if response.status == 200:
-                    return await self._body(response)
-                return _other_status(response, url)
+            return await self._ask(url, attempt)
+        except asyncio.CancelledError:
+            if attempt.is_hedged and attempt.task is not None and not attempt.task.uncancel():
+                raise self._late(attempt) from None
+            raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _failure(error) from error
+            failure = _failure(error)
+            self._judge(attempt, failure, error)
+            raise failure from error
+        finally:
+            self._origins.leave(attempt)
+
+    async def _ask(self, url: URL, attempt: Attempt) -> bytes | str:
+        origin = attempt.origin
+        ON_CONNECTED.set(partial(origin.note_connected, attempt))
+        async with self._origins.session(origin).get(url, allow_redirects=False) as response:
+            if response.status in OVERLOADED:
+                origin.breaker.note_answer()
+                pause_s = retry_after_s(response.headers.get("Retry-After"))
+                origin.note_busy(attempt, pause_s=pause_s)
+                raise Passing(Reason.HTTP_BUSY, f"status {response.status}", pause_s)
+            origin.note_answer(attempt)
+            if response.status == 200:
+                return await self._body(response)
+            return _other_status(response, url)
+
+    def _late(self, attempt: Attempt) -> Late:
+        """Name why a request was given up for another one."""
+        if attempt.connected is not None:
+            return Late(Reason.TIMEOUT, "the answer stalled while others came")
+        pause_s = self._rng.uniform(0.0, LATE_PAUSE_S)
+        return Late(Reason.TIMEOUT, "no connection within the time that others take", pause_s)
+
+    def _judge(self, attempt: Attempt, failure: ImageError, error: Exception) -> None:
+        """Tell the origin that it gave no answer, if that is what happened."""
+        if isinstance(failure, LocalTrouble):
+            self._origins.close_idle()
+        elif isinstance(failure, Passing) and not attempt.is_answered:
+            is_certain = isinstance(error, aiohttp.ClientConnectorCertificateError)
+            attempt.origin.note_failure(attempt, failure, is_certain=is_certain)
 
     async def _body(self, response: aiohttp.ClientResponse) -> bytes:
         cap = self._limits.max_bytes
         announced = response.content_length
-        if announced is not None and announced > cap:
+        if announced is None or "Content-Encoding" in response.headers:
+            return await self._read_capped(response, cap)
+        if announced > cap:
             response.close()  # else aiohttp would read it all to use the connection again
             raise ImageError(Reason.TOO_LARGE, f"{announced} bytes, the cap is {cap}")
-        if announced is not None and "Content-Encoding" not in response.headers:
+        if announced <= SMALL:
             return await response.read()
-        return await _read_capped(response, cap)
+        taken = await self._origins.budget.take(announced)
+        try:
+            return await response.read()
+        finally:
+            self._origins.budget.give_back(taken)
+
+    async def _read_capped(self, response: aiohttp.ClientResponse, cap: int) -> bytes:
+        """Read a body of unknown length, and stop at the cap."""
+        body = bytearray()
+        taken = 0
+        try:
+            async for piece in response.content.iter_any():
+                body += piece
+                if len(body) > cap:
+                    response.close()
+                    raise ImageError(Reason.TOO_LARGE, f"over {cap} bytes")
+                if len(body) > SMALL and not taken:
+                    taken = await self._origins.budget.take(cap)
+            return bytes(body)
+        finally:
+            self._origins.budget.give_back(taken)
+
+
+@dataclass(slots=True)
+class _Tries:
+    """How far the attempts at one image are."""
+
+    url: URL
+    gate: Gate | None
+    start_by: float
+    failed: int = 0
+    failure: ImageError | None = None
+    late: int = 0
+    has_begun: bool = False
+
+    def began(self, last_start: float) -> None:
+        """Note the time after which no attempt starts; the first attempt sets it."""
+        if not self.has_begun:
+            self.has_begun = True
+            self.start_by = last_start
 
 
 def parse_url(url: str) -> URL:
@@ -153,16 +267,16 @@ def parse_url(url: str) -> URL:
 async def open_fetcher(
     allow: tuple[Network, ...], limits: FetchLimits, rng: random.Random
 ) -> AsyncIterator[Fetcher]:
-    """Open a session and close it again; one a process, for as long as the process lives."""
-    session = open_session(allow, limits)
+    """Open a fetcher and close its connections again; one lives as long as its process."""
+    origins = Origins(partial(open_session, allow, limits), default_budget(limits.max_bytes), rng)
     try:
-        yield Fetcher(session, limits, rng)
+        yield Fetcher(origins, limits, rng)
     finally:
-        await session.close()
+        await origins.close()
 
 
 def open_session(allow: tuple[Network, ...], limits: FetchLimits) -> aiohttp.ClientSession:
-    """Open a session under the address policy; call it inside a running loop."""
+    """Open a session for one origin under the address policy; call it inside a running loop."""
     timeout = aiohttp.ClientTimeout(
         total=limits.attempt_s, sock_connect=limits.connect_s, sock_read=limits.read_s
     )
@@ -175,23 +289,13 @@ def open_session(allow: tuple[Network, ...], limits: FetchLimits) -> aiohttp.Cli
     )
 
 
+@cache
 def user_agent() -> str:
     """Say honestly who fetches."""
     try:
         return f"pifleet/{version('pifleet')} ({PURPOSE})"
     except PackageNotFoundError:  # run from a checkout that is not installed
         return f"pifleet ({PURPOSE})"
-
-
-async def _read_capped(response: aiohttp.ClientResponse, cap: int) -> bytes:
-    """Read a body of unknown length, and stop at the cap."""
-    body = bytearray()
-    async for piece in response.content.iter_any():
-        body += piece
-        if len(body) > cap:
-            response.close()
-            raise ImageError(Reason.TOO_LARGE, f"over {cap} bytes")
-    return bytes(body)
 
 
 def _other_status(response: aiohttp.ClientResponse, url: URL) -> str:
@@ -215,6 +319,8 @@ def _failure(error: Exception) -> ImageError:
     ):
         detail = f"{error.host} is refused by PIFLEET_FETCH_ALLOW; lan would allow the LAN"
         return ImageError(Reason.FORBIDDEN_ADDRESS, detail)
+    if isinstance(error, OSError) and _local_errno(error) in LOCAL:
+        return LocalTrouble(Reason.CONNECT, f"on this machine: {error}")
     for classes, reason in _REASONS:
         if isinstance(error, classes):
             kind = Passing if reason in PASSING else ImageError
@@ -222,9 +328,15 @@ def _failure(error: Exception) -> ImageError:
     return Passing(Reason.CONNECT, f"{type(error).__name__}: {error}")
 
 
+def _local_errno(error: OSError) -> int | None:
+    inner = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
+    return inner.errno
+
+
 _REASONS: tuple[tuple[tuple[type[Exception], ...], Reason], ...] = (  # the first that fits counts
     ((TimeoutError,), Reason.TIMEOUT),
     ((aiohttp.ClientConnectorDNSError,), Reason.DNS),
+    ((aiohttp.ClientSSLError,), Reason.CONNECT),  # a certificate's is a ValueError too
     ((ValueError,), Reason.BAD_URL),
     ((aiohttp.ClientPayloadError,), Reason.CUT_SHORT),
 )
