@@ -272,7 +272,8 @@ def test_jobs_goes_on_past_what_is_damaged(
     assert "odd.json" in caplog.text
     for job in ("broken", bad):
         code, said = run("collect", job)
-        assert (code, len(said.strip().splitlines())) == (2, 1), said
+        ours = [line for line in said.splitlines() if line.startswith("pifleet:")]
+        assert (code, len(ours)) == (2, 1), said
 
 
 def test_ledger_with_a_damaged_note_is_one_sentence(tmp_path: Path) -> None:
