@@ -12,7 +12,8 @@ from pathlib import Path
 
 from contract.errors import LedgerError
 from producer.job.store import SOURCE_KEY, Ledger
-from producer.sources.source import digest_of, is_index_page, open_source
+from producer.sources.image import digest_of
+from producer.sources.source import is_index_page, open_source
 from producer.submission import OUTPUT_KEY, SOURCE_FILE_KEY
 
 log = logging.getLogger(__name__)

@@ -25,7 +25,8 @@ from producer.job.store import Ledger, NameIndex, held
 from producer.progress import say, shown
 from producer.registry import find_output, remember
 from producer.same_job import Asked, check_same, note_origin
-from producer.sources.source import SourceImage, open_source
+from producer.sources.image import SourceImage
+from producer.sources.source import open_source
 from producer.submission import (
     Layout,
     check_outputs,

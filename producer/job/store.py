@@ -23,7 +23,7 @@ from filelock import FileLock, Timeout
 
 from contract.errors import LedgerError, OutputError, SourceError
 from producer.job.spec import Counts, JobSpec, State
-from producer.sources.source import SourceDigest, SourceImage
+from producer.sources.image import SourceDigest, SourceImage
 
 SCHEMA_VERSION = 2  # in SQLite's user_version; a ledger without one is of pifleet before 0.2
 INSERT_BATCH = 10_000

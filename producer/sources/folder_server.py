@@ -17,7 +17,7 @@ from broker.connection import client_url
 from broker.sentinel import is_sentinel
 from broker.sentinel import parse as parse_sentinel
 from contract.errors import OutputError
-from producer.sources.source import SERVED
+from producer.sources.image import SERVED
 
 START_TIMEOUT_S = 10.0
 

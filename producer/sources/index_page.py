@@ -11,8 +11,8 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 import aiohttp
 
 from contract.errors import ServiceError, SourceError
+from producer.sources.image import SourceImage, check_name, check_url
 from producer.sources.links import find_links
-from producer.sources.source import SourceImage, check_name, check_url
 
 log = logging.getLogger(__name__)
 

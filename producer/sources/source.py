@@ -3,55 +3,14 @@
 from __future__ import annotations
 
 import csv
-import hashlib
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from contract.errors import SourceError
-
-SERVED = "folder:"  # scheme of an image that the producer itself serves; its port may change
-MAX_NAME = 1024  # characters; longer than any file system's own limit
-
-
-@dataclass(frozen=True, slots=True)
-class SourceImage:
-    """One image of a job: the name it has in the submission, and where it is."""
-
-    name: str
-    url: str
-
-
-class SourceDigest:
-    """A digest of the images of a source, in their order."""
-
-    def __init__(self) -> None:
-        self._hash = hashlib.sha256()
-
-    def over(self, images: Iterable[SourceImage]) -> Iterator[SourceImage]:
-        """Yield the images, and take each into the digest."""
-        for image in images:
-            self._hash.update(f"{image.name}\n{image.url}\n".encode())
-            yield image
-
-    def hexdigest(self) -> str:
-        """Write the digest of what was taken in so far."""
-        return self._hash.hexdigest()
-
-
-def digest_of(images: Iterable[SourceImage]) -> str:
-    """Compute the digest of a whole source.
-
-    Raises:
-        SourceError: it cannot be read.
-    """
-    digest = SourceDigest()
-    for _ in digest.over(images):
-        pass
-    return digest.hexdigest()
+from producer.sources.image import SERVED, SourceImage, check_name, check_url, name_from_url
 
 
 def is_index_page(spec: str) -> bool:
@@ -88,42 +47,6 @@ def open_source(spec: str, *, index_item: str | None = None) -> Iterable[SourceI
     if not path.is_file():
         raise SourceError(f"source {spec}: no such file or folder")
     return _csv(path) if path.suffix.lower() == ".csv" else _url_file(path)
-
-
-def check_name(name: str, where: str) -> str:
-    """Refuse a name that could not stand in the submission as it is.
-
-    Raises:
-        SourceError: it is empty, too long, or holds a control character.
-    """
-    if not name or len(name) > MAX_NAME or not name.isprintable():
-        raise SourceError(
-            f"{where}: name {name[:80]!r} is empty, over {MAX_NAME} characters or not printable"
-        )
-    return name
-
-
-def check_url(url: str, where: str) -> str:
-    """Refuse what is no absolute http(s) URL.
-
-    Raises:
-        SourceError: names the line.
-    """
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises on a port that is no number
-        good = parts.scheme in ("http", "https") and bool(parts.hostname)
-    except ValueError:
-        good = False
-    if not good or not url.isprintable() or " " in url:
-        raise SourceError(f"{where}: {url[:120]!r} is not an absolute http(s) URL")
-    return url
-
-
-def name_from_url(url: str) -> str:
-    """Take the last part of a URL's path as the name; without one, the whole URL."""
-    last = unquote(urlsplit(url).path.rsplit("/", 1)[-1])
-    return last or url
 
 
 def _url_file(path: Path) -> Iterator[SourceImage]:

@@ -12,7 +12,7 @@ from contract.reasons import Reason
 from producer.job.deliveries import Deliveries
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
-from producer.sources.source import SourceImage
+from producer.sources.image import SourceImage
 
 SPEC = JobSpec("job1", "urls.txt", "0" * 64, "tiny", None, attempts=2)
 

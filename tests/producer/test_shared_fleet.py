@@ -13,7 +13,7 @@ from broker.connection import connect
 from producer.job.scheduler import JobRun, Progress, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
-from producer.sources.source import SourceImage
+from producer.sources.image import SourceImage
 from recognition.model_file import load_model
 from tests.conftest import Pifleet, StartWorker
 from tests.producer.test_jobs import finished, serve

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from contract.errors import ServiceError, SourceError
+from producer.sources.image import SourceImage, name_from_url
 from producer.sources.index_page import read_index
 from producer.sources.links import find_links
-from producer.sources.source import SourceImage, name_from_url, open_source
+from producer.sources.source import open_source
 from tests.support.faulty_origin import Answer, FaultyOrigin
 
 

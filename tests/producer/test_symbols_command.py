@@ -17,7 +17,7 @@ from contract.files import write_rows
 from producer.job.deliveries import Deliveries
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
-from producer.sources.source import SourceImage
+from producer.sources.image import SourceImage
 from producer.symbols.cli import symbols
 from recognition.model_file import load_model
 from tests.support.stripes import png

@@ -13,7 +13,7 @@ from producer.job import scheduler as run
 from producer.job.scheduler import JobRun, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
-from producer.sources.source import SourceImage
+from producer.sources.image import SourceImage
 from recognition.model_file import load_model
 from tests.conftest import StartWorker
 from tests.support.faulty_origin import FaultyOrigin

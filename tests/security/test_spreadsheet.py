@@ -11,7 +11,7 @@ from contract.reasons import Reason
 from producer.job.deliveries import Deliveries
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
-from producer.sources.source import SourceImage
+from producer.sources.image import SourceImage
 from producer.submission import Layout, keep_layout, load_layout, spreadsheet_safe, write_submission
 from tests.support.read_ledger import read_ledger
 

@@ -10,7 +10,7 @@ from broker.results import ChunkResult, Outcome, Row
 from producer.job.deliveries import Deliveries
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
-from producer.sources.source import SourceImage
+from producer.sources.image import SourceImage
 
 
 @contextmanager
