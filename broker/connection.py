@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -9,30 +11,32 @@ from urllib.parse import urlsplit
 
 from broker.sentinel import FORM, is_sentinel, master_client
 from broker.sentinel import parse as parse_sentinel
-from contract.errors import ServiceError, SettingsError
+from contract.errors import AccessError, FleetError, ServiceError, SettingsError
 
 if TYPE_CHECKING:
     from redis import Redis
 
+log = logging.getLogger(__name__)
+
 OLDEST_REDIS = (6, 2)  # XADD NOMKSTREAM came with 6.2
 SHOWN_OPTIONS = frozenset(("db", "virtual_host", "ssl_ca_certs", "ssl_cert_reqs"))  # of a URL
 SOCKET_TIMEOUT_S = 10.0  # a half-open connection costs a worker up to two of these
+LOADING_S = 600.0  # a Pi's card reads some 10 MB of append-only file a second
+LOADING_POLL_S = 0.2
 
 
 def connect(redis_url: str) -> Redis:
-    """Connect, and check that the server is one that we can use.
+    """Connect, and check that the server is one that we can use; wait while it loads its data.
 
     Raises:
         SettingsError: the URL cannot be parsed.
-        ServiceError: the server is absent, refuses us, or is too old.
+        AccessError: the server refuses us.
+        ServiceError: the server is absent, loads for too long, or is too old.
     """
-    from redis.exceptions import RedisError
-
     client = make_client(redis_url)
-    try:
+    with redis_errors(redis_url):
         _check_version(client, redis_url)
-    except RedisError as error:
-        raise ServiceError(sentence(redis_url, error)) from error
+        _wait_loaded(client, redis_url)
     return client
 
 
@@ -64,14 +68,33 @@ def make_client(redis_url: str, *, timeout_s: float = SOCKET_TIMEOUT_S) -> Redis
 
 @contextmanager
 def redis_errors(redis_url: str) -> Iterator[None]:
-    """Turn redis-py's and kombu's errors into one ``ServiceError`` with one sentence."""
+    """Turn redis-py's and kombu's errors into one of ours, with one sentence.
+
+    Raises:
+        AccessError: Redis refuses us, and will again.
+        ServiceError: anything else; it may pass.
+    """
     from kombu.exceptions import OperationalError
     from redis.exceptions import RedisError
 
     try:
         yield
     except (RedisError, OperationalError) as error:
-        raise ServiceError(sentence(redis_url, error)) from error
+        kind: type[FleetError] = AccessError if is_refused(error) else ServiceError
+        raise kind(sentence(redis_url, error)) from error
+
+
+def is_refused(error: BaseException) -> bool:
+    """Tell whether Redis knows us and says no, so that trying again cannot help."""
+    from redis import exceptions
+
+    refusals = (
+        exceptions.AuthenticationError,
+        exceptions.AuthenticationWrongNumberOfArgsError,
+        exceptions.AuthorizationError,
+        exceptions.NoPermissionError,
+    )
+    return isinstance(error, refusals) or isinstance(error.__cause__, refusals)  # kombu wraps it
 
 
 def sentence(redis_url: str, error: Exception) -> str:
@@ -81,6 +104,8 @@ def sentence(redis_url: str, error: Exception) -> str:
     said = found.upper()  # redis-py drops the WRONGPASS and keeps the sentence
     if any(word in said for word in ("AUTH", "PASSWORD", "WRONGPASS", "NOPERM")):
         advice = "check the user and password in PIFLEET_REDIS_URL"
+    if "NO PERMISSION" in said:
+        advice = "this user lacks a right: use the user of this role, see infra/users.acl"
     if "CERTIFICATE" in said:
         advice = "set PIFLEET_REDIS_CA to the fleet's ca.crt, and call the broker by its name in it"
     return f"Redis at {masked(redis_url)}: {found} ({advice})"
@@ -117,6 +142,25 @@ def _check_version(client: Redis, redis_url: str) -> None:
         raise ServiceError(
             f"Redis at {masked(redis_url)} is {version}: pifleet needs {oldest} or newer"
         )
+
+
+def _wait_loaded(client: Redis, redis_url: str) -> None:
+    """Wait for a server that reads its file after a restart: it refuses nearly all until then."""
+    from redis.exceptions import BusyLoadingError
+
+    give_up_at = time.monotonic() + LOADING_S
+    is_said = False
+    while True:
+        try:
+            client.ping()
+            return
+        except BusyLoadingError:
+            if time.monotonic() > give_up_at:
+                raise
+        if not is_said:
+            log.warning("Redis at %s is loading its data: waiting for it", masked(redis_url))
+            is_said = True
+        time.sleep(LOADING_POLL_S)  # polling with a deadline: a server cannot call us
 
 
 def client_url(redis_url: str) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, cast
 import msgspec
 from redis.exceptions import RedisError
 
+from broker.connection import is_refused
 from broker.keys import JOB_TTL_S, Rights, key
 from broker.messages import (
     Count,
@@ -233,7 +234,7 @@ def deliver(
     rng: random.Random,
     give_up_s: float = GIVE_UP_S,
 ) -> bool:
-    """Add one entry, and try again while Redis is away.
+    """Add one entry, and try again while Redis is away; not where it refuses us.
 
     Returns:
         Whether it stands in the stream.
@@ -246,7 +247,7 @@ def deliver(
         except RedisError as error:
             wait_s = full_jitter(attempt, rng)
             attempt += 1
-            if time.monotonic() + wait_s > give_up_at:
+            if is_refused(error) or time.monotonic() + wait_s > give_up_at:
                 log.error("result-lost job=%s delivery=%d error=%s", job, result.delivery, error)
                 return False
             log.warning("result-waits job=%s delivery=%d error=%s", job, result.delivery, error)

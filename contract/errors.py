@@ -6,7 +6,8 @@ FleetError
 │   ├── SourceError      the list of images cannot be used
 │   ├── ModelError       a model is unknown, damaged or does not fit
 │   ├── LedgerError      a ledger belongs to another job, or is in use
-│   └── OutputError      a result cannot be written where it was asked for
+│   ├── OutputError      a result cannot be written where it was asked for
+│   └── AccessError      the broker knows us and refuses: a wrong password, a missing right
 ├── TransientError       trying again may help
 │   └── ServiceError     a service cannot be reached (exit code 3)
 └── PermanentError       trying again cannot help
@@ -56,12 +57,16 @@ class OutputError(UserError):
     """A result cannot be written where it was asked for."""
 
 
+class AccessError(UserError):
+    """The broker refuses us; it will as long as nobody changes the password or the rights."""
+
+
 class TransientError(FleetError):
     """Trying again may help."""
 
 
 class ServiceError(TransientError):
-    """A service that is needed cannot be reached, or refuses us."""
+    """A service that is needed cannot be reached."""
 
 
 class PermanentError(FleetError):

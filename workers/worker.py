@@ -7,9 +7,12 @@ import importlib
 import logging
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, signals
+from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import EX_OK, SecurityWarning
 from celery.worker.control import Panel
 
@@ -17,9 +20,11 @@ from broker.app import make_app
 from broker.connection import connect, masked, redis_errors
 from broker.keys import QUEUE
 from contract.errors import ServiceError
+from contract.exit_codes import INTERRUPTED
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
 from workers import process
+from workers.consumer import Consumer
 from workers.health import in_flight
 from workers.health.heartbeat import HeartbeatStep
 from workers.health.host import default_processes
@@ -60,6 +65,7 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
         The exit code.
 
     Raises:
+        AccessError: Redis refuses us.
         ServiceError: Redis cannot be used, or there is no TFLite runtime.
         SettingsError: the worker's name or its trusted keys cannot be used.
     """
@@ -74,10 +80,27 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
     )
     with warnings.catch_warnings():  # root is what a container has; and only JSON is accepted
         warnings.simplefilter("ignore", SecurityWarning)
+        warnings.simplefilter("ignore", CPendingDeprecationWarning)  # of what broker/app.py sets
         worker = _make_worker(settings, name=name, processes=processes)
-        worker.start()
+        with _noted_signals() as signals_seen:
+            worker.start()
     log.info("worker-stopped name=%s", name)
-    return int(worker.exitcode or EX_OK)
+    return INTERRUPTED if "SIGINT" in signals_seen else int(worker.exitcode or EX_OK)
+
+
+@contextmanager
+def _noted_signals() -> Iterator[set[str]]:
+    """Collect the names of the signals that a worker was asked to stop with."""
+    seen: set[str] = set()
+
+    def note(sig: str, **_: Any) -> None:
+        seen.add(sig)
+
+    signals.worker_shutting_down.connect(note, weak=False, dispatch_uid=__name__)
+    try:
+        yield seen
+    finally:
+        signals.worker_shutting_down.disconnect(dispatch_uid=__name__)
 
 
 def _make_worker(settings: Settings, *, name: str, processes: int) -> Any:
@@ -85,6 +108,7 @@ def _make_worker(settings: Settings, *, name: str, processes: int) -> Any:
         hostname=node_name(name),
         concurrency=processes,
         pool_cls="prefork",
+        consumer_cls=Consumer,
         queues=[QUEUE],
         optimization="fair",  # a chunk goes to a process that is free, not to one that will be
         without_gossip=True,  # both grow with the square of the fleet

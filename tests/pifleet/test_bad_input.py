@@ -127,12 +127,12 @@ def test_absent_redis_is_exit_3(
 
 
 @pytest.mark.redis
-def test_wrong_password_is_exit_3_and_is_not_shown(run: Run, redis_url: str) -> None:
+def test_wrong_password_is_exit_2_and_is_not_shown(run: Run, redis_url: str) -> None:
     address = redis_url.rpartition("@")[2]
 
     code, said = run("status", "--redis-url", f"redis://someone:hunter2@{address}")
 
-    assert code == 3
+    assert code == 2
     assert_one_line(said, "password in PIFLEET_REDIS_URL")
     assert "hunter2" not in said
 

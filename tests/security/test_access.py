@@ -12,7 +12,7 @@ from cryptography import x509
 from redis.exceptions import AuthenticationError, ConnectionError
 
 from broker.connection import connect, make_client
-from contract.errors import ServiceError, SettingsError, UserError
+from contract.errors import AccessError, ServiceError, SettingsError, UserError
 from contract.settings import Settings
 from pifleet.access.access import admin_url, grant_user, make_folder, revoke_user
 from pifleet.access.roles import WORKER
@@ -102,7 +102,7 @@ def test_users_file_leaves_nothing_of_the_one_password_of_redis_conf(tmp_path: P
     config.write_text(f"{shipped}\nport {port}\naclfile {folder / 'users.acl'}\n")
     with running_redis(tmp_path, config):
         for login in ("", ":CHANGE-ME@"):
-            with pytest.raises(ServiceError, match="check the user and password"):
+            with pytest.raises(AccessError, match="check the user and password"):
                 connect(f"redis://{login}127.0.0.1:{port}/0")
 
 
@@ -207,7 +207,7 @@ def test_stolen_pi_is_disconnected_and_does_not_get_in_again(plain: Broker) -> N
         assert revoke_user(plain.folder, "pi7", offline=False) == ""
         with pytest.raises((ConnectionError, AuthenticationError)):
             held.get_message(timeout=5)
-        with pytest.raises(ServiceError, match="check the user and password"):
+        with pytest.raises(AccessError, match="check the user and password"):
             connect(url)
         assert friend.ping(), "others go on"
     assert "pi7" not in read_users(plain.folder / "users.acl")

@@ -22,13 +22,14 @@ from celery.worker import state
 from redis.exceptions import RedisError
 
 from broker.chunks import count_waiting
-from broker.connection import make_client
+from broker.connection import is_refused, make_client
 from broker.heartbeats import Heartbeat, beat, sign_off
 from broker.keys import TASK_READ_CHUNK
 from broker.transport import pause
 from contract.errors import ServiceError
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
+from workers.consumer import note_refusal
 from workers.health import host, in_flight
 from workers.health.stall import StallDetector
 from workers.health.statistics import Statistics
@@ -145,7 +146,8 @@ class HeartbeatThread(threading.Thread):
         try:
             sign_off(self._redis, self._who.worker)
         except RedisError as error:
-            log.warning("sign-off-failed worker=%s error=%s", self._who.worker, error)
+            if not is_refused(error):  # that was said before
+                log.warning("sign-off-failed worker=%s error=%s", self._who.worker, error)
         self._redis.close()
 
     def _beat_once(self) -> float:
@@ -163,7 +165,10 @@ class HeartbeatThread(threading.Thread):
                 self._look_for_stall(len(in_hand))
         except RedisError as error:
             self._stall.forget()
-            self._note_redis(is_away=True, error=error)
+            if is_refused(error):
+                self._leave_refused(error)
+            else:
+                self._note_redis(is_away=True, error=error)
         except Exception:  # the worker reads on without a heartbeat, rather than not at all
             log.exception("heartbeat-failed worker=%s", self._who.worker)
         if self._leaving_at is not None:
@@ -191,10 +196,14 @@ class HeartbeatThread(threading.Thread):
             state.should_stop = STALLED_EXIT_CODE  # the main loop stops as at SIGTERM
             self._leaving_at = time.monotonic()
 
+    def _leave_refused(self, error: Exception) -> None:
+        note_refusal(error)
+        self._leaving_at = self._leaving_at or time.monotonic()
+
     def _insist(self, since: float) -> None:
         """End the process once all is read: a main loop that is stuck cannot."""
         if time.monotonic() - since > STUCK_AFTER_S and not requests_in_hand():
-            os._exit(STALLED_EXIT_CODE)
+            os._exit(state.should_stop or STALLED_EXIT_CODE)
 
     def _feed_watchdog(self) -> None:
         in_hand, now = len(requests_in_hand()), time.monotonic()
