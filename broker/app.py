@@ -68,7 +68,7 @@ def make_app(redis_url: str) -> Celery:
         worker_send_task_events=False,  # Flower asks for them while somebody looks
         task_send_sent_event=False,
         worker_enable_remote_control=True,
-        worker_soft_shutdown_timeout=3.0,  # after a second Ctrl-C; the first waits for the chunk
+        worker_soft_shutdown_timeout=0.5,  # after a second Ctrl-C; the first waits for the chunk
         worker_hijack_root_logger=False,
         worker_cancel_long_running_tasks_on_connection_loss=False,  # a duplicate is harmless
     )

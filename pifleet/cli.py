@@ -5,13 +5,14 @@ from __future__ import annotations
 import importlib
 import logging
 import platform
+import signal
 import sys
 from pathlib import Path
 
 import click
 
 from contract.errors import FleetError
-from contract.exit_codes import INTERRUPTED, USAGE, exit_code
+from contract.exit_codes import DONE, INTERRUPTED, USAGE, exit_code
 
 log = logging.getLogger("pifleet")
 
@@ -103,20 +104,41 @@ def log_to_stderr(loudness: int) -> None:
 
 def main() -> None:
     """Run the command line; every expected error is one line on stderr, and an exit code."""
+    _interrupt_once()
     try:
-        cli(standalone_mode=True)
+        code = cli.main(standalone_mode=False)  # else click ends Ctrl-C with 1
+        sys.exit(code if isinstance(code, int) else DONE)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
     except FleetError as error:
         click.echo(f"pifleet: {error}", err=True)
         if "-vv" in sys.argv:
             log.exception("traceback")
         sys.exit(exit_code(error))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, click.Abort):
+        start = "\n" if sys.stderr.isatty() else ""  # after the terminal's ^C
+        click.echo(f"{start}pifleet: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name is None:
             raise
         click.echo(f"pifleet: {_missing(error, 'pifleet').message}", err=True)
         sys.exit(USAGE)
+
+
+def _interrupt_once() -> None:
+    """Let the first Ctrl-C unwind, and the second end the process at once.
+
+    What is on disk survives both. A second KeyboardInterrupt would strike in a ``finally``.
+    """
+
+    def interrupt(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        raise KeyboardInterrupt
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored after nohup or &
+        signal.signal(signal.SIGINT, interrupt)
 
 
 def _missing(error: ModuleNotFoundError, module: str) -> click.UsageError:

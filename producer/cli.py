@@ -92,6 +92,7 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
                  --index-item 'http://host/?user=bob&myfilename={name}' --first-line bob
     """
     from producer import submit as jobs
+    from producer.interrupt import going_on
 
     settings = job_settings(options.pop("redis_url"))
     as_json = options.pop("as_json")
@@ -99,11 +100,14 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
     if dry_run:
         click.echo("\n".join(jobs.preview(request)))
     elif detach:
-        job = jobs.detach(request, settings)
+        with going_on(output):
+            job = jobs.detach(request, settings)
         text = json.dumps({"job": job}) if as_json else f"sent; next: pifleet collect {job}"
         click.echo(text)
     else:
-        conclude(jobs.submit(request, settings), as_json=as_json)
+        with going_on(output):
+            summary = jobs.submit(request, settings)
+        conclude(summary, as_json=as_json)
 
 
 @click.command()
@@ -120,8 +124,13 @@ def collect(job: str, chunk: int, as_json: bool, redis_url: str | None) -> None:
     Example: pifleet collect 7f3a9c21
     """
     from producer import submit as jobs
+    from producer.interrupt import going_on
+    from producer.registry import find_output
 
-    conclude(jobs.collect(job, chunk, job_settings(redis_url)), as_json=as_json)
+    settings = job_settings(redis_url)
+    with going_on(find_output(settings.state_dir, job)):
+        summary = jobs.collect(job, chunk, settings)
+    conclude(summary, as_json=as_json)
 
 
 @click.command()

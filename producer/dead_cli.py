@@ -50,5 +50,10 @@ def replay(job: str, reason: str | None, chunk: int, as_json: bool, redis_url: s
     Example: pifleet dead replay 7f3a9c21 --reason timeout
     """
     from producer import dead as jobs
+    from producer.interrupt import going_on
+    from producer.registry import find_output
 
-    conclude(jobs.replay(job, reason, chunk, job_settings(redis_url)), as_json=as_json)
+    settings = job_settings(redis_url)
+    with going_on(find_output(settings.state_dir, job)):
+        summary = jobs.replay(job, reason, chunk, settings)
+    conclude(summary, as_json=as_json)

@@ -33,8 +33,7 @@ def worker(
 ) -> None:
     """Read chunks of images for the fleet, until SIGTERM or Ctrl-C.
 
-    What is in hand is finished first; a second Ctrl-C gives it three more seconds and stops. The
-    fleet reads it elsewhere then.
+    What is in hand is finished first; a second Ctrl-C drops it, and the fleet reads it elsewhere.
 
     \b
     Example:  pifleet worker --redis-url redis://:secret@192.168.1.10:6379/0

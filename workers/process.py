@@ -122,13 +122,21 @@ class WorkerProcess:
 
     def close(self) -> None:
         """Close the session, the loop and the connection."""
-        self._runner.run(self._stack.aclose())
+        self._runner.run(self._close())
         self._runner.close()
         self._redis.close()
 
     async def _open(self, settings: Settings, limits: FetchLimits) -> Fetcher:
         opened = open_fetcher(settings.fetch_allow, limits, self._rng)
         return await self._stack.enter_async_context(opened)
+
+    async def _close(self) -> None:
+        """End what a second Ctrl-C cut short, else it goes on with a session that is closed."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        await self._stack.aclose()
 
     def _claim(self, notice: Notice) -> ChunkTask | None:
         give_up_at = time.monotonic() + CLAIM_S

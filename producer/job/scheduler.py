@@ -23,7 +23,7 @@ from broker.rates import forget_limits
 from broker.repair import repair
 from broker.results import ChunkResult, Crash, Outcome, ResultStream
 from contract.clocks import USUAL, Clocks
-from contract.errors import ModelError, ServiceError, UserError
+from contract.errors import AccessError, ModelError, ServiceError, UserError
 from contract.reasons import Reason
 from producer.job.answer_check import AnswerCheck, allowed_symbols
 from producer.job.deliveries import Deliveries
@@ -370,7 +370,7 @@ class JobRun:
                 self._stream.delete()
                 self._claims.withdraw(unclaimed)
                 forget_limits(self._client, self._spec.job, self._hosts)
-        except ServiceError as error:
+        except (ServiceError, AccessError) as error:
             log.warning("job=%s left its stream in Redis: %s", self._spec.job, error)
 
     def _wait_out(

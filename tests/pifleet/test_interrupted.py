@@ -1,0 +1,125 @@
+"""Ctrl-C ends every command with 130 and one line, and says how the job goes on."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from broker.chunks import QUEUE_KEY
+from broker.connection import connect
+from contract.exit_codes import INTERRUPTED
+from tests.conftest import wait_until
+from tests.support.commands import PIFLEET, fleet_env, run_pifleet
+
+pytestmark = pytest.mark.redis
+
+KILLED = (INTERRUPTED, -signal.SIGINT)  # a shell shows both as 130
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def start(redis_url: str, tmp_path: Path, tiny_model: Path) -> Iterator[Start]:
+    """Give a function that starts a command in a process group of its own."""
+    started: list[subprocess.Popen[str]] = []
+    (tmp_path / "urls.txt").write_text("\n".join(f"http://127.0.0.1:9/{n}" for n in range(50)))
+
+    def begin(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [*PIFLEET, *arguments],
+            cwd=tmp_path,
+            env=fleet_env(redis_url, tmp_path),
+            text=True,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def interrupt(process: subprocess.Popen[str], *, times: int = 1) -> str:
+    """Press Ctrl-C; gives what the command said on stderr."""
+    for _ in range(times):
+        os.killpg(process.pid, signal.SIGINT)
+    _, said = process.communicate(timeout=15)
+    for odd in ("Traceback", "Aborted", "Exception ignored", "Error"):
+        assert odd not in said
+    return said
+
+
+def wait_sent(redis_url: str) -> None:
+    with connect(redis_url) as redis:
+        wait_until(lambda: redis.llen(QUEUE_KEY), timeout_s=20, what="the first chunk")
+
+
+def submit(start: Start, model: Path) -> subprocess.Popen[str]:
+    return start("submit", "urls.txt", "-o", "out.csv", "--model", str(model))
+
+
+def test_interrupted_job_says_how_it_goes_on(
+    start: Start, redis_url: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    process = submit(start, tiny_model)
+    wait_sent(redis_url)
+
+    said = interrupt(process)
+
+    assert process.returncode == INTERRUPTED
+    job = run_pifleet(
+        "jobs", "--json", folder=tmp_path, env=fleet_env(redis_url, tmp_path)
+    ).stdout.partition('"job": "')[2][:8]
+    assert said.splitlines()[-1] == (
+        "pifleet: interrupted; 0 of 50 images have their answer, and keep it. The same command"
+        f" goes on, and so does `pifleet collect {job}`"
+    )
+
+
+def test_second_interrupt_of_a_job_is_quick_and_silent(
+    start: Start, redis_url: str, tiny_model: Path
+) -> None:
+    process = submit(start, tiny_model)
+    wait_sent(redis_url)
+
+    interrupt(process, times=2)
+
+    assert process.returncode in KILLED
+
+
+def test_collecting_can_be_interrupted_and_goes_on(
+    start: Start, redis_url: str, tiny_model: Path
+) -> None:
+    process = submit(start, tiny_model)
+    wait_sent(redis_url)
+    interrupt(process)
+    with connect(redis_url) as redis:
+        redis.flushall()
+    process = start("collect", "out.csv")
+    wait_sent(redis_url)
+
+    said = interrupt(process)
+
+    assert process.returncode == INTERRUPTED
+    assert "`pifleet collect" in said.splitlines()[-1]
+
+
+def test_watching_is_ended_by_an_interrupt(start: Start) -> None:
+    reader, writer = pty.openpty()
+    process = start("status", "--watch", stdout=writer)
+    assert os.read(reader, 1)  # the first drawing
+
+    assert interrupt(process) == "pifleet: interrupted\n"
+
+    assert process.returncode == INTERRUPTED
+    os.close(writer)
+    os.close(reader)
