@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import warnings
 from typing import Any
 
-from celery.exceptions import WorkerShutdown
+from celery.exceptions import CPendingDeprecationWarning, WorkerShutdown
 from celery.worker import consumer, state
 from redis.exceptions import RedisError
 
@@ -41,7 +42,9 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]  # celery ships no type
     def on_connection_error_after_connected(self, exc: BaseException) -> Any:
         """Connect again, unless it was a refusal that cut the connection."""
         _leave_if_refused(exc)
-        return super().on_connection_error_after_connected(exc)
+        with warnings.catch_warnings():  # of a default to come, of which broker/app.py says no
+            warnings.simplefilter("ignore", CPendingDeprecationWarning)
+            return super().on_connection_error_after_connected(exc)
 
 
 def note_refusal(error: BaseException) -> None:

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from celery import Celery, signals
-from celery.exceptions import CPendingDeprecationWarning
 from celery.platforms import EX_OK, SecurityWarning
 from celery.worker.control import Panel
 
@@ -80,7 +79,6 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
     )
     with warnings.catch_warnings():  # root is what a container has; and only JSON is accepted
         warnings.simplefilter("ignore", SecurityWarning)
-        warnings.simplefilter("ignore", CPendingDeprecationWarning)  # of what broker/app.py sets
         worker = _make_worker(settings, name=name, processes=processes)
         with _noted_signals() as signals_seen:
             worker.start()
