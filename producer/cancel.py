@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from broker.claims import Claims
-from broker.connection import connect
+from broker.connection import connect, redis_errors
 from broker.rates import forget_limits
-from broker.results import ResultStream
+from broker.results import Outcome, ResultStream
 from contract.errors import LedgerError
 from contract.reasons import Reason
 from contract.settings import Settings
+from producer.job.answer_check import AnswerCheck, allowed_symbols
 from producer.job.deliveries import Deliveries
 from producer.job.scheduler import CANCELLED_KEY
 from producer.job.store import Ledger, is_in_use
 from producer.registry import find_output
 from producer.submission import ledger_path, load_layout, write_submission
 
+if TYPE_CHECKING:
+    from redis import Redis
+
 
 def cancel(job: str, settings: Settings) -> str:
     """Cancel a job, and say in a sentence what that meant.
 
-    Workers skip its chunks as soon as its claims are gone. A producer that is at work on it
-    sees the note in the ledger and writes the submission; otherwise that is done here.
+    Workers skip its chunks as soon as its claims are gone; a chunk in hand is read to its end. A
+    producer that is at work on the job sees the note in the ledger, keeps what came by then, and
+    writes the submission; otherwise that is done here.
 
     Raises:
         LedgerError: there is no such job, or it is over.
@@ -28,7 +35,7 @@ def cancel(job: str, settings: Settings) -> str:
     """
     output = find_output(settings.state_dir, job)
     path = ledger_path(output)
-    with connect(settings.redis_url) as client:
+    with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
         if is_in_use(path):
             with Ledger(path, shared=True) as ledger:
                 ledger.put(CANCELLED_KEY, "1")
@@ -37,13 +44,36 @@ def cancel(job: str, settings: Settings) -> str:
             if not ledger.counts().open:
                 raise LedgerError(f"job {ledger.spec.job} is over already: see {output}")
             ledger.put(CANCELLED_KEY, "1")
-            ResultStream(client, ledger.spec.job).delete()
-            Claims(client, ledger.spec.job).withdraw(Deliveries(ledger).out())
-            forget_limits(client, ledger.spec.job, _hosts(ledger))
-            failed = Deliveries(ledger).fail_open(Reason.CANCELLED)
+            stop(ledger, client)
             write_submission(ledger, output, load_layout(ledger))
-            return f"job {ledger.spec.job} cancelled, {failed} images unread -> {output}"
+            counts = ledger.counts()
+            return (
+                f"job {ledger.spec.job} cancelled: {counts.read:,} of {counts.total:,} images were"
+                f" read and are kept -> {output}"
+            )
 
 
-def _hosts(ledger: Ledger) -> set[str]:
-    return ledger.hosts() if ledger.spec.per_host is not None else set()
+def stop(ledger: Ledger, client: Redis) -> None:
+    """Stop the fleet, then take what it had read, then fail the rest.
+
+    Raises:
+        ServiceError: Redis went away.
+    """
+    job, deliveries = ledger.spec.job, Deliveries(ledger)
+    Claims(client, job).withdraw(deliveries.out())
+    stream = ResultStream(client, job, position=ledger.get("position") or "0")
+    check = AnswerCheck(deliveries.members, allowed_symbols(ledger), secret=ledger.secret)
+    _collect(stream, check, deliveries)
+    stream.delete()
+    forget_limits(client, job, ledger.hosts() if ledger.spec.per_host is not None else set())
+    deliveries.fail_open(Reason.CANCELLED)
+
+
+def _collect(stream: ResultStream, check: AnswerCheck, deliveries: Deliveries) -> None:
+    has_more = True
+    while has_more:
+        answers, position, has_more = stream.read(wait_ms=0)
+        done = [one for one in check.acceptable(answers) if one.outcome is Outcome.DONE]
+        if position != stream.position:
+            deliveries.record(done, position=position, forgive=set())
+            stream.position = position  # only now: the rows are in the ledger

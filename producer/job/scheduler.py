@@ -163,7 +163,8 @@ class JobRun:
         """
         with redis_errors(self._options.redis_url):
             self._ensure_open()
-            while self._send_one(self._options.chunk):
+            self._fleet = look(self._client, self._options.clocks)
+            while self._send_one(self._chunk_size()):
                 report(self.progress)
 
     def close(self) -> None:
@@ -177,6 +178,9 @@ class JobRun:
         if is_look_due:
             self._is_cancelled = self._ledger.get(CANCELLED_KEY) is not None
             if self._is_cancelled:
+                self._claims.withdraw(self._reconciler.out)
+                self._wait_ms = 0
+                self._collect()  # what came by now is kept
                 return
             repair(self._client, job=self._spec.job)
             self._ensure_open()

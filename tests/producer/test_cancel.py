@@ -1,0 +1,88 @@
+"""Cancelling stops the fleet, and keeps what it had read by then."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from broker.claims import claim_key
+from broker.connection import connect
+from broker.results import results_key
+from tests.conftest import Pifleet, RunningWorker, StartWorker, wait_until
+from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.stripes import png
+
+pytestmark = pytest.mark.redis
+
+IMAGES = 200
+CHUNK = 8
+
+
+@pytest.fixture
+def worker(start_worker: StartWorker) -> RunningWorker:
+    return start_worker(concurrency=1)
+
+
+@pytest.fixture
+def slow_list(origin: FaultyOrigin, tmp_path: Path) -> str:
+    answer = Answer(png("A1"), delay_s=1.0)
+    urls = [origin.add(f"/{number:03}.png", answer=answer) for number in range(IMAGES)]
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    return "urls.txt"
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    out, error = process.communicate(timeout=30)
+    assert process.returncode == 0, error
+    return out
+
+
+def detached(pifleet: Pifleet, source: str) -> str:
+    options = ("--detach", "--chunk", str(CHUNK))
+    return str(json.loads(finished(pifleet("submit", source, "-o", "out.csv", *options)))["job"])
+
+
+def test_cancelled_detached_job_keeps_what_came_and_stops_the_fleet(
+    pifleet: Pifleet,
+    worker: RunningWorker,
+    origin: FaultyOrigin,
+    slow_list: str,
+    tmp_path: Path,
+    redis_url: str,
+) -> None:
+    job = detached(pifleet, slow_list)
+    with connect(redis_url) as redis:
+        wait_until(lambda: redis.xlen(results_key(job)) > 1, what="the first answer")
+
+        said = finished(pifleet("cancel", job))
+
+        assert not list(redis.scan_iter(claim_key(job, 0).replace("0", "*")))
+        assert not redis.exists(results_key(job))
+        requests = len(origin.requests)
+        wait_until(lambda: not (beat := worker.heartbeat()) or not beat.in_hand, what="its rest")
+    assert len(origin.requests) <= requests + CHUNK < IMAGES
+    rows = (tmp_path / "out.csv").read_text().splitlines()
+    read = [row for row in rows if row.endswith(",A1")]
+    assert len(rows) == IMAGES
+    assert len(read) >= CHUNK
+    kept = f"{len(read)} of {IMAGES} images were read and are kept"
+    assert said == f"job {job} cancelled: {kept} -> {tmp_path / 'out.csv'}\n"
+
+
+def test_job_that_is_cancelled_while_it_runs_keeps_what_came(
+    pifleet: Pifleet, worker: RunningWorker, slow_list: str, tmp_path: Path, redis_url: str
+) -> None:
+    process = pifleet("submit", slow_list, "-o", "out.csv", "--chunk", str(CHUNK))
+    with connect(redis_url) as redis:
+        wait_until(lambda: list(redis.scan_iter("pifleet:results:*")), what="the job")
+        (stream,) = redis.scan_iter("pifleet:results:*")
+        wait_until(lambda: redis.xlen(stream) > 1, what="the first answer")
+
+    finished(pifleet("cancel", "out.csv"))
+
+    summary = json.loads(process.communicate(timeout=30)[0])
+    assert summary["read"] >= CHUNK
+    assert summary["read"] + summary["failed"] == IMAGES
