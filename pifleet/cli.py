@@ -117,8 +117,7 @@ def main() -> None:
             log.exception("traceback")
         sys.exit(exit_code(error))
     except (KeyboardInterrupt, click.Abort):
-        start = "\n" if sys.stderr.isatty() else ""  # after the terminal's ^C
-        click.echo(f"{start}pifleet: interrupted", err=True)
+        click.echo("pifleet: interrupted", err=True)
         sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name is None:

@@ -134,21 +134,25 @@ def collect(job: str, chunk: int, as_json: bool, redis_url: str | None) -> None:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a job.")
-def jobs(as_json: bool) -> None:
-    """List this machine's jobs.
+@click.option("--json", "as_json", is_flag=True, help="One JSON array, with an object a job.")
+@redis_option
+def jobs(as_json: bool, redis_url: str | None) -> None:
+    """List this machine's jobs; of open ones what workers have read by now counts, too.
 
     \b
     Example: pifleet jobs
     """
     from producer.registry import known_jobs
     from producer.tables import jobs_json, jobs_table
+    from producer.uncollected import all_uncollected
 
-    known = list(known_jobs(job_settings(None).state_dir))
+    settings = job_settings(redis_url)
+    known = list(known_jobs(settings.state_dir))
+    uncollected = all_uncollected(known, settings.redis_url)
     if as_json:
-        click.echo(json.dumps(jobs_json(known), indent=1))
+        click.echo(json.dumps(jobs_json(known, uncollected), indent=1))
     else:
-        _print(jobs_table(known))
+        _print(jobs_table(known, uncollected))
 
 
 @click.command()
@@ -184,18 +188,18 @@ def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
         if as_json:
             click.echo(json.dumps(fleet_json(look(client, settings.clocks)), indent=1))
         elif watch:
-            _watch(lambda: fleet_table(look(client, settings.clocks)))
+            _watch(lambda lines: fleet_table(look(client, settings.clocks), most_lines=lines))
         else:
             _print(fleet_table(look(client, settings.clocks)))
 
 
-def _watch(draw: Callable[[], Any]) -> None:
+def _watch(draw: Callable[[int], Any]) -> None:
     from rich.live import Live
 
-    with Live(draw(), auto_refresh=False) as live:
+    with Live(auto_refresh=False) as live:
         while True:
+            live.update(draw(live.console.height - 1), refresh=True)  # 1: the cursor's own
             time.sleep(2.0)
-            live.update(draw(), refresh=True)
 
 
 def _print(renderable: Any) -> None:

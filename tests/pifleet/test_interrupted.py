@@ -118,7 +118,7 @@ def test_watching_is_ended_by_an_interrupt(start: Start) -> None:
     process = start("status", "--watch", stdout=writer)
     assert os.read(reader, 1)  # the first drawing
 
-    assert interrupt(process) == "pifleet: interrupted\n"
+    assert interrupt(process).strip() == "pifleet: interrupted"
 
     assert process.returncode == INTERRUPTED
     os.close(writer)

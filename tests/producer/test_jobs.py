@@ -222,6 +222,27 @@ def test_failed_images_are_read_when_they_are_replayed(
     assert (tmp_path / "out.csv").read_text() == csv_of({"1.png": "A1", "2.png": "B2"})
 
 
+def test_detached_job_shows_what_was_read_of_it(
+    pifleet: Pifleet,
+    start_worker: StartWorker,
+    origin: FaultyOrigin,
+    tmp_path: Path,
+    redis_url: str,
+) -> None:
+    start_worker()
+    serve(origin, tmp_path, 40)
+    with (tmp_path / "urls.txt").open("a") as file:
+        file.write("\n" + origin.add("/gone.png", answer=Answer(status=404)))
+    job = json.loads(finished(pifleet("submit", "urls.txt", "-o", "out.csv", "--detach")))["job"]
+
+    def listed() -> dict[str, int]:
+        (found,) = json.loads(finished(pifleet("jobs", "--json")))
+        return dict(found["uncollected"])
+
+    wait_until(lambda: listed() == {"read": 40, "failed": 1}, timeout_s=20, what="its counts")
+    assert f"wait in Redis: pifleet collect {job}" in finished(pifleet("jobs"))
+
+
 def test_cancelled_job_ends_with_a_row_for_every_image(
     pifleet: Pifleet, origin: FaultyOrigin, tmp_path: Path, redis_url: str
 ) -> None:
