@@ -214,12 +214,12 @@ def job_settings(redis_url: str | None) -> Settings:
 
 
 def _layout(options: dict[str, Any]) -> Layout:
-    from producer.submission import Layout, parse_columns
+    from producer.submission import Layout, check_line, parse_columns
 
     return Layout(
         columns=parse_columns(options.pop("columns")),
         header=options.pop("header"),
-        first_line=options.pop("first_line"),
+        first_line=check_line(options.pop("first_line")),
         is_spreadsheet_safe=options.pop("spreadsheet_safe"),
         capitalise=options.pop("capitalise"),
     )
@@ -234,6 +234,17 @@ def conclude(summary: JobSummary, *, as_json: bool) -> None:
             f"job {summary.job}: {summary.read:,} of {summary.images:,} images read in"
             f" {summary.seconds:.1f} s ({summary.images_per_s:,.0f}/s) -> {summary.csv}"
         )
+    _say_verdict(summary)
+
+
+def _say_verdict(summary: JobSummary) -> None:
+    """Say what was empty and what failed; nothing but empty texts is no success either."""
+    from producer.verdict import empty_words, failure_words
+
+    if summary.empty:
+        click.echo(empty_words(summary.empty, summary.read), err=True)
     if summary.failed:
-        click.echo(f"{summary.failed:,} failed, see {summary.failures_csv}", err=True)
+        words = failure_words(summary.job, summary.reasons, summary.failures_csv)
+        click.echo(words, err=True)
+    if summary.failed or (summary.empty and summary.empty == summary.read):
         raise SystemExit(SOME_FAILED)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+
+import msgspec
 
 from contract.errors import SettingsError
 from contract.reasons import Reason
@@ -51,14 +53,22 @@ def count_reasons(images: list[DeadImage]) -> dict[str, int]:
     return dict(Counter(image.reason for image in images).most_common())
 
 
-def replay(job: str, reason: str | None, chunk: int, settings: Settings) -> JobSummary:
+def replay(
+    job: str,
+    reason: str | None,
+    settings: Settings,
+    *,
+    chunk: int,
+    changes: Mapping[str, float | None],
+) -> JobSummary:
     """Try a job's failed images again, and write its submission anew.
 
     Args:
         job: its id, or the path of its CSV.
         reason: only the images that failed for it; None takes all.
-        chunk: the most images a task.
         settings: of this machine.
+        chunk: the most images a task.
+        changes: fields of the job's ``JobSpec``, such as ``rate``; those that are None stay.
 
     Raises:
         LedgerError: there is no such job, or it is being run.
@@ -68,6 +78,8 @@ def replay(job: str, reason: str | None, chunk: int, settings: Settings) -> JobS
     wanted = check_reason(reason)
     output = find_output(settings.state_dir, job)
     with Ledger(ledger_path(output)) as ledger:
+        changed = {name: value for name, value in changes.items() if value is not None}
+        ledger.change_spec(msgspec.structs.replace(ledger.spec, **changed))
         Deliveries(ledger).revive(wanted)
         return finish(ledger, output, chunk, settings)
 

@@ -7,12 +7,16 @@ from dataclasses import asdict
 
 import click
 
-from producer.cli import conclude, job_settings, redis_option
+from producer.cli import POSITIVE, conclude, job_settings, redis_option
 
 
 @click.group()
 def dead() -> None:
-    """Look at the images that failed, and try them again."""
+    """Look at the images that failed, and try them again.
+
+    \b
+    Example: pifleet dead list 7f3a9c21
+    """
 
 
 @dead.command("list")
@@ -42,12 +46,22 @@ def list_dead(job: str, reason: str | None, as_json: bool) -> None:
 @click.option("--reason", help="Only those that failed for it, such as timeout.")
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
+@click.option("--rate", type=POSITIVE, help="As of `submit`; default as the job had it.")
+@click.option("--per-host", type=POSITIVE, help="Likewise.")
+@click.option("--attempts", type=click.IntRange(1, 100), help="Likewise.")
 @redis_option
-def replay(job: str, reason: str | None, chunk: int, as_json: bool, redis_url: str | None) -> None:
+def replay(
+    job: str,
+    reason: str | None,
+    chunk: int,
+    as_json: bool,
+    redis_url: str | None,
+    **changes: float | None,
+) -> None:
     """Try a job's failed images again, and write its submission anew.
 
     \b
-    Example: pifleet dead replay 7f3a9c21 --reason timeout
+    Example: pifleet dead replay 7f3a9c21 --reason timeout --rate 20
     """
     from producer import dead as jobs
     from producer.interrupt import going_on
@@ -55,5 +69,5 @@ def replay(job: str, reason: str | None, chunk: int, as_json: bool, redis_url: s
 
     settings = job_settings(redis_url)
     with going_on(find_output(settings.state_dir, job)):
-        summary = jobs.replay(job, reason, chunk, settings)
+        summary = jobs.replay(job, reason, settings, chunk=chunk, changes=changes)
     conclude(summary, as_json=as_json)

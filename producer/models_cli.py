@@ -22,7 +22,11 @@ EXACT = "exact_match_"
 
 @click.group()
 def models() -> None:
-    """Look at models, check them, and put them where workers find them."""
+    """Look at models, check them, and put them where workers find them.
+
+    \b
+    Example: pifleet models list
+    """
 
 
 @models.command("list")

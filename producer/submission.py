@@ -60,6 +60,17 @@ def parse_columns(value: str) -> tuple[str, ...]:
     return columns
 
 
+def check_line(value: str | None) -> str | None:
+    """Check ``--first-line``.
+
+    Raises:
+        SettingsError: it is more than one line, which whoever reads the CSV takes for rows.
+    """
+    if value is not None and "".join(value.splitlines()) != value:
+        raise SettingsError("--first-line", value, "one line, without a line break")
+    return value
+
+
 def keep_layout(ledger: Ledger, layout: Layout) -> None:
     """Note the layout in the ledger, for whoever ends the job."""
     ledger.put("layout", json.dumps(asdict(layout)))

@@ -37,6 +37,7 @@ from producer.submission import (
     source_files,
     write_submission,
 )
+from producer.verdict import count_empty, count_reasons
 from recognition.charset import parse_symbols
 from recognition.decoding import make_decoder
 from recognition.model_file import ModelFile, load_model
@@ -86,12 +87,29 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class JobSummary:
-    """How a job ended."""
+    """How a job ended.
+
+    Attributes:
+        job: its id.
+        images: all of them.
+        read: those with a text.
+        empty: of those, the ones in which the model saw no symbol.
+        failed: those without a text.
+        reasons: how many of those failed for what, the most frequent first.
+        repeats: answers to images that had one already.
+        resent: images that were sent again.
+        seconds: that this run took.
+        images_per_s: that this run read.
+        csv: the submission.
+        failures_csv: the failures with their reasons.
+    """
 
     job: str
     images: int
     read: int
+    empty: int
     failed: int
+    reasons: dict[str, int]
     repeats: int
     resent: int
     seconds: float
@@ -228,12 +246,13 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     write_submission(ledger, output, load_layout(ledger))
     seconds = time.monotonic() - started
     counts = ledger.counts()
-    _advise(ledger, counts)
     return JobSummary(
         job=ledger.spec.job,
         images=counts.total,
         read=counts.read,
+        empty=count_empty(ledger),
         failed=counts.failed,
+        reasons=count_reasons(ledger),
         repeats=repeats,
         resent=resent,
         seconds=round(seconds, 3),
@@ -241,18 +260,6 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
         csv=str(output),
         failures_csv=str(failures_path(output)),
     )
-
-
-def _advise(ledger: Ledger, counts: Counts) -> None:
-    """Say what to set where every image was refused for its address: most likely it is a LAN's."""
-    if counts.read or not counts.failed:
-        return
-    if {reason for (reason,) in ledger.rows(["reason"])} == {Reason.FORBIDDEN_ADDRESS}:
-        log.warning(
-            "workers refused every image's address: start them with PIFLEET_FETCH_ALLOW=lan where"
-            " the images are in their own network, then `pifleet dead replay %s`",
-            ledger.spec.job,
-        )
 
 
 def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:

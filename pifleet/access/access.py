@@ -210,7 +210,11 @@ def tls_conf(folder: Path, *, port: int) -> str:
 
 @click.group()
 def access() -> None:
-    """Say who may join the fleet: TLS by a private authority, and a password for each Pi."""
+    """Say who may join the fleet: TLS by a private authority, and a password for each Pi.
+
+    \b
+    Example: pifleet access init access --host broker.local
+    """
 
 
 @access.command()
@@ -305,6 +309,8 @@ def renew(hosts: tuple[str, ...], folder: Path) -> None:
 
     make_server_certificate(folder, hosts)
     click.echo(folder / "server.crt")
+    key = f"{folder / 'server.crt'} and {folder / 'server.key'}"
+    click.echo(f"copy {key} to {AT_THE_BROKER} at the broker, and restart its Redis", err=True)
 
 
 def _save(redis: Redis) -> str:

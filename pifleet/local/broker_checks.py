@@ -11,12 +11,13 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from broker.connection import client_url, connect, make_client, masked, redis_errors
 from broker.repair import repair_all
-from contract.errors import FleetError
+from contract.errors import FleetError, UserError
 from pifleet.local.machine_checks import Finding, fail, ok, warn
 from pifleet.local.up import is_loopback
 
 MOST_SKEW_S = 2.0  # a heartbeat is dated by its sender and judged by the producer
 SUBJECT = "redis"
+SETTING = "redis url"
 ACCESS = "redis access"
 SETTINGS = ("maxmemory-policy", "appendonly")
 PROBE_S = 3.0
@@ -27,8 +28,11 @@ def check_redis(redis_url: str) -> Iterator[Finding]:
     """Look at the broker and its settings; stops after the first line if it is not there."""
     try:
         client = connect(redis_url)
+    except UserError as error:  # a URL or a password that somebody has to mend
+        yield fail(SETTING, str(error), "")  # the sentence says what to do
+        return
     except FleetError as error:
-        yield fail(SUBJECT, str(error), "")  # the sentence says what to do
+        yield fail(SUBJECT, str(error), "")
         return
     with client as redis:
         info = redis.info("server")

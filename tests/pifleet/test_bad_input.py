@@ -184,3 +184,12 @@ def test_dry_run_sends_nothing(
 
     assert code == 0
     assert nothing_was_written(tmp_path, source)
+
+
+@pytest.mark.parametrize("line", ["bob\nx.png,A1", "bob\n", "a\u2028b"])
+def test_first_line_is_one_line(run: Run, tmp_path: Path, tiny_model: Path, line: str) -> None:
+    source = listing(tmp_path, "http://h/a.png")
+    code, said = run("submit", source, "--model", str(tiny_model), "--first-line", line)
+    assert code == 2
+    assert_one_line(said, "--first-line", "one line")
+    assert nothing_was_written(tmp_path, source)

@@ -68,14 +68,23 @@ def test_doctor_command_tells_a_wrong_password_from_a_good_machine(
     )
     findings = {finding["subject"]: finding for finding in json.loads(done.stdout)}
     assert findings["python"]["level"] == "ok"
-    assert "check the user and password" in findings["redis"]["text"]
-    assert "wrong" not in findings["redis"]["text"].replace("WRONGPASS", "")
+    assert "check the user and password" in findings["redis url"]["text"]
+    assert "wrong" not in findings["redis url"]["text"].replace("WRONGPASS", "")
 
 
 def test_broker_that_is_away_has_its_own_exit_code() -> None:
     assert findings_code([ok("python", "3.11"), warn("x", "y", "z")]) == 0
     assert findings_code([fail(SUBJECT, "away", "")]) == 3
     assert findings_code([fail(SUBJECT, "away", ""), fail("models", "none", "")]) == 2
+
+
+@pytest.mark.redis
+@pytest.mark.parametrize("url", ["nonsense", "http://127.0.0.1", "wrong password"])
+def test_doctor_takes_a_url_that_somebody_has_to_mend_for_a_setting(
+    url: str, redis_url: str
+) -> None:
+    url = f"redis://:wrong@{redis_url.rpartition('@')[2]}" if url == "wrong password" else url
+    assert findings_code(list(check_redis(url))) == 2
 
 
 def test_doctor_names_the_variable_of_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
