@@ -13,6 +13,7 @@ import click
 
 from contract.errors import FleetError
 from contract.exit_codes import DONE, INTERRUPTED, USAGE, exit_code
+from contract.installing import find_extra, install_command
 
 log = logging.getLogger("pifleet")
 
@@ -36,12 +37,6 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "evaluate": ("training.cli:evaluate", "Measure a model on labelled images."),
     "export": ("training.cli:export", "Turn a training run into a .tflite file."),
     "doctor": ("pifleet.local.doctor:doctor", "Say what is wrong with this machine's set-up."),
-}
-EXTRAS = {  # which extra brings what a command may find missing
-    "pifleet": "demo",
-    "producer": "producer",
-    "workers": "worker",
-    "training": "training",
 }
 
 
@@ -122,7 +117,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None:
             raise
-        click.echo(f"pifleet: {_missing(error, 'pifleet').message}", err=True)
+        click.echo(f"pifleet: {_missing(error, _called_part()).message}", err=True)
         sys.exit(USAGE)
 
 
@@ -140,9 +135,13 @@ def _interrupt_once() -> None:
         signal.signal(signal.SIGINT, interrupt)
 
 
-def _missing(error: ModuleNotFoundError, module: str) -> click.UsageError:
-    extra = EXTRAS.get(module.split(".")[0], "producer")
+def _missing(error: ModuleNotFoundError, part: str) -> click.UsageError:
     missing = str(error.name).partition(".")[0]
-    if missing == "cryptography":
-        extra = "security"
-    return click.UsageError(f"{missing} is not installed: pip install 'pifleet[{extra}]'")
+    command = install_command(find_extra(missing, part=part.partition(".")[0]))
+    return click.UsageError(f"{missing} is not installed: {command}")
+
+
+def _called_part() -> str:
+    """Name the package of the command that was called, for what fails while it runs."""
+    called = next((word for word in sys.argv[1:] if word in COMMANDS), "")
+    return COMMANDS[called][0].partition(".")[0] if called else ""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import click
 
 from contract.errors import SettingsError, UserError
+from contract.installing import install_command
 
 OLDEST_FLOWER = (2, 2)  # an older one shows no worker of Celery 5.7
 USER = "pifleet"
@@ -84,9 +85,9 @@ def check_flower() -> None:
     try:
         version = importlib.metadata.version("flower")
     except importlib.metadata.PackageNotFoundError:
-        raise UserError("Flower is not installed: pip install 'pifleet[dashboard]'") from None
+        raise UserError(f"Flower is not installed: {install_command('dashboard')}") from None
     if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_FLOWER:
-        raise UserError(f"Flower {version} is too old: pip install 'pifleet[dashboard]'")
+        raise UserError(f"Flower {version} is too old: {install_command('dashboard')}")
 
 
 def parse_login(value: str | None) -> str:

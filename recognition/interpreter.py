@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from contract.errors import ModelError, ServiceError
+from contract.installing import install_command
 
 RUNTIMES = (
     ("litert", "ai_edge_litert.interpreter"),
@@ -94,4 +95,4 @@ def _find_runtime(only: str | None) -> tuple[str, Any]:
         except ImportError:
             continue
     wanted = only or "TFLite runtime"
-    raise ServiceError(f"no {wanted} is installed: pip install 'pifleet[worker]'")
+    raise ServiceError(f"no {wanted} is installed: {install_command('worker')}")

@@ -310,7 +310,10 @@ def _check_outputs(*outputs: Path | None, reads: list[Path | None]) -> None:
 
 
 def _train(task: str, config: Path, out: Path, flags: RunFlags) -> None:
+    from contract.installing import require
     from training.experiment import load_experiment
+
+    require("keras")  # which is needed after the images were drawn
     from training.train import TrainingOptions, run_training
 
     command = f"pifleet train {task} --config {config}{_told(flags)}"

@@ -19,6 +19,7 @@ import click
 
 from contract.errors import OutputError, UserError
 from contract.exit_codes import DONE, SOME_FAILED
+from contract.installing import install_command
 from pifleet.local.submitting import Submission, SubmitReport, run_submit
 from recognition.charset import CAPTCHA_SYMBOLS
 
@@ -199,7 +200,7 @@ def _check_library() -> None:
     try:
         import captcha.image  # noqa: F401 (only to see whether it is there)
     except ImportError as error:
-        raise UserError(f"{error}: pip install 'pifleet[demo]'") from error
+        raise UserError(f"{error}: {install_command('demo')}") from error
 
 
 def _empty_folder(out: Path) -> None:

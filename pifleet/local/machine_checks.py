@@ -17,6 +17,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from contract.errors import FleetError, ModelError
+from contract.installing import install_command
 from contract.settings import Settings
 from pifleet import dashboard
 
@@ -88,7 +89,7 @@ def check_extras() -> Iterator[Finding]:
         return
     for extra in EXTRAS:
         missing, found = _requirements(extra)
-        subject, advice = f"extra {extra}", f"pip install 'pifleet[{extra}]'"
+        subject, advice = f"extra {extra}", install_command(extra)
         if extra == INSTEAD_OF_WORKER and missing and not _requirements("worker")[0]:
             continue  # the better one of the two is here
         if not missing:
@@ -108,7 +109,7 @@ def check_runtime() -> Finding:
     except FleetError as error:
         return warn("tflite runtime", "none", f"{error}; only a worker needs one")
     if name == "tensorflow":
-        advice = "pip install 'pifleet[worker]': ai-edge-litert needs a tenth of the memory"
+        advice = f"{install_command('worker')}: ai-edge-litert needs a tenth of the memory"
         return warn("tflite runtime", name, advice)
     return ok("tflite runtime", name)
 

