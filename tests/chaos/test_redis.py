@@ -37,7 +37,7 @@ def submit(pifleet: Pifleet, origin: FaultyOrigin, folder: Path) -> subprocess.P
     """Start a job that takes a few seconds; return its process."""
     texts = [some_text(number) for number in range(IMAGES)]
     urls = [
-        origin.add(f"/{number}.png", answer=Answer(png(text), delay_s=0.2))
+        origin.add(f"/{number}.png", answer=Answer(png(text), delay_s=0.8))
         for number, text in enumerate(texts)
     ]
     (folder / "urls.txt").write_text("\n".join(urls))
