@@ -52,6 +52,11 @@ RECIPES: dict[str, tuple[str, ...]] = {
         " --start {out}/captcha-small",
         "export {out}/captcha-small-2 -o {out}/captcha-small.tflite",
     ),
+    "captcha-wide": (
+        "train captcha --config {configs}/captcha-wide.yaml --out {out}/captcha-wide"
+        " --start captcha",
+        "export {out}/captcha-wide -o {out}/captcha-wide.tflite",
+    ),
     "emnist": (
         *(
             part

@@ -26,8 +26,8 @@ def test_commonest_reason_is_named_with_its_number_and_the_next_step() -> None:
     words = failure_words("7f3a9c21", {"forbidden_address": 298, "timeout": 2}, "o.failures.csv")
     assert words == (
         "300 failed, 298 of them with forbidden_address: set PIFLEET_FETCH_ALLOW on the workers, to"
-        " lan or to the images' own network, then `pifleet dead replay 7f3a9c21 --reason forbidden_address`;"
-        " see o.failures.csv"
+        " lan or to the images' own network, then `pifleet dead replay 7f3a9c21"
+        " --reason forbidden_address`; see o.failures.csv"
     )
 
 
