@@ -297,6 +297,15 @@ def test_a_costly_quantisation_is_refused_with_its_figures() -> None:
         refuse_loss(Checked(b"", 0.99, 0.98, 0.0, ()))
 
 
+def test_one_image_of_few_is_no_loss_but_two_are() -> None:
+    refuse_loss(Checked(b"", 45 / 60, 44 / 60, 0.0, (), images=60))
+
+    with pytest.raises(ModelError, match=r"costs 3\.33 points"):
+        refuse_loss(Checked(b"", 45 / 60, 43 / 60, 0.0, (), images=60))
+    with pytest.raises(ModelError, match=r"costs 0\.40 points"):
+        refuse_loss(Checked(b"", 0.96, 0.956, 0.0, (), images=10_000))
+
+
 def test_an_export_into_no_folder_is_refused(tmp_path: Path) -> None:
     (tmp_path / "config.yaml").write_text("name: x")
 
