@@ -17,10 +17,9 @@ from broker.connection import connect, redis_errors
 from broker.rates import keep_limits
 from contract.errors import LedgerError, UserError
 from contract.files import is_database
-from contract.reasons import Reason
 from contract.settings import Settings
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
-from producer.job.spec import Counts, JobSpec
+from producer.job.spec import JobSpec
 from producer.job.store import Ledger, NameIndex, held
 from producer.progress import say, shown
 from producer.registry import find_output, remember

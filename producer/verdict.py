@@ -9,7 +9,7 @@ from producer.job.spec import State
 from producer.job.store import Ledger
 
 NEXT_STEPS = {  # what has to change before trying again is worth anything
-    Reason.FORBIDDEN_ADDRESS: "set PIFLEET_FETCH_ALLOW on the workers, to lan or to the images' own network",
+    Reason.FORBIDDEN_ADDRESS: "start workers with PIFLEET_FETCH_ALLOW=lan or another network",
     Reason.BAD_URL: "correct the list, and submit it with --restart",
     Reason.HTTP_STATUS: "open one of the URLs: it may be gone, or want a login",
     Reason.NOT_AN_IMAGE: "open one of the URLs: it may be a page that wants a login",

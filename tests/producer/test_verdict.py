@@ -25,9 +25,9 @@ def ended(process: subprocess.Popen[str], code: int) -> tuple[dict[str, object],
 def test_commonest_reason_is_named_with_its_number_and_the_next_step() -> None:
     words = failure_words("7f3a9c21", {"forbidden_address": 298, "timeout": 2}, "o.failures.csv")
     assert words == (
-        "300 failed, 298 of them with forbidden_address: set PIFLEET_FETCH_ALLOW on the workers, to"
-        " lan or to the images' own network, then `pifleet dead replay 7f3a9c21 --reason forbidden_address`;"
-        " see o.failures.csv"
+        "300 failed, 298 of them with forbidden_address: start workers with PIFLEET_FETCH_ALLOW=lan"
+        " or another network, then `pifleet dead replay 7f3a9c21 --reason forbidden_address`; see"
+        " o.failures.csv"
     )
 
 
@@ -46,7 +46,7 @@ def test_job_of_which_everything_fails_says_why(
     summary, said = ended(pifleet("submit", "urls.txt", "-o", "out.csv"), code=1)
 
     assert summary["reasons"] == {"forbidden_address": 5}
-    assert said.startswith("5 failed, all of them with forbidden_address: set PIFLEET_FETCH_ALLOW")
+    assert said.startswith("5 failed, all of them with forbidden_address: start workers with")
 
 
 @pytest.mark.redis
