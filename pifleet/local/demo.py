@@ -262,7 +262,8 @@ def _as_json(result: DemoResult) -> str:
 def _sentence(result: DemoResult) -> str:
     rows, right, summary = result.rows, result.right, result.summary
     folder = result.csv.parent
-    me = os.path.relpath(sys.argv[0]) if os.sep in sys.argv[0] else "pifleet"
+    is_on_path = shutil.which("pifleet") == sys.argv[0] or os.sep not in sys.argv[0]
+    me = "pifleet" if is_on_path else os.path.relpath(sys.argv[0])
     return (
         f"{right} of {rows} images read right ({right / max(1, rows):.1%}), {summary.failed} "
         f"failed, {summary.images_per_s:.0f} images/s.\n"

@@ -59,7 +59,8 @@ def symbols_table(findings: Findings) -> RenderableType:
     doubtful = "".join([one.symbol for one in findings.having(Presence.DOUBTFUL)])
     if doubtful:
         advice = f"{doubtful} is kept: look at its images with --images FOLDER --sheet FILE.png"
-        lines.append(Text(advice.replace(" is ", " are ") if len(doubtful) > 1 else advice))
+        several = advice.replace(" is kept", " are kept").replace(" its ", " their ")
+        lines.append(Text(several if len(doubtful) > 1 else advice))
     return Group(*lines)
 
 
