@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,29 @@ def test_the_notebook_is_kept_without_outputs(notebook: Any) -> None:
         assert not cell.get("outputs")
         assert cell.get("execution_count") is None
         assert set(cell.metadata) <= {"tags"}
+
+
+def test_the_notebook_finds_the_checkout_that_it_lies_in(notebook: Any, tmp_path: Path) -> None:
+    sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"][:2]
+    parameters, set_up = sources
+    told = f"FOLDER = {str(tmp_path)!r}"
+    program = "\n".join([parameters, told, set_up, "import training; print(training.__file__)"])
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", program],  # -S: nothing is installed
+        cwd=NOTEBOOK.parent,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()) == NOTEBOOK.parents[1] / "__init__.py"
+
+
+def test_the_notebook_shows_what_a_command_says_while_it_runs(notebook: Any) -> None:
+    (set_up,) = (cell.source for cell in notebook.cells if "def pifleet" in cell.source)
+    assert "for line in running.stdout" in set_up
+    assert "capture_output" not in set_up
 
 
 @pytest.mark.model
