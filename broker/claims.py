@@ -125,14 +125,17 @@ class Claims:
         """
         self._client.set(claim_key(task.job, task.delivery), task.pack(), ex=JOB_TTL_S)
 
-    def withdraw(self, deliveries: Iterable[int]) -> None:
-        """Let nobody begin them any more; where that fails they may run twice, harmlessly."""
+    def withdraw(self, deliveries: Iterable[int]) -> int | None:
+        """Let nobody begin them any more, and count those that nobody had begun.
+
+        Where that fails they may run twice, harmlessly, and nothing is known: None.
+        """
         keys = [claim_key(self._job, delivery) for delivery in deliveries]
         try:
-            if keys:
-                self._client.delete(*keys)
+            return int(self._client.delete(*keys)) if keys else 0
         except RedisError as error:
             log.debug("claims stand job=%s number=%d: %s", self._job, len(keys), error)
+            return None
 
 
 def claim(client: Redis, notice: Notice) -> ChunkTask | None:

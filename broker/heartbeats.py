@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
 
@@ -172,14 +173,21 @@ class Fleet:
         return not self.waiting and len(self.in_hand) < self.processes
 
 
-def look(client: Redis, clocks: Clocks = USUAL) -> Fleet:
+def look(client: Redis, clocks: Clocks = USUAL, known: Iterable[str] = ()) -> Fleet:
     """Read the heartbeats of live workers and the queue's length, in three round trips.
 
     A worker whose heartbeat cannot be understood is left out with a warning: it may be of a
     version to come.
+
+    Args:
+        client: of Redis.
+        clocks: of the fleet.
+        known: workers that are looked for by name: the list of names is anybody's to write, and
+            one whose name is gone from it beats on.
     """
     now = _redis_time(client)
-    names = _names(client, now - clocks.silence_s, now + clocks.silence_s)
+    listed = _names(client, now - clocks.silence_s, now + clocks.silence_s)
+    names = list(dict.fromkeys([*known, *listed]))
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.hmget(heartbeat_key(name), BEAT_FIELD, AT_FIELD)

@@ -49,7 +49,8 @@ RESULT_FIELD = "r"  # one field an entry: the JSON of one ChunkResult
 OPEN_FIELD = "open"  # first entry of a stream, which its producer makes
 RIGHTS = {
     "producer": Rights(
-        (key("results", "*"),), ("expire", "xadd", "xread", "xtrim", "del", "memory|usage")
+        (key("results", "*"),),
+        ("expire", "xadd", "xread", "xtrim", "xinfo|stream", "del", "memory|usage"),
     ),
     "worker": Rights((key("results", "*"),), ("xadd",)),  # no XREAD, no XRANGE
 }
@@ -162,6 +163,7 @@ class ResultStream:
     def open(self) -> bool:
         """Make sure that it exists; True if it had to be made, so whatever was out is lost."""
         if self._client.expire(self._key, JOB_TTL_S):  # by us: no worker may expire a key
+            self._step_back()
             return False
         entry = cast(bytes, self._client.xadd(self._key, {OPEN_FIELD: "1"}))
         self._client.expire(self._key, JOB_TTL_S)
@@ -187,6 +189,17 @@ class ResultStream:
         results = [result for _, fields in entries if (result := _parse(fields)) is not None]
         position = entries[-1][0].decode() if entries else self.position
         return results, position, len(entries) == most
+
+    def _step_back(self) -> None:
+        """Read from the beginning where the stream is behind what was read of it.
+
+        A broker that failed over has lost its last entries, and its clock may be behind: what is
+        added then would stand before the position, and never be read.
+        """
+        last = cast(bytes, self._client.xinfo_stream(self._key)["last-generated-id"])
+        if _parts(last.decode()) < _parts(self.position):
+            log.warning("stream-behind key=%s position=%s", self._key, self.position)
+            self.position = "0"
 
     def _count(self) -> int:
         """Tell how many entries to read at once: whoever writes large ones fills no memory."""
@@ -252,6 +265,11 @@ def deliver(
                 return False
             log.warning("result-waits job=%s delivery=%d error=%s", job, result.delivery, error)
         time.sleep(wait_s)
+
+
+def _parts(entry: str) -> tuple[int, int]:
+    ms, _, number = entry.partition("-")
+    return int(ms), int(number or 0)
 
 
 def _parse(fields: dict[bytes, bytes]) -> ChunkResult | None:

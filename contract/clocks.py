@@ -21,6 +21,11 @@ class Clocks:
         return 5 * self.heartbeat_s
 
     @property
+    def missed_s(self) -> float:
+        """Seconds more before a silent worker is dead: Redis may have lost what it said."""
+        return 1.5 * self.heartbeat_s
+
+    @property
     def look_s(self) -> float:
         """Seconds between two looks of a producer at the fleet."""
         return self.heartbeat_s / 2

@@ -18,6 +18,7 @@ from broker.rates import keep_limits
 from contract.errors import LedgerError, UserError
 from contract.files import is_database
 from contract.settings import Settings
+from producer.job.doors import redis_doors
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger, NameIndex, held
@@ -148,7 +149,7 @@ def detach(request: Request, settings: Settings) -> str:
         options = RunOptions(settings.redis_url, chunk=request.chunk, clocks=settings.clocks)
         with (
             connect(settings.redis_url) as client,
-            closing(JobRun(ledger, client, options)) as run,
+            closing(_open_run(ledger, client, options)) as run,
             shown(total, spec.job) as report,
             redis_errors(settings.redis_url),
         ):
@@ -261,9 +262,13 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     )
 
 
+def _open_run(ledger: Ledger, client: Redis, options: RunOptions) -> JobRun:
+    return JobRun(ledger, redis_doors(client, options.redis_url, ledger.spec.job), options)
+
+
 def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
     total, job = ledger.counts().total, ledger.spec.job
-    with closing(JobRun(ledger, client, options)) as run, shown(total, job) as report:
+    with closing(_open_run(ledger, client, options)) as run, shown(total, job) as report:
         progress = run.run(report)
     return progress.repeats, progress.resent
 

@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from broker.claims import Item
-from broker.results import ChunkResult, Crash, Row
+from broker.results import ChunkResult, Crash, Outcome, Row
 from contract.reasons import Reason
 from producer.job import policy
 from producer.job.spec import Change, State
 from producer.job.store import Ledger
 
+QUORUM_KEY = "quorum"
+WIPED = "wiped"  # why one ended whose broker lost everything
+NOT_SENT = "not_sent"  # why one ended that the broker would not take
 HEDGED = "straggler"  # why a delivery ended that is read a second time for being slow
 
 
@@ -25,8 +28,8 @@ class Deliveries:
         self._ledger = ledger
         self._db = ledger.db
         self._were_suspects = False
-        self.is_lone_worker = True
-        """Whether the fleet has one worker at most, so that no second can be asked."""
+        self.is_lone_worker = ledger.get(QUORUM_KEY) is None
+        """Whether no second worker was ever met that could be asked."""
 
     def take(self, size: int) -> tuple[int, list[Item]]:
         """Take waiting images into a new delivery, and note it as sent before it is.
@@ -55,6 +58,12 @@ class Deliveries:
             )
         return delivery, items
 
+    def meet_second_worker(self) -> None:
+        """Note that there is somebody else to ask, for the whole job: it may be away just now."""
+        if self.is_lone_worker:
+            self.is_lone_worker = False
+            self._ledger.put(QUORUM_KEY, "1")
+
     def may_hedge(self, delivery: int) -> bool:
         """Tell whether a slow delivery may be read by a second worker: no image of it twice."""
         return not self._db.execute(
@@ -71,8 +80,9 @@ class Deliveries:
         """
         with self._ledger.writing():
             if crash is not None:
-                self._suspect(delivery, crash)
+                self._suspect(delivery, crash, why)
             self._end(delivery, why)
+            self._forgive(delivery, why)
             again = self._db.execute(
                 "UPDATE image SET state = 0, hedged = max(hedged, ?)"
                 " WHERE state = 1 AND delivery = ?",
@@ -104,8 +114,11 @@ class Deliveries:
         change = Change()
         with self._ledger.writing():
             for result in results:
-                self._end(result.delivery, "answered")
-                change += self._record_read(result)
+                read = self._record_read(result)
+                if not self._note_answered(result.delivery):
+                    change += Change(read=read.read)  # most likely the same answer once more
+                    continue
+                change += read
                 for row in result.rows:
                     if row.reason is not None:
                         is_forgiven = result.delivery in forgive
@@ -155,13 +168,36 @@ class Deliveries:
                 return [Item(index, url) for index, url in rows]
         return []
 
-    def _suspect(self, delivery: int, crash: Crash) -> None:
-        """Note what a death says of a delivery's images that are open, wherever they are now."""
+    def _suspect(self, delivery: int, crash: Crash, why: str) -> None:
+        """Note what a death says of a delivery's images that are open, wherever they are now.
+
+        Once a delivery: a report may come twice, and after its worker was taken for dead.
+        """
+        noted = self._db.execute(
+            "UPDATE delivery SET ended = ? WHERE id = ?"
+            " AND coalesce(ended, '') NOT IN ('answered', 'crashed', 'worker_gone')",
+            (why, delivery),
+        ).rowcount
+        if not noted:
+            return
         suspects = self.members(delivery) if crash.image is None else {crash.image}
         self._db.executemany(
             "UPDATE image SET suspicion = suspicion + ? WHERE state IN (0, 1) AND idx = ?",
             [(policy.points(crash), index) for index in suspects],
         )
+
+    def _forgive(self, delivery: int, why: str) -> None:
+        """Let an image not pay for what is not its fault, or it fails when it was sent so often."""
+        if why in (NOT_SENT, WIPED):  # Redis may be full for an hour, or made anew again and again
+            self._db.execute(
+                "UPDATE image SET sent = sent - 1 WHERE state = 1 AND delivery = ?", (delivery,)
+            )
+        if why == Outcome.BAD_MODEL:  # one worker refuses, while those that read are busy
+            self._db.execute(
+                "UPDATE image SET ready_at = ? + min(?, 1 << min(sent, 6))"
+                " WHERE state = 1 AND delivery = ?",
+                (self._ledger.now(), policy.MAX_RETRY_S, delivery),
+            )
 
     def _end(self, delivery: int, why: str) -> None:
         self._db.execute(
@@ -182,6 +218,14 @@ class Deliveries:
             ).rowcount
             for column, most, detail in ceilings
         )
+
+    def _note_answered(self, delivery: int) -> bool:
+        """Note an answer, though it be to a delivery that was given up; False if it has one."""
+        noted = self._db.execute(
+            "UPDATE delivery SET ended = 'answered' WHERE id = ? AND ended IS NOT 'answered'",
+            (delivery,),
+        )
+        return noted.rowcount > 0
 
     def _record_read(self, result: ChunkResult) -> Change:
         read = [row for row in result.rows if row.reason is None]

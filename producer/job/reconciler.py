@@ -61,6 +61,7 @@ class Out:
         is_proven: whether that worker has shown that it claimed it.
         held_since: monotonic time of the first look at which it was held.
         missing_since: monotonic time since which it must be somewhere and is nowhere.
+        gone_since: monotonic time since which its holder is not heard, while others are.
         ahead: of ``Reconciler.taken``, when all that stood before it in the queue has left it.
     """
 
@@ -72,6 +73,7 @@ class Out:
     is_proven: bool = False
     held_since: float | None = None
     missing_since: float | None = None
+    gone_since: float | None = None
     ahead: int | None = None
 
 
@@ -130,6 +132,7 @@ class Reconciler:
         """
         for out in self.out.values():
             out.holder, out.held_since, out.missing_since = "", None, None
+            out.gone_since = None
 
     def look(self, fleet: Fleet, now: float) -> list[Loss]:
         """Update what is known, and name the deliveries to give up.
@@ -183,19 +186,34 @@ class Reconciler:
     ) -> Loss | None:
         out = self.out[delivery]
         if holder:
-            out.holder, out.missing_since = holder, None
+            out.holder, out.missing_since, out.gone_since = holder, None, None
             out.held_since = now if out.held_since is None else out.held_since
             return self._overdue(delivery, out, now)
         if out.holder and not alive:
+            out.gone_since = None
             return None  # all at once: Redis lost the beats, or nobody is there to read it anyway
         if out.holder and out.holder not in alive:
-            return Loss(delivery, Cause.WORKER_GONE, out.holder, out.is_proven)
+            is_dead = self._is_dead(out, alive, now)
+            return Loss(delivery, Cause.WORKER_GONE, out.holder, out.is_proven) if is_dead else None
+        if out.holder:  # alive, and has let go of it: it does not die with it in hand any more
+            out.holder, out.is_proven, out.gone_since = "", False, None
         if queue and delivery > self.popped and self.taken <= (out.ahead or 0):
             out.missing_since = None  # it may well be in the queue
             return None
         out.missing_since = now if out.missing_since is None else out.missing_since
         is_lost = now - max(out.missing_since, out.since) > self.clocks.grace_s
         return Loss(delivery, Cause.VANISHED) if is_lost else None
+
+    def _is_dead(self, out: Out, alive: set[str], now: float) -> bool:
+        """Tell whether a holder is dead that is not heard: it was started again, or stays away.
+
+        Redis may lose heartbeats, or set its clock; then each worker is heard again by its next.
+        """
+        name = out.holder.partition("#")[0] + "#"
+        if any(instance.startswith(name) for instance in alive):
+            return True
+        out.gone_since = now if out.gone_since is None else out.gone_since
+        return now - out.gone_since > self.clocks.missed_s
 
     def _overdue(self, delivery: int, out: Out, now: float) -> Loss | None:
         limit = max(DEADLINE_MIN_S, DEADLINE_FACTOR * self.typical_s)

@@ -8,32 +8,25 @@ from __future__ import annotations
 
 import logging
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
 
-from broker.chunks import OTHER_VERSION, ChunkSender
-from broker.claims import ChunkTask, Claims, Item, make_token, prove
+from broker.chunks import OTHER_VERSION
+from broker.claims import ChunkTask, Item, make_token, prove
 from broker.connection import redis_errors
-from broker.heartbeats import Fleet, ask_to_rest, look
-from broker.models import push_model
-from broker.rates import forget_limits
-from broker.repair import repair
-from broker.results import ChunkResult, Crash, Outcome, ResultStream
+from broker.heartbeats import MAX_WORKERS, Fleet
+from broker.results import ChunkResult, Crash, Outcome
 from contract.clocks import USUAL, Clocks
 from contract.errors import AccessError, ModelError, ServiceError, UserError
 from contract.reasons import Reason
 from producer.job.answer_check import AnswerCheck, allowed_symbols
-from producer.job.deliveries import Deliveries
+from producer.job.deliveries import NOT_SENT, WIPED, Deliveries
+from producer.job.doors import Doors
 from producer.job.outliers import Outliers
 from producer.job.reconciler import Cause, Reconciler
 from producer.job.spec import Change, Counts, JobSpec
 from producer.job.store import Ledger
-
-if TYPE_CHECKING:
-    from redis import Redis
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +43,10 @@ MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a 
 MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
 SAME_VERSION = "run the same version everywhere"
+# Whoever claimed it is gone, and was never heard with it: it may have died at once. That says as
+# little as a process that dies between two images.
+CLAIMED_AND_LOST = Crash(was_seen=True)
+
 CANCELLED_KEY = "cancelled"
 SIGNATURE_KEY = "signature"  # of the model, where it has one
 
@@ -95,15 +92,14 @@ class Progress:
 class JobRun:
     """One run of the producer over one ledger."""
 
-    def __init__(self, ledger: Ledger, client: Redis, options: RunOptions) -> None:
+    def __init__(self, ledger: Ledger, doors: Doors, options: RunOptions) -> None:
         self._ledger = ledger
         self._deliveries = Deliveries(ledger)
-        self._client = client
+        self._doors = doors
         self._options = options
         self._spec: JobSpec = ledger.spec
-        self._sender = ChunkSender(options.redis_url)
-        self._stream = ResultStream(client, self._spec.job, position=ledger.get("position") or "0")
-        self._claims = Claims(client, self._spec.job)
+        self._stream, self._claims = doors.stream, doors.claims
+        self._stream.position = ledger.get("position") or "0"
         self._secret = ledger.secret
         self._check = AnswerCheck(
             self._deliveries.members, allowed_symbols(ledger), secret=self._secret
@@ -115,6 +111,7 @@ class JobRun:
         self._most_out = most_out(self._spec, len(self._hosts))
         self._counts = ledger.counts()
         self._fleet = Fleet()
+        self._met: dict[str, None] = {}
         self._looked_at = -inf
         self._repeats = 0
         self._resent = 0
@@ -163,18 +160,18 @@ class JobRun:
         """
         with redis_errors(self._options.redis_url):
             self._ensure_open()
-            self._fleet = look(self._client, self._options.clocks)
+            self._look()
             while self._send_one(self._chunk_size()):
                 report(self.progress)
 
     def close(self) -> None:
         """Close the connections to the queue."""
-        self._sender.close()
+        self._doors.sender.close()
 
     # -- one step -----------------------------------------------------------------------------
 
     def _step(self) -> None:
-        is_look_due = time.monotonic() - self._looked_at >= self._options.clocks.look_s
+        is_look_due = self._doors.monotonic() - self._looked_at >= self._options.clocks.look_s
         if is_look_due:
             self._is_cancelled = self._ledger.get(CANCELLED_KEY) is not None
             if self._is_cancelled:
@@ -182,11 +179,10 @@ class JobRun:
                 self._wait_ms = 0
                 self._collect()  # what came by now is kept
                 return
-            repair(self._client, job=self._spec.job)
+            self._doors.repair()
             self._ensure_open()
-            self._fleet = look(self._client, self._options.clocks)
-            self._deliveries.is_lone_worker = len(self._fleet.workers) < MIN_QUORUM
-            self._looked_at = time.monotonic()
+            self._look()
+            self._looked_at = self._doors.monotonic()
         self._collect()
         if is_look_due:
             self._stream.trim()
@@ -196,6 +192,15 @@ class JobRun:
         self._fill_window()
         self._wait_ms = WAIT_MS  # nothing more can be sent before something comes back
 
+    def _look(self) -> None:
+        """Look at the fleet; whoever was met is asked by name, though it be off every list."""
+        self._fleet = self._doors.look(self._options.clocks, list(self._met))
+        self._met |= dict.fromkeys(worker.worker for worker in self._fleet.workers)
+        if len(self._met) > MAX_WORKERS:
+            self._met = dict.fromkeys(worker.worker for worker in self._fleet.workers)
+        if len(self._fleet.workers) >= MIN_QUORUM:
+            self._deliveries.meet_second_worker()
+
     def _ensure_open(self) -> None:
         """Make the stream and the model be there; where Redis was wiped, send all again."""
         if not self._stream.open():
@@ -203,7 +208,7 @@ class JobRun:
         self._push_model()
         self._ledger.put("position", self._stream.position)
         for delivery in list(self._reconciler.out):
-            self._give_up(delivery, "wiped")
+            self._give_up(delivery, WIPED)
 
     def _collect(self) -> None:
         """Read the stream to its end."""
@@ -224,6 +229,7 @@ class JobRun:
 
     def _note(self, result: ChunkResult) -> None:
         self._silent_looks = 0
+        self._met[result.worker] = None
         if result.outcome is Outcome.DONE:
             self._refused_since = None
             self._outliers.note(result)
@@ -250,7 +256,7 @@ class JobRun:
         if not refusals or len(refusals) < len(self._fleet.workers):
             self._refused_since = None
             return
-        now = time.monotonic()
+        now = self._doors.monotonic()
         self._refused_since = now if self._refused_since is None else self._refused_since
         worker = refusals[0]
         is_version = model not in worker.refused
@@ -269,7 +275,7 @@ class JobRun:
         """Ask workers to rest whose failures stand out: what they failed, others may read."""
         for worker, why in self._outliers.find().items():
             log.warning("rests job=%s worker=%s: %s", self._spec.job, worker, why)
-            ask_to_rest(self._client, worker, why)
+            self._doors.ask_to_rest(worker, why)
             self._outliers.forget(worker)
 
     def _count_silence(self) -> None:
@@ -282,28 +288,39 @@ class JobRun:
             )
 
     def _reconcile(self) -> None:
-        losses = self._reconciler.look(self._fleet, time.monotonic())
-        if any(loss.cause is Cause.VANISHED for loss in losses):
-            self._count_silence()
+        losses = self._reconciler.look(self._fleet, self._doors.monotonic())
+        is_understood = bool(self._fleet.proven)  # whoever claims chunks is of our version
+        is_silent = False
         for loss in losses:
             log.warning(
                 "sent again job=%s delivery=%d cause=%s worker=%s",
                 *(self._spec.job, loss.delivery, loss.cause, loss.holder),
             )
-            self._give_up(loss.delivery, loss.cause, Crash() if loss.is_death else None)
+            crash = Crash() if loss.is_death else None
+            is_unclaimed = self._give_up(loss.delivery, loss.cause, crash)
+            is_silent |= loss.cause is Cause.VANISHED
+            is_understood |= not is_unclaimed
             if loss.cause is Cause.STRAGGLER:
                 self._send_one(self._options.chunk)  # now, while somebody is idle
+        if is_understood:  # somebody claimed one
+            self._silent_looks = 0
+        elif is_silent:
+            self._count_silence()
 
-    def _give_up(self, delivery: int, why: str, crash: Crash | None = None) -> None:
+    def _give_up(self, delivery: int, why: str, crash: Crash | None = None) -> bool:
+        """End a delivery without an answer, and tell whether it may never have been begun."""
         self._reconciler.ended(delivery)
+        is_unclaimed = self._claims.withdraw([delivery]) != 0
+        if why == Cause.VANISHED and not is_unclaimed:
+            crash = CLAIMED_AND_LOST
         change = self._deliveries.give_up(delivery, why, crash=crash)
         self._resent += change.again
         self._apply(change)
-        self._claims.withdraw([delivery])
+        return is_unclaimed
 
     def _push_model(self) -> None:
         signature = self._ledger.get(SIGNATURE_KEY)
-        push_model(self._client, self._spec.model, self._ledger.model, signature)
+        self._doors.push_model(self._spec.model, self._ledger.model, signature)
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -326,9 +343,10 @@ class JobRun:
         )
         try:
             self._claims.add(task)
-            self._sender.send(task.notice, images=len(items))
+            self._doors.sender.send(task.notice, images=len(items))
         except Exception:
-            self._deliveries.give_up(delivery, "not_sent")
+            self._deliveries.give_up(delivery, NOT_SENT)
+            self._claims.withdraw([delivery])  # the notice may be in the queue, or none ever be
             raise
         self._note_sent(delivery, len(items))
         return True
@@ -336,7 +354,8 @@ class JobRun:
     def _note_sent(self, delivery: int, images: int) -> None:
         proof = prove(make_token(self._secret, delivery))
         may_hedge = self._deliveries.may_hedge(delivery)
-        self._reconciler.sent(delivery, images, time.monotonic(), proof=proof, may_hedge=may_hedge)
+        now = self._doors.monotonic()
+        self._reconciler.sent(delivery, images, now, proof=proof, may_hedge=may_hedge)
 
     def _is_window_full(self) -> bool:
         window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
@@ -373,7 +392,7 @@ class JobRun:
             with redis_errors(self._options.redis_url):
                 self._stream.delete()
                 self._claims.withdraw(unclaimed)
-                forget_limits(self._client, self._spec.job, self._hosts)
+                self._doors.forget_limits(self._hosts)
         except (ServiceError, AccessError) as error:
             log.warning("job=%s left its stream in Redis: %s", self._spec.job, error)
 
@@ -383,7 +402,7 @@ class JobRun:
         progress = self.progress
         report(Progress(progress.counts, Fleet(), progress.repeats, progress.resent, str(error)))
         log.warning("waiting for Redis job=%s: %s", self._spec.job, error)
-        time.sleep(min(MAX_BACKOFF_S, 0.2 * 2.0**failures))
+        self._doors.sleep(min(MAX_BACKOFF_S, 0.2 * 2.0**failures))
 
     def _apply(self, change: Change) -> None:
         self._repeats += change.repeats

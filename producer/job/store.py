@@ -40,6 +40,7 @@ class Ledger:
         read_only: bool = False,
         shared: bool = False,
         clock: Callable[[], float] = time.monotonic,
+        db: sqlite3.Connection | None = None,
     ) -> None:
         """Open an existing ledger, or make an empty one.
 
@@ -48,6 +49,7 @@ class Ledger:
             read_only: only look; takes no lock.
             shared: leave a note for the producer that has it; takes no lock.
             clock: monotonic, seconds.
+            db: where the ledger stands in place of a file; takes no lock.
 
         Raises:
             LedgerError: another producer has it open, it is of another version, or no ledger.
@@ -55,9 +57,9 @@ class Ledger:
         """
         self.path = path
         self._clock = clock
-        self._lock = None if read_only or shared else _lock(path)
+        self._lock = None if read_only or shared or db else _lock(path)
         try:
-            self.db = _open_database(path, read_only=read_only)
+            self.db = prepare(db) if db else _open_database(path, read_only=read_only)
             self._opened_at = clock()
             self._clock_s = float(self.get("clock") or 0.0)
         except (sqlite3.DatabaseError, ValueError, LedgerError) as error:
@@ -322,6 +324,11 @@ def _open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
         return db
     db = sqlite3.connect(path, timeout=10, isolation_level=None)
     _check_version(db, path)
+    return prepare(db)
+
+
+def prepare(db: sqlite3.Connection) -> sqlite3.Connection:
+    """Make the tables of a ledger where they are missing, and set how it is written."""
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = NORMAL")  # a power cut costs resends, not rows' truth
     db.execute("PRAGMA cache_size = -65536")  # 64 MB: the index of a million names

@@ -9,7 +9,8 @@ import pytest
 from broker.results import ChunkResult, Crash, Outcome, Row
 from contract.errors import LedgerError, OutputError, SourceError
 from contract.reasons import Reason
-from producer.job.deliveries import Deliveries
+from producer.job.deliveries import NOT_SENT, Deliveries
+from producer.job.policy import MOST_SENT, SEEN
 from producer.job.spec import Change, JobSpec
 from producer.job.store import Ledger, is_in_use
 from producer.sources.image import SourceImage
@@ -198,3 +199,52 @@ def test_rows_are_sorted_by_name_in_code_point_order(tmp_path: Path) -> None:
         ledger.seal(SPEC, listed, model=b"")
 
         assert [row[0] for row in ledger.rows(["name"])] == ["Z", "a10", "b", "é"]
+
+
+def test_death_that_is_reported_twice_counts_once(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        deliveries = Deliveries(ledger)
+        delivery, _ = deliveries.take(1)
+
+        for why in ("worker_gone", "crashed", "crashed", "crashed"):
+            assert (
+                deliveries.give_up(delivery, why, crash=Crash(was_seen=True, image=0)).failed == 0
+            )
+
+        assert ledger.db.execute("SELECT suspicion FROM image").fetchone() == (SEEN,)
+
+
+def test_answer_that_comes_twice_costs_one_attempt(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        delivery, _ = Deliveries(ledger).take(1)
+        failed = done(delivery, Row(0, None, reason=Reason.TIMEOUT))
+
+        assert record(ledger, failed) == Change(again=1)
+        assert record(ledger, failed) == Change()
+
+
+def test_image_that_a_full_broker_does_not_take_is_no_poison(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        deliveries = Deliveries(ledger)
+        for _ in range(MOST_SENT + 1):
+            delivery, _ = deliveries.take(1)
+            assert deliveries.give_up(delivery, NOT_SENT) == Change(again=1)
+
+
+def test_image_that_one_worker_refuses_waits_longer_each_time(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        deliveries = Deliveries(ledger)
+        delivery, _ = deliveries.take(1)
+
+        deliveries.give_up(delivery, Outcome.BAD_MODEL)
+
+        assert deliveries.take(1) == (0, [])
+        ((ready_at,),) = ledger.db.execute("SELECT ready_at FROM image")
+        assert 1.0 < ready_at - ledger.now() <= 2.0
+
+
+def test_second_worker_that_was_met_is_remembered_while_it_is_away(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        assert Deliveries(ledger).is_lone_worker
+        Deliveries(ledger).meet_second_worker()
+        assert not Deliveries(ledger).is_lone_worker

@@ -68,11 +68,16 @@ def test_earlier_one_is_lost_when_a_later_one_left_the_queue(reconciler: Reconci
     assert causes(reconciler, fleet(waiting=5), 1.1 + USUAL.grace_s) == {1: Cause.VANISHED}
 
 
-def test_dead_workers_chunks_are_lost_at_once(reconciler: Reconciler) -> None:
+OTHERS = Fleet(workers=(msgspec.structs.replace(BEAT, worker="pi2"),), waiting=2)
+
+
+def test_dead_workers_chunks_are_lost_once_its_next_heartbeat_is_missed_too(
+    reconciler: Reconciler,
+) -> None:
     causes(reconciler, fleet(1, waiting=2), 1.0)
 
-    others = Fleet(workers=(msgspec.structs.replace(BEAT, worker="pi2"),), waiting=2)
-    losses = reconciler.look(others, 2.0)
+    assert reconciler.look(OTHERS, 2.0) == []
+    losses = reconciler.look(OTHERS, 2.1 + USUAL.missed_s)
 
     assert [(v.delivery, v.cause, v.is_death) for v in losses] == [(1, Cause.WORKER_GONE, True)]
 
@@ -112,7 +117,8 @@ def test_worker_that_only_said_so_accuses_no_image_by_its_death(reconciler: Reco
     honest = fleet(2)
     reconciler.look(Fleet((*honest.workers, liar), waiting=1), 0.0)
 
-    losses = reconciler.look(honest, 1.0)
+    reconciler.look(honest, 1.0)
+    losses = reconciler.look(honest, 1.1 + USUAL.missed_s)
 
     assert [(loss.delivery, loss.is_death) for loss in losses] == [(1, False)]
 
@@ -123,3 +129,22 @@ def test_what_is_said_to_be_held_for_long_without_a_proof_is_lost(reconciler: Re
     for now in range(0, 120, 2):
         lost |= {loss.delivery for loss in reconciler.look(Fleet((liar,)), float(now))}
     assert lost == {1, 2, 3}
+
+
+def test_worker_whose_heartbeat_redis_lost_is_not_dead(reconciler: Reconciler) -> None:
+    """Redis set its clock, or somebody struck it off: its next heartbeat is there."""
+    held = fleet(1, 2, 3, waiting=2)
+    for now in range(0, 60, 3):
+        assert reconciler.look(held, float(now)) == []
+        assert reconciler.look(OTHERS, now + 1.0) == []
+        assert reconciler.look(OTHERS, now + 2.0) == []
+
+
+def test_worker_that_let_go_of_a_delivery_does_not_die_with_it(reconciler: Reconciler) -> None:
+    """Its answer was lost; that it is started again then accuses no image."""
+    causes(reconciler, fleet(1, waiting=2), 1.0)
+    causes(reconciler, fleet(waiting=2), 3.0)
+
+    losses = reconciler.look(fleet(waiting=2, pid=8), 30.0)
+
+    assert not any(loss.is_death for loss in losses)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from broker.connection import connect
+from producer.job.doors import redis_doors
 from producer.job.scheduler import JobRun, Progress, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
@@ -54,7 +55,8 @@ class Race:
             connect(self._redis_url) as client,
         ):
             ledger.seal(spec, images, model=model.data)
-            run = JobRun(ledger, client, RunOptions(self._redis_url, chunk=CHUNK))
+            doors = redis_doors(client, self._redis_url, spec.job)
+            run = JobRun(ledger, doors, RunOptions(self._redis_url, chunk=CHUNK))
             end = run.run(lambda progress: self._note(number, progress))
             run.close()
             return end.counts.read

@@ -10,6 +10,7 @@ from broker.chunks import QUEUE_KEY, Notice
 from broker.connection import connect
 from contract.errors import UserError
 from producer.job import scheduler as run
+from producer.job.doors import redis_doors
 from producer.job.scheduler import JobRun, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
@@ -41,13 +42,15 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
         with monkeypatch.context() as patch:
             patch.setattr(Notice, "to_wire", lambda notice: {**to_wire(notice), "v": 99})
             patch.setattr(run, "REFUSED_S", 1.0)
-            newer = JobRun(ledger, client, RunOptions(redis_url))
+            doors = redis_doors(client, redis_url, spec.job)
+            newer = JobRun(ledger, doors, RunOptions(redis_url))
             with pytest.raises(UserError, match="run the same version everywhere"):
                 newer.run(lambda _: None)
             newer.close()
         assert "is of version 99, this program knows 3" in worker.log.read_text()
 
         client.delete(QUEUE_KEY)  # a worker of that version has taken them
-        again = JobRun(ledger, client, RunOptions(redis_url))
+        doors = redis_doors(client, redis_url, spec.job)
+        again = JobRun(ledger, doors, RunOptions(redis_url))
         assert again.run(lambda _: None).counts.read == 1
         again.close()

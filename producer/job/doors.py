@@ -1,0 +1,113 @@
+"""The doors of a run: all that it touches besides its ledger, which are the broker and time.
+
+The real ones lead to Redis. A simulation puts others in their place, and so runs the scheduler
+itself on a clock and a broker of its own, see docs/reliability.md.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from broker.chunks import ChunkSender, Notice
+from broker.claims import ChunkTask, Claims
+from broker.heartbeats import Fleet, ask_to_rest, look
+from broker.models import push_model
+from broker.rates import forget_limits
+from broker.repair import repair
+from broker.results import ChunkResult, ResultStream
+
+if TYPE_CHECKING:
+    from redis import Redis
+
+    from contract.clocks import Clocks
+
+
+class Sender(Protocol):
+    """Where notices go out, as ``broker.chunks.ChunkSender``."""
+
+    def send(self, notice: Notice, *, images: int) -> None:
+        """Put a notice into the queue."""
+
+    def close(self) -> None:
+        """Close its connections."""
+
+
+class Stream(Protocol):
+    """Where answers come in, as ``broker.results.ResultStream``."""
+
+    position: str
+
+    def open(self) -> bool:
+        """Make sure that it exists; True if it had to be made."""
+
+    def read(self, *, wait_ms: int) -> tuple[list[ChunkResult], str, bool]:
+        """Read what came after the position: answers, the next position, whether more may wait."""
+
+    def trim(self) -> None:
+        """Drop what came before the position."""
+
+    def delete(self) -> None:
+        """End the job in the broker."""
+
+
+class Offers(Protocol):
+    """What workers may claim, as ``broker.claims.Claims``."""
+
+    def add(self, task: ChunkTask) -> None:
+        """Let a delivery be claimed."""
+
+    def withdraw(self, deliveries: Iterable[int]) -> int | None:
+        """Let nobody begin them any more, and count those that nobody had begun, if it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Doors:
+    """What a run reaches the world by; the functions are those of the broker's modules.
+
+    Attributes:
+        sender: puts notices into the queue.
+        stream: of the answers.
+        claims: the deliveries that nobody has begun.
+        look: reads the fleet; some workers are known by name.
+        repair: removes keys of a wrong type.
+        push_model: puts the model there.
+        ask_to_rest: asks a worker to take nothing for a while.
+        forget_limits: removes the limits of rate of these hosts.
+        monotonic: tells the time, seconds.
+        sleep: waits for so many seconds.
+    """
+
+    sender: Sender
+    stream: Stream
+    claims: Offers
+    look: Callable[[Clocks, Iterable[str]], Fleet]
+    repair: Callable[[], object]
+    push_model: Callable[[str, bytes, str | None], None]
+    ask_to_rest: Callable[[str, str], None]
+    forget_limits: Callable[[Iterable[str]], None]
+    monotonic: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+def redis_doors(client: Redis, redis_url: str, job: str) -> Doors:
+    """Build the doors of a job that lead to Redis.
+
+    Args:
+        client: for all but the queue.
+        redis_url: for the queue, which is Celery's.
+        job: its id.
+    """
+    return Doors(
+        sender=ChunkSender(redis_url),
+        stream=ResultStream(client, job),
+        claims=Claims(client, job),
+        look=partial(look, client),
+        repair=partial(repair, client, job=job),
+        push_model=partial(push_model, client),
+        ask_to_rest=partial(ask_to_rest, client),
+        forget_limits=partial(forget_limits, client, job),
+    )

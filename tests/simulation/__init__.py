@@ -1,0 +1,1 @@
+"""Deterministic simulation of a producer: a seed, a virtual clock, faults at every step."""

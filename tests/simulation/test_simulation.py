@@ -1,0 +1,30 @@
+"""Seeds of the simulation, spread over the processes of a test run, and what the simulator is."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.simulation.job import simulate
+
+BLOCKS = 10
+SEEDS = 80  # a block; under 20 s where a core is shared
+
+
+@pytest.mark.parametrize("block", range(BLOCKS))
+def test_no_fault_breaks_an_invariant(block: int) -> None:
+    broken = [
+        f"seed {seed}: {violation}"
+        for seed in range(block * SEEDS, (block + 1) * SEEDS)
+        for violation in simulate(seed).violations
+    ]
+    if broken:
+        seed = broken[0].partition(":")[0].removeprefix("seed ")
+        trace = simulate(int(seed), verbose=True).trace
+        replay = f"python -m tests.simulation --seed {seed} --verbose"
+        pytest.fail("\n".join([*broken, *trace, f"replay it with: {replay}"]))
+
+
+def test_seed_gives_the_same_world_each_time() -> None:
+    first, second = (simulate(7, verbose=True) for _ in range(2))
+    assert first == second
+    assert first.faults.total() > 0
