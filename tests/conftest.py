@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -75,6 +76,12 @@ class OneByOne(LoadScopeScheduling):  # type: ignore[misc]  # xdist ships no typ
 @cache
 def _has_fixture(module: str) -> bool:
     return 'scope="module"' in (ROOT / module).read_text()
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C reach the commands that tests start: a shell's ``&`` has children ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -298,7 +298,7 @@ def test_job_whose_images_are_all_in_the_lan_says_what_to_set(
     process = pifleet("submit", "urls.txt", "-o", "out.csv")
     _, err = process.communicate(timeout=100)
     assert process.returncode == 1
-    assert "PIFLEET_FETCH_ALLOW=lan" in err
+    assert "set PIFLEET_FETCH_ALLOW on the workers, to lan" in err
     assert "forbidden_address" in (tmp_path / "out.failures.csv").read_text()
 
 

@@ -52,6 +52,7 @@ class Invariants:
         self._pushed = workers[0].broker.pushed
         self._vanished: Counter[int] = Counter()
         self._most_kills = 0
+        self._producer_kills = 0
         self._no_dns = any(not worker.habits.has_dns for worker in workers)
         self._is_all_healthy = all(worker.habits.is_healthy for worker in workers)
 
@@ -112,6 +113,7 @@ class Invariants:
         if [row[0] for row in rows] != list(range(len(self._images.kinds))):
             self.found.append("the images of the ledger are others than those of the job")
         self._count_vanished()
+        self._producer_kills = world.faults["producer killed"]
         forgiven = world.faults["Redis wiped"] + world.faults["Redis failed over"]
         self._most_kills = policy.MOST_SENT + 1 + forgiven + world.faults["lie: stream blocked"]
         for row in rows:
@@ -150,7 +152,7 @@ class Invariants:
         if index not in self._images.stolen:
             true = self._images.points[index] + self._vanished[index]
             self._demand(suspicion <= true, index, f"has {suspicion} points, {true} are true")
-        pushed = self._pushed[index]
+        pushed = self._pushed[index] + self._producer_kills  # between the note and the sending
         self._demand(sent <= pushed, index, f"counts as sent {sent} times, of {pushed}")
         if index not in self._images.stolen:
             reads = self._images.reads[index]
