@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 from xdist.scheduler import LoadScopeScheduling
 
 from broker.connection import connect
@@ -79,7 +80,9 @@ def _has_fixture(module: str) -> bool:
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C reach the commands that tests start: a shell's ``&`` has children ignore it."""
+    """Judge no example by its seconds; let Ctrl-C reach commands, which a shell's ``&`` ignores."""
+    settings.register_profile("shared-cores", deadline=None)  # whose tests wait for each other
+    settings.load_profile("shared-cores")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 

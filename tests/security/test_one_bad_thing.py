@@ -140,7 +140,7 @@ def test_job_ends_whatever_stands_in_redis(
         finished(pifleet(*SUBMIT))
         assert (tmp_path / "out.csv").read_text() == expected
         assert worker.process.poll() is None, "it is the same worker still"
-        assert look(redis).processes == 1
+        wait_until(lambda: look(redis).processes == 1, what="its next heartbeat")
 
 
 def test_stream_that_nobody_can_add_to_any_more_is_made_anew(
