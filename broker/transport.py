@@ -53,6 +53,7 @@ RIGHTS = {
     ),
 }
 MAX_MESSAGE_BYTES = 16_384  # a notice comes to one
+MAX_BROADCAST_BYTES = 4_000_000  # a worker's answer to `conf` or `stats`; 50 Pis each send one
 MAX_TIME_LIMIT_S = 3600.0
 BLOCKED_S = 2.0  # between two looks at a queue that is no list
 BINDING_PARTS = 3  # routing key, pattern, queue
@@ -98,10 +99,48 @@ def clean(item: bytes) -> dict[str, Any] | None:
         return None
 
 
+class _Times(msgspec.Struct, frozen=True):
+    clock: int = 0
+    expires: float | None = None
+
+
+class _Broadcast(msgspec.Struct, frozen=True):
+    body: Annotated[str, Meta(max_length=MAX_BROADCAST_BYTES)]
+    properties: _Properties
+    headers: _Times = msgspec.field(default_factory=_Times)
+
+
+def clean_broadcast(message: object) -> dict[str, Any] | None:
+    """Do so with what Celery's remote control and events send: questions, replies, events.
+
+    Returns:
+        Kombu's payload; None where the message cannot be one, which is logged.
+    """
+    try:
+        found = msgspec.convert(message, _Broadcast)
+        body = msgspec.json.decode(base64.b64decode(found.body))
+        if not isinstance(body, dict | list):
+            raise ValueError(f"body is a {type(body).__name__}")
+        return {
+            "body": base64.b64encode(msgspec.json.encode(body)).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": msgspec.to_builtins(found.headers),
+            "properties": {
+                "delivery_info": {"exchange": "", "routing_key": ""},
+                "delivery_tag": found.properties.delivery_tag,
+                "body_encoding": "base64",
+            },
+        }
+    except (*UNREADABLE, ValueError, TypeError) as error:
+        log.error("broadcast-dropped reason=not-ours error=%s", printable(str(error)))
+        return None
+
+
 def _reply(item: bytes) -> dict[str, Any] | None:
     """Read a worker's reply to a question of the dashboard's."""
     try:
-        return msgspec.json.decode(item, type=dict[str, Any])
+        return clean_broadcast(msgspec.json.decode(item))
     except UNREADABLE as error:
         log.error("reply-dropped error=%s", printable(str(error)))
         return None
@@ -161,6 +200,7 @@ class OurChannel:
     _queue_cycle: Any
     _flush_brpop_reauth: Any
     _fanout_queues: dict[str, tuple[str, str]]
+    _fanout_to_queue: dict[str, str]
     _blocked_until = 0.0
 
     def _get_client(self) -> partial[Any]:
@@ -195,6 +235,14 @@ class OurChannel:
         self._queue_cycle.rotate(queue)
         self.connection._deliver(payload, queue)
         return True
+
+    def _deliver_fanout_message(self, message: object, exchange: str) -> bool:
+        """Deliver a broadcast if it can be one; whatever it is, the program lives."""
+        payload = clean_broadcast(message)
+        if payload is None or exchange not in self._fanout_to_queue:
+            raise Empty
+        delivered: bool = super()._deliver_fanout_message(payload, exchange)  # type: ignore[misc]
+        return delivered
 
     def _size(self, queue: str) -> int:
         """Count what waits, which Celery asks when it starts; a key of a wrong type holds none."""

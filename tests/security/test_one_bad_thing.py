@@ -22,7 +22,7 @@ from broker.keys import TASK_READ_CHUNK
 from broker.rates import reserve
 from broker.repair import repair_all
 from broker.results import RESULT_FIELD, results_key
-from broker.transport import clean
+from broker.transport import CONTROL, clean
 from contract.errors import ImageError
 from tests.conftest import Pifleet, StartWorker, wait_until
 from tests.producer.test_jobs import csv_of, finished
@@ -33,6 +33,7 @@ from tests.support.stripes import png, some_text
 pytestmark = pytest.mark.redis
 
 Attack = Callable[[Redis], object]
+CHANNEL = CONTROL.removeprefix("&")
 LAST_ID = "18446744073709551615-18446744073709551614"
 
 
@@ -159,6 +160,48 @@ def test_stream_that_nobody_can_add_to_any_more_is_made_anew(
         redis.xadd(stream, {RESULT_FIELD: "x"}, id=LAST_ID)
     finished(producer)
     assert (tmp_path / "out.csv").read_text() == expected
+
+
+DROPPED = 9  # at least; what is no JSON kombu passes over itself
+BROADCASTS = {
+    "empty": b"{}",
+    "a text": b'"x"',
+    "a number": b"5",
+    "a list": b"[]",
+    "no JSON": b"{",
+    "no text": b"\xff",
+    "no tag": b'{"properties": {}}',
+    "body is no base64": envelope(b"", body="\u20ac"),
+    "body is no JSON": envelope(b"not"),
+    "body is a text": envelope(b'"x"'),
+    "packed": envelope(zlib.compress(b" " * 10**8), headers={"compression": "application/x-gzip"}),
+    "a clock that is none": envelope(b"{}", headers={"clock": "x"}),
+    "no question": envelope(b"{}"),
+    "a question of nonsense": envelope(
+        b'{"method": "ping", "arguments": 5, "destination": 5, "reply_to": {"exchange": 5}}'
+    ),
+    "an order": envelope(b'{"method": "shutdown", "arguments": {}, "destination": null}'),
+    "an order in half a character": envelope(b'{"method": "\\ud800"}'),
+}
+
+
+def test_no_broadcast_ends_a_worker(
+    start_worker: StartWorker,
+    pifleet: Pifleet,
+    origin: FaultyOrigin,
+    redis_url: str,
+    tmp_path: Path,
+) -> None:
+    expected = job_of(origin, tmp_path)
+    worker = start_worker()
+    with connect(redis_url) as redis:
+        wait_until(redis.pubsub_numpat, what="a worker that listens")
+        heard = [redis.publish(CHANNEL, message) for message in BROADCASTS.values()]
+        assert heard == [1] * len(BROADCASTS)
+        wait_until(lambda: DROPPED <= worker.log.read_text().count("broadcast-dropped"))
+        finished(pifleet(*SUBMIT))
+    assert (tmp_path / "out.csv").read_text() == expected
+    assert worker.process.poll() is None, worker.log.read_text()[-500:]
 
 
 @pytest.mark.parametrize("value", ["text", "inf", "nan", "1e300", "-5"])
