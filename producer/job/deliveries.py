@@ -212,7 +212,7 @@ class Deliveries:
         )
         return sum(
             self._db.executemany(
-                "UPDATE image SET state = 3, reason = ?, detail = ?"  # our own names
+                "UPDATE image SET state = 3, reason = ?, detail = ?"
                 f" WHERE state IN (0, 1) AND {column} >= ? AND idx = ?",
                 [(Reason.POISON, detail, most, index) for index in indexes],
             ).rowcount

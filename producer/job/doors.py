@@ -54,7 +54,7 @@ class Stream(Protocol):
         """End the job in the broker."""
 
 
-class Offers(Protocol):
+class Claimable(Protocol):
     """What workers may claim, as ``broker.claims.Claims``."""
 
     def add(self, task: ChunkTask) -> None:
@@ -83,7 +83,7 @@ class Doors:
 
     sender: Sender
     stream: Stream
-    claims: Offers
+    claims: Claimable
     look: Callable[[Clocks, Iterable[str]], Fleet]
     repair: Callable[[], object]
     push_model: Callable[[str, bytes, str | None], None]

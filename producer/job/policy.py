@@ -20,9 +20,8 @@ POISON_AT = 12  # the third death that was seen, the fourth that nobody saw
 PARTS = 8
 
 MOST_SENT = 40  # deliveries of one image, however they ended; an honest fleet needs a few
-MOST_LONE_ATTEMPTS = (
-    3  # times as many, where one worker alone reports a failure that may be its own
-)
+# Times as many attempts, where one worker alone reports a failure that may be its own.
+MOST_LONE_ATTEMPTS = 3
 
 # What a machine without DNS, without a route or with a firewall would report of any image.
 MAYBE_THE_WORKERS_OWN = frozenset(
