@@ -63,6 +63,8 @@ class InputSpec:
         fit: ``stretch`` to exactly this size, ``keep_aspect`` at this height, or ``character``: the
             one character of the image, light on black, as EMNIST would have it.
         max_width: in pixels, the most a kept aspect may ask for.
+        width_step: in pixels; a kept aspect is widened to a multiple of it, so that images of any
+            width come in a few shapes, each of which an interpreter is kept for.
 
     Raises:
         ModelError: the size is nonsense.
@@ -72,11 +74,12 @@ class InputSpec:
     width: int
     fit: Fit = "stretch"
     max_width: int = 1024
+    width_step: int = 1
 
     def __post_init__(self) -> None:
         """Refuse what would take a worker's memory."""
         sides = (self.height, self.width, self.max_width)
-        if min(sides) < 1 or self.height * max(sides[1:]) > MAX_INPUT_PIXELS:
+        if min(*sides, self.width_step) < 1 or self.height * max(sides[1:]) > MAX_INPUT_PIXELS:
             raise ModelError(f"the card inside the model cannot be used: input of {self}")
 
 

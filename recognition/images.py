@@ -77,7 +77,8 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
     Args:
         image: mode ``L``.
         spec: the model's input; ``stretch`` fits exactly its size, ``keep_aspect`` its height
-            and a width of at least ``spec.width``, padded on the right with the image's border,
+            and a width of at least ``spec.width``, a multiple of ``spec.width_step``, padded on the
+            right with the image's border,
             ``character`` exactly its size with the one character in it, turned as EXIF says.
 
     Returns:
@@ -92,7 +93,8 @@ def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
         return _stretch(image, spec.width, spec.height)
     width = max(1, round(image.width * spec.height / image.height))
     pixels = _stretch(image, min(width, spec.max_width), spec.height)
-    missing = spec.width - pixels.shape[1]
+    wanted = min(-(-pixels.shape[1] // spec.width_step) * spec.width_step, spec.max_width)
+    missing = max(spec.width, wanted) - pixels.shape[1]
     if missing <= 0:
         return pixels
     return np.pad(pixels, ((0, 0), (0, missing), (0, 0)), mode="edge")

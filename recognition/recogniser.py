@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,9 @@ from contract.errors import ModelError
 from recognition.card import ModelCard, read_card, read_golden
 from recognition.decoding import Decoder, FloatArray, Reading, make_decoder
 from recognition.images import open_image, to_tensor
-from recognition.interpreter import load_interpreter
+from recognition.interpreter import Interpreter, load_interpreter
+
+KEPT_SHAPES = 12  # of a model of free width: an interpreter of `words` takes 3 MB beside its pixels
 
 
 class Recogniser:
@@ -20,11 +23,12 @@ class Recogniser:
     def __init__(self, model: bytes, *, only: str | None = None) -> None:
         self.card: ModelCard = read_card(model)
         self._decoder = make_decoder(self.card)
-        self._interpreter = load_interpreter(model, only=only)
-        self._input = self._interpreter.get_input_details()[0]
-        self._output = self._interpreter.get_output_details()[0]
+        self._model, self._only = model, only
+        first = load_interpreter(model, only=only)
+        self._input = first.get_input_details()[0]
+        self._output = first.get_output_details()[0]
         self._check_shapes()
-        self._shape = tuple(self._input["shape"])
+        self._kept = OrderedDict({tuple(map(int, self._input["shape"])): first})
 
     def read(
         self, images: Sequence[NDArray[np.uint8]], decoder: Decoder | None = None
@@ -40,23 +44,28 @@ class Recogniser:
 
     def logits(self, image: NDArray[np.uint8]) -> FloatArray:
         """Run the network on one image: (h, w, 1) uint8 to (t, k) float32."""
-        self._fit(image.shape)
-        self._interpreter.set_tensor(self._input["index"], image[None])
-        self._interpreter.invoke()
-        raw = self._interpreter.get_tensor(self._output["index"])[0, 0]
+        interpreter = self._interpreter((1, *image.shape))
+        interpreter.set_tensor(self._input["index"], image[None])
+        interpreter.invoke()
+        raw = interpreter.get_tensor(self._output["index"])[0, 0]
         values: FloatArray = raw.astype(np.float32)
         if raw.dtype == np.int8:
             scale, zero = self._output["quantization"]
             values = (values - np.float32(zero)) * np.float32(scale)
         return values
 
-    def _fit(self, shape: tuple[int, ...]) -> None:
-        wanted = (1, *shape)
-        if wanted == self._shape:
-            return
-        self._interpreter.resize_tensor_input(self._input["index"], list(wanted))
-        self._interpreter.allocate_tensors()
-        self._shape = wanted
+    def _interpreter(self, shape: tuple[int, ...]) -> Interpreter:
+        """Take the interpreter of a shape: resizing one takes as long as reading an image."""
+        kept = self._kept.get(shape)
+        if kept is None:
+            kept = load_interpreter(self._model, only=self._only)
+            kept.resize_tensor_input(self._input["index"], list(shape))
+            kept.allocate_tensors()
+            self._kept[shape] = kept
+            if len(self._kept) > KEPT_SHAPES:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(shape)
+        return kept
 
     def _check_shapes(self) -> None:
         found, named = self._output["shape"][-1], self._decoder.classes

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from contract.errors import ModelError
 from recognition.card import ModelCard, append_card
-from recognition.decoding import FloatArray, Reading, make_decoder
+from recognition.decoding import Decoder, FloatArray, Reading, make_decoder
 from recognition.interpreter import load_interpreter
 from recognition.recogniser import Recogniser
 from training.experiment import CheckSet, load_experiment
@@ -74,17 +74,17 @@ def convert_and_check(run: Path, representative: NDArray[np.uint8], check: Check
     """
     os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    from training.network import predict
+    from training.network import predict_each
 
     experiment = load_experiment(run / "config.yaml")
     card, to_pixels = experiment.blank_card(), experiment.to_pixels
     network = experiment.network()
     network.set_weights(load_weights(run))
     converted = convert(network, representative, to_pixels)
-    logits = predict(network, check.images, to_pixels)[:, 0]
+    logits = predict_each(network, check.images, to_pixels)
     logits_int8 = _int8_logits(converted.int8, card, check)
     decoder = make_decoder(card)
-    of_float, of_int8 = decoder.read(logits), decoder.read(logits_int8)
+    of_float, of_int8 = _readings(decoder, logits), _readings(decoder, logits_int8)
     return Checked(
         int8=converted.int8,
         exact_match_float=_exact_match(of_float, check),
@@ -96,8 +96,12 @@ def convert_and_check(run: Path, representative: NDArray[np.uint8], check: Check
     )
 
 
+def _readings(decoder: Decoder, logits: list[FloatArray]) -> list[Reading]:
+    return [decoder.read(one[None])[0] for one in logits]
+
+
 def _compare_logits(
-    converted: Converted, to_pixels: ToPixels, logits: FloatArray, check: CheckSet
+    converted: Converted, to_pixels: ToPixels, logits: list[FloatArray], check: CheckSet
 ) -> float:
     interpreter = load_interpreter(converted.float32)
     source = interpreter.get_input_details()[0]["index"]
@@ -105,6 +109,8 @@ def _compare_logits(
     worst = 0.0
     for image, expected in zip(check.images[:LOGITS_IMAGES], logits, strict=False):
         pixels: Any = to_pixels(image[None])  # float32, where a shipped model takes uint8
+        interpreter.resize_tensor_input(source, list(pixels.shape))
+        interpreter.allocate_tensors()
         interpreter.set_tensor(source, pixels)
         interpreter.invoke()
         found = interpreter.get_tensor(target)[0, 0]
@@ -114,9 +120,9 @@ def _compare_logits(
     return worst
 
 
-def _int8_logits(model: bytes, card: ModelCard, check: CheckSet) -> FloatArray:
+def _int8_logits(model: bytes, card: ModelCard, check: CheckSet) -> list[FloatArray]:
     recogniser = Recogniser(append_card(model, card, {}))
-    return np.stack([recogniser.logits(image[:, :, None]) for image in check.images])
+    return [recogniser.logits(image[:, :, None]) for image in check.images]
 
 
 def _exact_match(readings: list[Reading], check: CheckSet) -> float:
@@ -158,7 +164,7 @@ def convert(network: Any, representative: NDArray[np.uint8], to_pixels: ToPixels
     import tensorflow as tf
 
     with TemporaryDirectory() as folder:
-        _save(network, folder)
+        _save(network, folder, width=representative.shape[2])
         plain = tf.lite.TFLiteConverter.from_saved_model(folder).convert()
         small = tf.lite.TFLiteConverter.from_saved_model(folder)
         small.optimizations = [tf.lite.Optimize.DEFAULT]
@@ -169,11 +175,11 @@ def convert(network: Any, representative: NDArray[np.uint8], to_pixels: ToPixels
         return Converted(float32=plain, int8=small.convert())
 
 
-def _save(network: Any, folder: str) -> None:
-    """Write a SavedModel for one image: with an open batch the graph would compute its shapes."""
+def _save(network: Any, folder: str, *, width: int) -> None:
+    """Write a SavedModel for one image: with an open size the graph would compute its shapes."""
     import tensorflow as tf
 
-    _, height, width, channels = network.inputs[0].shape
+    _, height, _, channels = network.inputs[0].shape
     signature = [tf.TensorSpec((1, height, width, channels), tf.float32, name="pixels")]
     module = tf.Module()
     module.weights = [weight.value for weight in network.weights]

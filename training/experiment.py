@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +22,7 @@ from training.schedule import ScheduleConfig
 RECOGNISERS = {
     "captcha": "training.captcha.experiment:CaptchaExperiment",
     "emnist": "training.emnist.experiment:EmnistExperiment",
+    "words": "training.words.experiment:WordsExperiment",
 }
 
 
@@ -45,8 +46,8 @@ class Batches(Protocol):
     def steps_per_epoch(self) -> int:
         """Count the whole batches of an epoch."""
 
-    def order(self, epoch: int) -> NDArray[np.int64]:
-        """Shuffle the images for an epoch (from 0): (steps, batch) indices."""
+    def order(self, epoch: int) -> Sequence[NDArray[np.int64]] | NDArray[np.int64]:
+        """Shuffle the images for an epoch (from 0): the indices of each batch."""
 
     def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, ...]:
         """Read one batch as Keras learns it: (pixels, targets), or with weights as a third.
@@ -61,12 +62,12 @@ class CheckSet:
 
     Attributes:
         name: what they are called among the metrics of a card.
-        images: (n, h, w) uint8.
+        images: (n, h, w) uint8; or each (h, w), of any width where the network's is free.
         texts: one each.
     """
 
     name: str
-    images: NDArray[np.uint8]
+    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
     texts: tuple[str, ...]
 
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from contract.errors import UserError
+from contract.errors import OutputError, UserError
 from contract.files import atomic_write
 from recognition.charset import Charset
 
@@ -173,3 +173,18 @@ def _tab_labels(path: Path, content: str) -> dict[str, str]:
             raise UserError(f"{path}, line {number}: {line!r} is not a name, a tab and a text")
         texts[name] = text
     return texts
+
+
+def make_empty(folder: Path) -> None:
+    """Make a folder for a new set.
+
+    Raises:
+        OutputError: it holds something, or cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        is_used = any(folder.iterdir())
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
+    if is_used:
+        raise OutputError(f"{folder} is not empty: give a new folder, so that no sets mix")

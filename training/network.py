@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -76,3 +76,21 @@ def predict(network: Any, images: NDArray[np.uint8], to_pixels: ToPixels) -> Flo
         for i in range(0, len(images), BATCH)
     ]
     return np.concatenate(parts)
+
+
+def predict_each(
+    network: Any, images: Iterable[NDArray[np.uint8]], to_pixels: ToPixels
+) -> list[FloatArray]:
+    """Run a network over grey images (h, w) of any widths, those of one width together.
+
+    Returns:
+        What it writes of each: (t, k) float32.
+    """
+    alike: dict[tuple[int, ...], dict[int, NDArray[np.uint8]]] = {}
+    for place, image in enumerate(images):
+        alike.setdefault(image.shape, {})[place] = image
+    found: dict[int, FloatArray] = {}
+    for of_shape in alike.values():
+        logits = predict(network, np.stack(list(of_shape.values())), to_pixels)
+        found.update(zip(of_shape, logits[:, 0], strict=True))
+    return [found[place] for place in range(len(found))]

@@ -1,11 +1,14 @@
-"""Processes that a Ctrl-C leaves to the one that started them."""
+"""Processes that a Ctrl-C leaves to the one that started them, and work in several."""
 
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from multiprocessing import get_context, resource_tracker
+from typing import TypeVar
+
+Result = TypeVar("Result")
 
 
 @contextmanager
@@ -22,3 +25,17 @@ def interrupts_held() -> Iterator[None]:
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def spread(
+    task: Callable[[range], Result], n: int, workers: int, *, chunk: int
+) -> Iterator[Result]:
+    """Do a task for chunks of ``n`` items, in their order, in some processes."""
+    chunks = [range(start, min(start + chunk, n)) for start in range(0, n, chunk)]
+    if workers == 1:
+        yield from map(task, chunks)
+        return
+    with interrupts_held():
+        started = get_context("spawn").Pool(workers)  # a fork would copy a loaded TensorFlow
+    with started as pool:
+        yield from pool.imap(task, chunks)

@@ -58,10 +58,9 @@ class TrainingOptions:
 class Pace:
     """The time of an epoch, parted into reading and learning: whether the input holds it up."""
 
-    def __init__(self, batch: int) -> None:
-        """Count batches of ``batch`` images."""
-        self._batch = batch
-        self._batches = 0
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._images = 0
         self._reading_s = 0.0
         self._learning_s = 0.0
 
@@ -73,12 +72,12 @@ class Pace:
         self._reading_s += time.monotonic() - started
 
     @contextmanager
-    def learning(self) -> Iterator[None]:
-        """Time one step of the optimiser."""
+    def learning(self, images: int) -> Iterator[None]:
+        """Time one step of the optimiser, with a batch of some images."""
         started = time.monotonic()
         yield
         self._learning_s += time.monotonic() - started
-        self._batches += 1
+        self._images += images
 
     @property
     def reading_per_s(self) -> float:
@@ -89,10 +88,6 @@ class Pace:
     def learning_per_s(self) -> float:
         """Images a second, were learning all that is done."""
         return self._images / max(self._learning_s, 1e-9)
-
-    @property
-    def _images(self) -> int:
-        return self._batch * self._batches
 
     def __str__(self) -> str:
         """Say both, as the log does."""
@@ -154,7 +149,7 @@ def run_training(experiment: Experiment, run: Path, options: TrainingOptions) ->
     position, average = _start(experiment, run, model, options)
     under_way = _Run(experiment, run, model, average, experiment.batches())
     while under_way.progress(position) < 1.0:
-        pace = Pace(experiment.config.schedule.batch)
+        pace = Pace()
         position = _run_epoch(under_way, position, pace)
         position = _close_epoch(under_way, position, pace)
         options.report(position.epochs[-1])
@@ -236,7 +231,7 @@ def _run_epoch(run: _Run, position: Position, pace: Pace) -> Position:
             run.model.optimizer.learning_rate = learning_rate(schedule, done)
             with pace.reading():
                 batch = run.batches.take(indices, done=done)
-            with pace.learning():
+            with pace.learning(len(indices)):
                 run.model.reset_metrics()
                 loss = float(run.model.train_on_batch(*batch))
             position = _advanced(position, loss, time.monotonic() - started)

@@ -10,9 +10,10 @@ import pytest
 
 from contract.errors import SettingsError, UserError
 from training.captcha.config import CaptchaConfig, CaptchaSchedule
-from training.captcha.data import CaptchaBatches, captcha_pixels, frame_targets
+from training.captcha.data import CaptchaBatches, captcha_pixels
 from training.captcha.samples import CaptchaSet, draw_packed
 from training.config import dump_config, load_config
+from training.frame_targets import frame_targets
 from training.image_sets import open_packed
 from training.schedule import ScheduleConfig, learning_rate, progress
 from training.train import WeightAverage

@@ -9,17 +9,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from recognition.charset import BLANK
 from recognition.decoding import FloatArray
 from recognition.recogniser import Recogniser
 from training.captcha.config import CaptchaConfig, CaptchaSchedule
 from training.captcha.drawer import Size
 from training.captcha.glyphs import FONT_SIZES, find_fonts
 from training.captcha.samples import CaptchaSet, Purpose
+from training.frame_targets import frame_share, frame_targets
 from training.image_sets import NO_CENTRE, PackedSet
 
 PX_PER_FRAME = 4  # of the network: two strides of 2 along the width
-BLANK_WEIGHT = 0.25  # 9 frames in 10 are blank; at full weight they teach little else at first
 WHITE = 255.0
 
 
@@ -98,61 +97,23 @@ class CaptchaBatches:
         frames = frame_targets(
             labels, centres, frames=images.shape[2] // PX_PER_FRAME, px_per_frame=PX_PER_FRAME
         )
+        share = frame_share(done, until=self.schedule.frame_share)
         has_middles = centres[:, 0] != NO_CENTRE  # nobody knows them in images of one's own
         targets = {
             "labels": labels.astype(np.int32),
             "frames": frames.classes,
             "frame_weights": frames.weights,
-            "frame_share": has_middles * np.float32(self._frame_share(done)),
+            "frame_share": has_middles * np.float32(share),
         }
         if self.teacher is not None:
             targets["teacher"] = self.teacher.logits(images)
         return captcha_pixels(images), targets
-
-    def _frame_share(self, done: float) -> float:
-        """Weigh the frame loss: all at the start, none after its share of the run."""
-        if self.schedule.frame_share <= 0:
-            return 0.0
-        return max(0.0, 1.0 - done / self.schedule.frame_share)
 
 
 def captcha_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Turn grey images (n, h, w) into the network's input (n, h, w, 1) in [-1, 0]."""
     pixels: NDArray[np.float32] = (images[..., None].astype(np.float32) - WHITE) / WHITE
     return pixels
-
-
-@dataclass(frozen=True, slots=True)
-class FrameTargets:
-    """A class a frame, and how much it counts: both (n, t)."""
-
-    classes: NDArray[np.int32]
-    weights: NDArray[np.float32]
-
-
-def frame_targets(
-    labels: NDArray[np.uint8], centres: NDArray[np.float32], *, frames: int, px_per_frame: int
-) -> FrameTargets:
-    """Put each symbol's class on the frame of its middle, and blanks elsewhere.
-
-    The frames beside a symbol count nothing: CTC may spread there.
-
-    Args:
-        labels: (n, m) uint8 classes, 0 after the end.
-        centres: (n, m) float32 middles in px.
-        frames: t.
-        px_per_frame: width of a frame.
-    """
-    n = len(labels)
-    image, place = np.nonzero(labels)
-    frame = np.clip(centres[image, place] // px_per_frame, 0, frames - 1).astype(np.int64)
-    classes = np.full((n, frames), BLANK, dtype=np.int32)
-    weights = np.full((n, frames), BLANK_WEIGHT, dtype=np.float32)
-    for shift in (-1, 1):
-        weights[image, np.clip(frame + shift, 0, frames - 1)] = 0.0
-    classes[image, frame] = labels[image, place]
-    weights[image, frame] = 1.0
-    return FrameTargets(classes, weights)
 
 
 class Teacher:

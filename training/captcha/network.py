@@ -11,13 +11,14 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import layers, ops
+from keras import layers
 from numpy.typing import NDArray
 
 from recognition.charset import Charset
 from recognition.decoding import Decoder
 from training.captcha.config import CaptchaNetworkConfig, CaptchaSchedule, CaptchaTeacherConfig
 from training.captcha.data import captcha_pixels
+from training.ctc_model import CtcModel
 from training.network import compile_network, predict
 
 ROWS_BEFORE_FRAMES = 4  # what four halvings leave of 64 px
@@ -68,51 +69,10 @@ def _context(x: Any, frames: int) -> Any:
     return layers.ReLU()(layers.Add()([x, layers.BatchNormalization()(y)]))
 
 
-class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
-    """A network of logits (n, 1, t, k) that learns from the targets of ``CaptchaBatches.take``.
-
-    The cross-entropy of frames at the start, then CTC, beside a teacher or not. ``compute_loss`` is
-    all that is overridden, so that Keras runs its own training step on TensorFlow, JAX and PyTorch
-    alike.
-    """
-
-    teacher = CaptchaTeacherConfig()
-
-    def compute_loss(
-        self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None, training: bool = True
-    ) -> Any:
-        """Mix the two losses of a batch by the share that comes with it.
-
-        Both are negative log-likelihoods summed over the frames, so that neither drowns the other.
-        """
-        y = {key: ops.convert_to_tensor(value) for key, value in y.items()}  # PyTorch gets arrays
-        logits = ops.cast(ops.squeeze(y_pred, axis=1), "float32")
-        ctc = keras.losses.ctc(y["labels"], logits)
-        frames = keras.losses.sparse_categorical_crossentropy(y["frames"], logits, from_logits=True)
-        framewise = ops.sum(frames * y["frame_weights"], axis=1)
-        share = y["frame_share"]
-        loss = share * framewise + (1.0 - share) * ctc
-        if "teacher" in y:
-            told = self.teacher.share
-            loss = (1.0 - told) * loss + told * self._distance_from_teacher(y["teacher"], logits)
-        return ops.mean(loss)
-
-    def _distance_from_teacher(self, scores: Any, logits: Any) -> Any:
-        """Sum the cross-entropy of the softened scores over the frames: (n,).
-
-        The square of the temperature keeps the gradients at the size of the other loss's (Hinton
-        et al. 2015, section 2).
-        """
-        temperature = self.teacher.temperature
-        wanted = ops.softmax(scores / temperature)
-        found = ops.log_softmax(logits / temperature)
-        return -(temperature**2) * ops.sum(wanted * found, axis=(1, 2))
-
-
 def compile_ctc(network: Any, schedule: CaptchaSchedule, teacher: CaptchaTeacherConfig) -> CtcModel:
     """Add loss and optimiser to a network."""
     model = CtcModel(network.inputs, network.outputs)
-    model.teacher = teacher
+    model.teacher_share, model.teacher_temperature = teacher.share, teacher.temperature
     compile_network(model, schedule)
     return model
 

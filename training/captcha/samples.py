@@ -9,22 +9,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
-from contract.errors import OutputError, SettingsError
+from contract.errors import SettingsError
 from recognition.charset import CAPTCHA_SYMBOLS, Charset
 from training.captcha.drawer import Drawn, Size, draw_captcha, find_preset
 from training.captcha.glyphs import FONT_SIZES, Font, check_font, faces_of
-from training.image_sets import create_packed, describe_packed, open_packed, write_labels
-from training.processes import interrupts_held
+from training.image_sets import (
+    create_packed,
+    describe_packed,
+    make_empty,
+    open_packed,
+    write_labels,
+)
+from training.processes import spread
 from training.progress_bar import progress_bar
 
 MOST_SYMBOLS = 255  # a packed set keeps a class in a byte
@@ -33,7 +38,6 @@ CHUNK = 250  # a quarter of a second of drawing: fine progress, little traffic
 PNG_LEVEL = 1  # level 6 makes files 8 % smaller and takes 3 times as long
 
 Progress = Callable[[int], None]
-Result = TypeVar("Result")
 
 
 class Purpose(IntEnum):
@@ -206,7 +210,7 @@ def draw_packed(
     size = captcha_set.size
     create_packed(folder, shape=(n, size.height, size.width), max_length=captcha_set.max_length)
     task = partial(_draw_packed_chunk, captcha_set, folder)
-    for chunk in _spread(task, n, workers):
+    for chunk in spread(task, n, workers, chunk=CHUNK):
         progress(len(chunk))
     describe_packed(folder, describe_set(captcha_set, n=n))
 
@@ -216,21 +220,10 @@ def draw_files(
 ) -> None:
     """Draw ``n`` PNG files named by index, and ``labels.tsv``; arguments as ``draw_packed``."""
     texts: dict[str, str] = {}
-    for part in _spread(partial(_draw_files_chunk, captcha_set, folder), n, workers):
+    for part in spread(partial(_draw_files_chunk, captcha_set, folder), n, workers, chunk=CHUNK):
         texts.update(part)
         progress(len(part))
     write_labels(folder, dict(sorted(texts.items())))
-
-
-def _spread(task: Callable[[range], Result], n: int, workers: int) -> Iterator[Result]:
-    chunks = [range(start, min(start + CHUNK, n)) for start in range(0, n, CHUNK)]
-    if workers == 1:
-        yield from map(task, chunks)
-        return
-    with interrupts_held():
-        started = get_context("spawn").Pool(workers)  # a fork would copy a loaded TensorFlow
-    with started as pool:
-        yield from pool.imap_unordered(task, chunks)
 
 
 def _draw_packed_chunk(captcha_set: CaptchaSet, folder: Path, chunk: range) -> range:
@@ -272,19 +265,9 @@ def draw_new_set(
     Raises:
         OutputError: the folder holds something, or cannot be made.
     """
-    _make_empty(out)
+    make_empty(out)
     draw = draw_packed if is_packed else draw_files
     started = time.monotonic()
     with progress_bar("drawing", n) as advance:
         draw(captcha_set, out, n=n, workers=workers, progress=advance)
     return time.monotonic() - started
-
-
-def _make_empty(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        is_used = any(folder.iterdir())
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
-    if is_used:
-        raise OutputError(f"{folder} is not empty: give a new folder, so that no sets mix")

@@ -18,7 +18,7 @@ from training.captcha.data import (
     training_set_of,
     validation_set_of,
 )
-from training.captcha.samples import CaptchaSet, describe_set, draw_packed, draw_sample
+from training.captcha.samples import CaptchaSet, Sample, describe_set, draw_packed, draw_sample
 from training.experiment import CheckSet
 from training.image_sets import PackedSet, is_described_as, open_packed
 from training.progress_bar import progress_bar
@@ -97,7 +97,7 @@ class DrawnSource:
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
         """Draw images (n, h, w) of the kind that is learnt from."""
-        return _drawn(training_set_of(self._config), n, name="").images
+        return _images_of([draw_sample(training_set_of(self._config), i) for i in range(n)])
 
     def check_set(self, n: int) -> CheckSet:
         """Draw images that no epoch learnt from or was measured with."""
@@ -116,8 +116,11 @@ def teacher_of(config: CaptchaConfig) -> Teacher | None:
 
 def _drawn(captcha_set: CaptchaSet, n: int, *, name: str) -> CheckSet:
     samples = [draw_sample(captcha_set, index) for index in range(n)]
-    images = np.stack([np.asarray(sample.drawn.image.convert("L")) for sample in samples])
-    return CheckSet(name, images, tuple(sample.text for sample in samples))
+    return CheckSet(name, _images_of(samples), tuple(sample.text for sample in samples))
+
+
+def _images_of(samples: list[Sample]) -> NDArray[np.uint8]:
+    return np.stack([np.asarray(sample.drawn.image.convert("L")) for sample in samples])
 
 
 def _ensure_set(captcha_set: CaptchaSet, folder: Path, *, n: int, workers: int) -> PackedSet:

@@ -98,14 +98,14 @@ def _read_by_eye(right: NDArray[np.float64], share: float) -> ByEye:
     return ByEye(share, float((right.sum() + errors) / len(right)), errors / max(1, seen))
 
 
-def fit_temperature(logits: FloatArray, truths: Sequence[str], decoder: Decoder) -> float:
+def fit_temperature(logits: Sequence[FloatArray], truths: Sequence[str], decoder: Decoder) -> float:
     """Fit the one number that divides a model's logits.
 
     The loss is that of what the confidence claims: whether the whole text is right. Fit on
     images that were neither trained on nor are reported on.
 
     Args:
-        logits: (n, t, k) float32, of the model as it will be shipped.
+        logits: of each image (t, k) float32, of the model as it will be shipped.
         truths: n texts.
         decoder: the model's.
 
@@ -117,14 +117,15 @@ def fit_temperature(logits: FloatArray, truths: Sequence[str], decoder: Decoder)
     scaling), with the log loss of the whole text's correctness in place of a class's; the search
     is Kiefer's (1953), by the golden section, over the logarithm.
     """
-    texts = [reading.text for reading in decoder.read(logits)]
+    texts = [decoder.read(one[None])[0].text for one in logits]
     right = np.array([text == truth for text, truth in zip(texts, truths, strict=True)])
     if min(right.sum(), (~right).sum()) < FEWEST:
         return 1.0
 
     def loss(log_temperature: float) -> float:
-        readings = replace(decoder, temperature=math.exp(log_temperature)).read(logits)
-        return log_loss(np.array([reading.confidence for reading in readings]), right)
+        warmer = replace(decoder, temperature=math.exp(log_temperature))
+        confidence = [warmer.read(one[None])[0].confidence for one in logits]
+        return log_loss(np.array(confidence), right)
 
     low, high = math.log(LOWEST), math.log(HIGHEST)
     for _ in range(STEPS):

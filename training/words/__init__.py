@@ -1,0 +1,1 @@
+"""Words of any length, from any font or hand."""

@@ -1,0 +1,129 @@
+"""What a words run learns from: batches of images that are about as wide as each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from training.frame_targets import frame_share, frame_targets
+from training.image_sets import NO_CENTRE
+from training.words.config import WIDTH_STEP, WordsSchedule
+from training.words.packed import PackedWords
+
+PX_PER_FRAME = 4  # of the network: two strides of 2 along the width
+USUAL_WIDTH = 128  # at which a batch holds as many images as the schedule says
+LEAST_BATCH = 16
+WHITE = 255.0
+STRETCH = (0.88, 1.12)  # of the width, anew whenever an image is seen
+WIDTH_NOISE = 0.06  # by which images change places with others that are about as wide
+
+Rng = np.random.Generator
+
+
+def words_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Turn grey images (n, h, w) into the network's input (n, h, w, 1) in [-1, 0]."""
+    pixels: NDArray[np.float32] = (images[..., None].astype(np.float32) - WHITE) / WHITE
+    return pixels
+
+
+def padded(images: list[NDArray[np.uint8]], *, step: int = WIDTH_STEP) -> NDArray[np.uint8]:
+    """Continue the right edge of images (h, w) to one width, as ``to_tensor`` does: (n, h, w)."""
+    widest = max(image.shape[1] for image in images)
+    width = -(-widest // step) * step
+    return np.stack(
+        [np.pad(image, ((0, 0), (0, width - image.shape[1])), mode="edge") for image in images]
+    )
+
+
+@dataclass(frozen=True)
+class WordsBatches:
+    """Batches of a packed set: wide images make small ones, so that each takes about as long."""
+
+    packed: PackedWords
+    schedule: WordsSchedule
+    seed: int
+
+    @cached_property
+    def _readable(self) -> NDArray[np.int64]:
+        """Those whose frames suffice for their text: a blank parts two equal symbols."""
+        labels = self.packed.labels
+        repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0)).sum(axis=1)
+        frames = self.packed.widths * STRETCH[0] // PX_PER_FRAME
+        needed = (labels > 0).sum(axis=1) + repeats
+        return np.nonzero(frames >= needed)[0]
+
+    @cached_property
+    def _sizes(self) -> list[int]:
+        """How many images each batch holds, narrow ones first."""
+        widths = np.sort(self.packed.widths[self._readable])
+        sizes, at = [], 0
+        while at < len(widths):
+            size = max(LEAST_BATCH, int(self.schedule.batch * min(1.6, USUAL_WIDTH / widths[at])))
+            if at + size > len(widths):
+                break
+            sizes.append(size)
+            at += size
+        return sizes
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Count the batches of an epoch."""
+        return len(self._sizes)
+
+    def order(self, epoch: int) -> list[NDArray[np.int64]]:
+        """Put the images of an epoch (from 0) into batches, in an order of its own."""
+        rng = np.random.default_rng([self.seed, epoch])
+        usable = rng.permutation(self._readable)
+        noise = rng.uniform(1 - WIDTH_NOISE, 1 + WIDTH_NOISE, len(usable))
+        by_width = usable[np.argsort(self.packed.widths[usable] * noise, kind="stable")]
+        batches = np.split(by_width, np.cumsum(self._sizes))[: len(self._sizes)]
+        return [batches[place] for place in rng.permutation(len(batches))]
+
+    def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, dict[str, Any]]:
+        """Read one batch as (pixels, targets) for ``CtcModel``.
+
+        Args:
+            indices: which images.
+            done: share of the run that is done, in [0, 1].
+        """
+        rng = np.random.default_rng([self.seed, len(indices), *indices[:2].tolist()])
+        centres = np.array(self.packed.centres[indices])
+        images = []
+        for row, index in enumerate(indices):
+            image = self.packed.image(int(index))
+            seen = _seen_anew(image, rng)
+            known = centres[row] != NO_CENTRE
+            centres[row, known] *= seen.shape[1] / image.shape[1]
+            images.append(seen)
+        labels = np.asarray(self.packed.labels[indices])
+        pixels = padded(images)
+        frames = frame_targets(
+            labels, centres, frames=pixels.shape[2] // PX_PER_FRAME, px_per_frame=PX_PER_FRAME
+        )
+        has_middles = (centres[:, 0] != NO_CENTRE) | (labels[:, 0] == 0)
+        targets = {
+            "labels": labels[:, : max(1, int((labels > 0).sum(axis=1).max()))].astype(np.int32),
+            "frames": frames.classes,
+            "frame_weights": frames.weights,
+            "frame_share": has_middles
+            * np.float32(frame_share(done, until=self.schedule.frame_share)),
+        }
+        return words_pixels(pixels), targets
+
+
+def _seen_anew(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:
+    """Change an image (h, w) a little: its width, its brightness, which is dark and which light."""
+    width = max(8, round(image.shape[1] * float(rng.uniform(*STRETCH))))
+    seen = cv2.resize(image, (width, image.shape[0]), interpolation=cv2.INTER_LINEAR)
+    share = rng.random()
+    if share < 0.25:
+        seen = 255 - seen
+    if 0.1 < share < 0.5:
+        gain, shift = rng.uniform(0.7, 1.2), rng.uniform(-30, 30)
+        seen = np.clip(seen * np.float32(gain) + np.float32(shift), 0, 255).astype(np.uint8)
+    return np.asarray(seen, np.uint8)
