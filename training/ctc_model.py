@@ -8,6 +8,29 @@ import keras
 from keras import ops
 
 
+def ctc_loss(labels: Any, logits: Any) -> Any:
+    """Compute the negative log-likelihood of texts, summed over all their alignments: (n,).
+
+    On TensorFlow by its own kernel, which takes sparse labels: Keras gives it dense ones, and each
+    frame is then some twenty operations in a loop.
+
+    Args:
+        labels: (n, m) int32 classes, 0 after the end.
+        logits: (n, t, k) float32, blank first.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return keras.losses.ctc(labels, logits)
+    import tensorflow as tf
+
+    frames = tf.fill([tf.shape(logits)[0]], tf.shape(logits)[1])
+    is_empty = labels[:, 0] == 0  # which the kernel refuses: then all frames are blank
+    some = tf.concat([tf.maximum(labels[:, :1], 1), labels[:, 1:]], axis=1)
+    sparse = tf.sparse.from_dense(some)
+    loss = tf.nn.ctc_loss(sparse, logits, None, frames, logits_time_major=False, blank_index=0)
+    blanks = -tf.reduce_sum(tf.nn.log_softmax(logits)[:, :, 0], axis=1)
+    return tf.where(is_empty, blanks, loss)
+
+
 class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
     """A network of logits (n, 1, t, k) that learns from the targets of a ``Batches.take``.
 
@@ -28,7 +51,7 @@ class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
         """
         y = {key: ops.convert_to_tensor(value) for key, value in y.items()}  # PyTorch gets arrays
         logits = ops.cast(ops.squeeze(y_pred, axis=1), "float32")
-        ctc = keras.losses.ctc(y["labels"], logits)
+        ctc = ctc_loss(y["labels"], logits)
         frames = keras.losses.sparse_categorical_crossentropy(y["frames"], logits, from_logits=True)
         framewise = ops.sum(frames * y["frame_weights"], axis=1)
         share = y["frame_share"]

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
 
@@ -16,16 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.errors import ImageError, SettingsError, UserError
+from contract.errors import SettingsError, UserError
 from recognition.card import InputSpec
 from recognition.charset import Charset
-from recognition.images import open_image, to_tensor
 from training.captcha.config import CaptchaConfig, CaptchaOwnConfig
 from training.captcha.data import PX_PER_FRAME, CaptchaBatches
 from training.captcha.sources import DrawnSource, teacher_of
 from training.experiment import CheckSet
-from training.image_sets import NO_CENTRE, PackedSet, read_labels_file
-from training.progress_bar import progress_bar
+from training.image_sets import NO_CENTRE, PackedSet, hold_out, read_grey, read_labels_file
 
 
 def new_symbols(labels: Path, known: str) -> dict[str, str]:
@@ -67,29 +64,14 @@ def read_own(config: CaptchaConfig) -> OwnImages:
     charset = Charset(config.data.symbols)
     texts = read_labels_file(Path(own.labels))
     spec = InputSpec(height=config.data.height, width=config.data.width)
-    images = _read_images(Path(own.folder), list(texts), spec)
+    images = np.stack(list(read_grey(Path(own.folder), list(texts), spec)))
     labels = _encode(texts, charset, frames=spec.width // PX_PER_FRAME)
-    held = _hold_out(images, own.held_out, seed=config.seed)
+    held = hold_out(images, own.held_out, seed=config.seed)
     if held.all() or not held.any():
         raise SettingsError("own.held_out", own.held_out, "a share that leaves some in both parts")
     centres = np.full(labels.shape, NO_CENTRE, dtype=np.float32)
     whole = PackedSet(images, labels, centres, charset)
     return OwnImages(whole.take(np.flatnonzero(~held)), whole.take(np.flatnonzero(held)))
-
-
-def _read_images(folder: Path, names: list[str], spec: InputSpec) -> NDArray[np.uint8]:
-    images = np.empty((len(names), spec.height, spec.width), dtype=np.uint8)
-    with progress_bar(f"reading {folder.name}", len(names)) as advance:
-        for index, name in enumerate(names):
-            path = folder / name
-            try:
-                images[index] = to_tensor(open_image(path.read_bytes()), spec)[:, :, 0]
-            except OSError as error:
-                raise UserError(f"{path} cannot be read: {error.strerror}") from error
-            except ImageError as error:
-                raise UserError(f"{path} cannot be read: {error}") from error
-            advance(1)
-    return images
 
 
 def _encode(texts: dict[str, str], charset: Charset, *, frames: int) -> NDArray[np.uint8]:
@@ -100,14 +82,6 @@ def _encode(texts: dict[str, str], charset: Charset, *, frames: int) -> NDArray[
             raise UserError(f"the text of {name}, {text!r}, is too long: there are {frames} frames")
         labels[index, : len(text)] = charset.encode(text)
     return labels
-
-
-def _hold_out(images: NDArray[np.uint8], share: float, *, seed: int) -> NDArray[np.bool_]:
-    """Choose by the pixels, so that neither names nor their order nor doubles matter: (n,)."""
-    digests = [sha256(f"{seed} ".encode() + image.tobytes()).digest() for image in images]
-    distinct = sorted(set(digests))
-    chosen = set(distinct[: max(1, round(share * len(distinct)))])
-    return np.array([digest in chosen for digest in digests])
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,7 @@ class WordsBatches:
     seed: int
 
     @cached_property
-    def _readable(self) -> NDArray[np.int64]:
+    def readable(self) -> NDArray[np.int64]:
         """Those whose frames suffice for their text: a blank parts two equal symbols."""
         labels = self.packed.labels
         repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0)).sum(axis=1)
@@ -60,7 +60,7 @@ class WordsBatches:
     @cached_property
     def _sizes(self) -> list[int]:
         """How many images each batch holds, narrow ones first."""
-        widths = np.sort(self.packed.widths[self._readable])
+        widths = np.sort(self.packed.widths[self.readable])
         sizes, at = [], 0
         while at < len(widths):
             size = max(LEAST_BATCH, int(self.schedule.batch * min(1.6, USUAL_WIDTH / widths[at])))
@@ -78,11 +78,14 @@ class WordsBatches:
     def order(self, epoch: int) -> list[NDArray[np.int64]]:
         """Put the images of an epoch (from 0) into batches, in an order of its own."""
         rng = np.random.default_rng([self.seed, epoch])
-        usable = rng.permutation(self._readable)
-        noise = rng.uniform(1 - WIDTH_NOISE, 1 + WIDTH_NOISE, len(usable))
-        by_width = usable[np.argsort(self.packed.widths[usable] * noise, kind="stable")]
+        by_width = self.nearly_by_width(rng.permutation(self.readable), rng)
         batches = np.split(by_width, np.cumsum(self._sizes))[: len(self._sizes)]
         return [batches[place] for place in rng.permutation(len(batches))]
+
+    def nearly_by_width(self, indices: NDArray[np.int64], rng: Rng) -> NDArray[np.int64]:
+        """Sort images by a width that is a little off, so that their neighbours change."""
+        noise = rng.uniform(1 - WIDTH_NOISE, 1 + WIDTH_NOISE, len(indices))
+        return indices[np.argsort(self.packed.widths[indices] * noise, kind="stable")]
 
     def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, dict[str, Any]]:
         """Read one batch as (pixels, targets) for ``CtcModel``.

@@ -15,6 +15,7 @@ from training.experiment import CheckSet
 from training.words.config import MAX_WIDTH, WIDTH_STEP, WordsConfig
 from training.words.data import WordsBatches, words_pixels
 from training.words.draw_set import WORDS_SYMBOLS
+from training.words.own_images import MixedWords
 from training.words.sources import DrawnWords
 
 
@@ -25,7 +26,7 @@ class WordsExperiment:
 
     def __init__(self, config: WordsConfig) -> None:
         self.config = config
-        self._source = DrawnWords(config)
+        self._source = MixedWords(config) if config.own.folder else DrawnWords(config)
 
     def described_data(self) -> dict[str, str]:
         """Say what it learns from."""

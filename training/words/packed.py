@@ -75,6 +75,17 @@ def pack_words(words: Sequence[PackedWord], charset: Charset) -> PackedWords:
     return PackedWords(columns, starts, labels, centres, charset)
 
 
+def join_words(first: PackedWords, second: PackedWords) -> PackedWords:
+    """Put two sets of one height and charset into one, in memory."""
+    return PackedWords(
+        np.concatenate([first.columns, second.columns]),
+        np.concatenate([first.starts, second.starts[1:] + first.starts[-1]]),
+        np.concatenate([first.labels, second.labels]),
+        np.concatenate([first.centres, second.centres]),
+        first.charset,
+    )
+
+
 def write_words(parts: Iterable[PackedWords], folder: Path, description: dict[str, Any]) -> None:
     """Write the parts of a set, one after the other, into a folder; ``set.json`` last.
 

@@ -12,12 +12,13 @@ from PIL import Image
 
 from contract.errors import SettingsError
 from contract.settings import Settings
+from recognition.charset import Charset
 from training.experiment import CheckSet
 from training.image_sets import is_described_as
 from training.progress_bar import progress_bar
 from training.words.config import WordsConfig
 from training.words.data import WordsBatches, padded
-from training.words.draw_set import as_read, describe_set, draw_packed
+from training.words.draw_set import WORDS_SYMBOLS, as_read, describe_set, draw_packed
 from training.words.fonts import WordFont, find_word_fonts, system_folders
 from training.words.packed import PackedWord, PackedWords, open_words
 from training.words.samples import Purpose, WordSet, draw_sample
@@ -30,6 +31,7 @@ class DrawnWords:
     def __init__(self, config: WordsConfig) -> None:
         self._config = config
         self._packed: dict[Purpose, PackedWords] = {}
+        self.charset = Charset(WORDS_SYMBOLS)
 
     @cached_property
     def _fonts(self) -> tuple[WordFont, ...]:
@@ -68,12 +70,17 @@ class DrawnWords:
 
     def prepare(self, run: Path, *, workers: int) -> None:
         """Draw the images into the run's folder, or find them there."""
-        data = self._config.data
-        for purpose, name, n in (
-            (Purpose.TRAIN, "train", data.images),
-            (Purpose.VALIDATE, "val", data.validation_images),
-        ):
-            self._packed[purpose] = self._ensure(purpose, run / "data" / name, n, workers)
+        self.prepare_training(run, workers=workers)
+        n = self._config.data.validation_images
+        self._packed[Purpose.VALIDATE] = self._ensure(
+            Purpose.VALIDATE, run / "data" / "val", n, workers
+        )
+
+    def prepare_training(self, run: Path, *, workers: int) -> PackedWords:
+        """Draw those alone that are trained on."""
+        n, folder = self._config.data.images, run / "data" / "train"
+        packed = self._packed[Purpose.TRAIN] = self._ensure(Purpose.TRAIN, folder, n, workers)
+        return packed
 
     def _ensure(self, purpose: Purpose, folder: Path, n: int, workers: int) -> PackedWords:
         word_set, height = self.word_set(purpose), self._config.data.height
