@@ -195,9 +195,7 @@ def make_empty(folder: Path) -> None:
         raise OutputError(f"{folder} is not empty: give a new folder, so that no sets mix")
 
 
-def hold_out(
-    images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8], share: float, *, seed: int
-) -> NDArray[np.bool_]:
+def hold_out(images: Iterable[NDArray[np.uint8]], share: float, *, seed: int) -> NDArray[np.bool_]:
     """Choose by the pixels, so that neither names nor their order nor doubles matter: (n,)."""
     digests = [sha256(f"{seed} ".encode() + image.tobytes()).digest() for image in images]
     distinct = sorted(set(digests))

@@ -179,7 +179,10 @@ def test_the_temperature_at_which_truths_were_drawn_is_found_again(temperature: 
 def test_a_handful_of_errors_moves_nothing() -> None:
     logits = np.tile(np.array([[[3.0, 0.0]]], np.float32), (100, 1, 1))
 
-    assert fit_temperature(list(logits), ["A"] * 95 + ["B"] * 5, Decoder("argmax", Charset("AB"))) == 1.0
+    assert (
+        fit_temperature(list(logits), ["A"] * 95 + ["B"] * 5, Decoder("argmax", Charset("AB")))
+        == 1.0
+    )
 
 
 def test_sure_errors_cost_much_and_not_everything() -> None:

@@ -21,6 +21,7 @@ from training.image_sets import LABELS_FILE, PackedSet, is_packed, open_packed, 
 from training.measuring.calibration import Calibration, calibrate
 from training.measuring.scores import FoldedScore, Scores, score, score_lookalikes
 from training.progress_bar import progress_bar
+from training.words.packed import PackedWords, is_packed_words, open_words
 
 BLOCK = 100  # images read between two moves of the progress bar
 
@@ -114,7 +115,10 @@ def open_labelled(data: Path, spec: InputSpec) -> LabelledSet:
     Raises:
         UserError: it is none of these, it is empty, or, later, a file that it names cannot be read.
     """
-    if is_packed(data):
+    if is_packed_words(data):
+        words = open_words(data)
+        opened = LabelledSet(len(words), _from_words(words, spec))
+    elif is_packed(data):
         packed = open_packed(data)
         opened = LabelledSet(len(packed), _from_packed(packed, spec))
     elif _may_be_emnist(data):
@@ -139,6 +143,12 @@ def _from_packed(packed: PackedSet, spec: InputSpec) -> Iterator[Labelled]:
     for index in range(len(packed)):
         image = Image.fromarray(packed.images[index])
         yield Labelled(to_tensor(image, spec), packed.text(index))
+
+
+def _from_words(words: PackedWords, spec: InputSpec) -> Iterator[Labelled]:
+    for index in range(len(words)):
+        image = Image.fromarray(np.ascontiguousarray(words.image(index)))
+        yield Labelled(to_tensor(image, spec), words.text(index))
 
 
 def _from_characters(characters: Characters, spec: InputSpec) -> Iterator[Labelled]:

@@ -76,4 +76,4 @@ def read_words(network: Any, images: Sequence[NDArray[np.uint8]], charset: Chars
     """Read grey images (h, w) with a Keras network, through the decoder of the workers."""
     decoder = Decoder("ctc", charset)
     logits = predict_each(network, images, words_pixels)
-    return [decoder.read(one)[0].text for one in logits]
+    return [decoder.read(one[None])[0].text for one in logits]

@@ -91,10 +91,8 @@ class MixedBatches(WordsBatches):
     def order(self, epoch: int) -> list[NDArray[np.int64]]:
         """Put the images of an epoch into batches; one's own come again as often as it takes."""
         rng = np.random.default_rng([self.seed, epoch])
-        own, drawn = (
-            self.readable[self.readable < self.own],
-            self.readable[self.readable >= self.own],
-        )
+        is_own = self.readable < self.own
+        own, drawn = self.readable[is_own], self.readable[~is_own]
         n = self.config.steps * self.schedule.batch
         n_drawn = round(n * self.config.mix) if len(drawn) else 0
         rounds = -(-(n - n_drawn) // len(own))

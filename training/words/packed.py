@@ -22,6 +22,7 @@ from recognition.charset import Charset
 from training.image_sets import DESCRIPTION_FILE, NO_CENTRE
 from training.words.texts import MAX_LENGTH
 
+COLUMNS_FILE = "columns.raw"
 FILES = ("starts", "labels", "centres")
 
 
@@ -96,7 +97,7 @@ def write_words(parts: Iterable[PackedWords], folder: Path, description: dict[st
     """
     (folder / DESCRIPTION_FILE).unlink(missing_ok=True)
     starts, labels, centres = [np.zeros(1, np.int64)], [], []
-    with (folder / "columns.raw").open("wb") as raw:
+    with (folder / COLUMNS_FILE).open("wb") as raw:
         for part in parts:
             raw.write(part.columns.tobytes())
             starts.append(part.starts[1:] + starts[-1][-1])
@@ -109,6 +110,11 @@ def write_words(parts: Iterable[PackedWords], folder: Path, description: dict[st
         file.write(json.dumps(description, indent=1).encode() + b"\n")
 
 
+def is_packed_words(folder: Path) -> bool:
+    """Tell a packed set of words from any other."""
+    return (folder / COLUMNS_FILE).is_file()
+
+
 def open_words(folder: Path) -> PackedWords:
     """Map a set.
 
@@ -118,9 +124,9 @@ def open_words(folder: Path) -> PackedWords:
     try:
         told = json.loads((folder / DESCRIPTION_FILE).read_text("utf-8"))
         starts, labels, centres = (np.load(folder / f"{name}.npy", mmap_mode="r") for name in FILES)
-        columns = np.memmap(folder / "columns.raw", np.uint8, "r").reshape(-1, told["height"])
+        columns = np.memmap(folder / COLUMNS_FILE, np.uint8, "r").reshape(-1, told["height"])
         if len(columns) != starts[-1]:
-            raise ValueError("columns.raw is cut short")
+            raise ValueError(f"{COLUMNS_FILE} is cut short")
         return PackedWords(columns, np.asarray(starts), labels, centres, Charset(told["symbols"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{folder} is no complete packed set of words: {error}") from error

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -98,22 +100,22 @@ class DrawnWords:
         """Open what epochs are measured with."""
         return self._packed[Purpose.VALIDATE]
 
-    def _drawn(self, purpose: Purpose, n: int) -> list[PackedWord]:
+    def _drawn(self, purpose: Purpose, n: int) -> Iterator[PackedWord]:
         word_set, height = self.word_set(purpose), self._config.data.height
-        return [as_read(draw_sample(word_set, index), height) for index in range(n)]
+        return (as_read(draw_sample(word_set, index), height) for index in range(n))
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
         """Draw images (n, h, w) of the kind that is learnt from, those that fit the usual width."""
         width = self._config.data.width
-        images = [word.image for word in self._drawn(Purpose.TRAIN, 2 * n)]
-        fitting = [image for image in images if image.shape[1] <= width][:n]
+        images = (word.image for word in self._drawn(Purpose.TRAIN, 4 * n))
+        fitting = list(islice((image for image in images if image.shape[1] <= width), n))
         if not fitting:
             raise SettingsError("width", width, "wider than the drawn images are")
         return padded(fitting, step=width)
 
     def check_set(self, n: int) -> CheckSet:
         """Draw images that no epoch learnt from or was measured with, some text in each."""
-        drawn = [word for word in self._drawn(Purpose.CHECK_EXPORT, n)]
+        drawn = list(self._drawn(Purpose.CHECK_EXPORT, n))
         images = [padded([word.image])[0] for word in drawn]
         return CheckSet("own_drawing", images, tuple(word.text for word in drawn))
 
