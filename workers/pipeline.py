@@ -68,7 +68,7 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         decoder: that keeps to the symbols which the job allows; None allows all.
     """
     try:
-        image = open_image(data)
+        image = open_image(data, recogniser.card.input)
     except ImageError as error:
         return failure_row(index, error)
     except Exception as error:  # an odd decoder must not take its chunk along
