@@ -24,7 +24,7 @@ from contract.errors import ImageError, OutputError, UserError
 from contract.files import atomic_write
 from recognition.card import InputSpec
 from recognition.charset import Charset
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from training.progress_bar import progress_bar
 
 DESCRIPTION_FILE = "set.json"
@@ -213,7 +213,7 @@ def read_grey(folder: Path, names: Sequence[str], spec: InputSpec) -> Iterator[N
         for name in names:
             path = folder / name
             try:
-                yield to_tensor(open_image(path.read_bytes()), spec)[:, :, 0]
+                yield load_tensor(path.read_bytes(), spec)[:, :, 0]
             except OSError as error:
                 raise UserError(f"{path} cannot be read: {error.strerror}") from error
             except ImageError as error:
