@@ -70,6 +70,11 @@ class CheckSet:
     images: Sequence[NDArray[np.uint8]] | NDArray[np.uint8]
     texts: tuple[str, ...]
 
+    @property
+    def stacked(self) -> NDArray[np.uint8]:
+        """The images as one array, where all are of one width."""
+        return np.asarray(self.images)
+
 
 class Experiment(Protocol):
     """One experiment: its data and its network. It is made of its configuration alone.

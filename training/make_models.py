@@ -72,7 +72,12 @@ RECIPES: dict[str, tuple[str, ...]] = {
         " --teacher {out}/emnist-2.tflite --teacher {out}/emnist-3.tflite",
         "export {out}/emnist -o {out}/emnist.tflite",
     ),
+    "words": (
+        "train words --config {configs}/words.yaml --hand {emnist} --out {out}/words",
+        "export {out}/words -o {out}/words.tflite --check-images 4000 --most-lost 1",
+    ),
 }
+NEED_EMNIST = ("emnist", "words")
 STOP_STEP = 8_000  # of captcha.yaml, where captcha-2.yaml went on
 
 # A rehearsal runs the same commands in two minutes: networks and sets too small to be of use, but
@@ -104,6 +109,11 @@ REHEARSAL: dict[str, dict[str, Any]] = {
         "network": {"channels": [8, 16, 24]},
         "schedule": {**REHEARSAL_SCHEDULE, "epochs": 3},
     },
+    "words": {
+        "data": {"images": 1_024, "validation_images": 32, "kinds": {"number": 1.0}},
+        "network": {"channels": [8, 8, 16, 16, 24, 24], "context_layers": 1},
+        "schedule": {**REHEARSAL_SCHEDULE, "epochs": 4},
+    },
 }
 REHEARSAL_TEACHER_IMAGES = 2_048
 
@@ -131,7 +141,7 @@ class Place:
             stop_step=REHEARSAL_STOP_STEP if self.is_rehearsal else STOP_STEP,
         )
         if self.is_rehearsal and command.startswith("export"):
-            filled += " --check-images 100 --most-lost 20"  # one image is a point
+            filled += " --check-images 100 --most-lost 20"  # one image is a point; the last counts
         return shlex.split(filled)
 
 
@@ -153,17 +163,17 @@ def make_models(models: tuple[str, ...], place: Place) -> None:
     """Make models one after the other.
 
     Raises:
-        SettingsError: ``emnist`` alone was asked for, without its data.
+        SettingsError: one that needs EMNIST was asked for alone, without its data.
         CalledProcessError: a command failed; run this again to go on from there.
     """
-    if models == ("emnist",) and place.emnist is None:
+    if len(models) == 1 and models[0] in NEED_EMNIST and place.emnist is None:
         raise SettingsError("--emnist", None, "the file of EMNIST's training part")
     place.out.mkdir(parents=True, exist_ok=True)
     if place.is_rehearsal:
         write_rehearsal(place.out)
     for model in models:
-        if model == "emnist" and place.emnist is None:
-            click.echo("emnist\tleft out: it needs EMNIST's training part (--emnist FILE)")
+        if model in NEED_EMNIST and place.emnist is None:
+            click.echo(f"{model}\tleft out: it needs EMNIST's training part (--emnist FILE)")
             continue
         for command in RECIPES[model]:
             _run(command, place)

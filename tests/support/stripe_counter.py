@@ -74,7 +74,7 @@ class StripesBatches:
     def take(self, indices: NDArray[np.int64], *, done: float) -> tuple[Any, Any]:
         """Read one batch as (pixels, classes)."""
         classes = [SYMBOLS.index(self.drawn.texts[index]) for index in indices]
-        return stripe_pixels(self.drawn.images[indices]), np.array(classes)
+        return stripe_pixels(self.drawn.stacked[indices]), np.array(classes)
 
 
 def stripe_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -135,7 +135,7 @@ class StripesExperiment:
         from training.network import predict
 
         check = self.check_set(200)
-        likeliest = predict(model, check.images, stripe_pixels).argmax(axis=1)
+        likeliest = predict(model, check.stacked, stripe_pixels).argmax(axis=1)
         right = [SYMBOLS[c] == text for c, text in zip(likeliest, check.texts, strict=True)]
         return sum(right) / len(right)
 
@@ -150,7 +150,7 @@ class StripesExperiment:
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
         """Draw images that it learns from."""
-        return self._drawn(0, n).images
+        return self._drawn(0, n).stacked
 
     def check_set(self, n: int) -> CheckSet:
         """Draw images that it never learnt from."""

@@ -149,7 +149,7 @@ def test_a_network_that_begins_with_a_model_scores_as_it_does(run: Path, model: 
 
     experiment = CaptchaExperiment(TINY)
     network, check = experiment.network(), experiment.check_set(64)
-    pixels = experiment.to_pixels(np.asarray(check.images))
+    pixels = experiment.to_pixels(check.stacked)
 
     begin_with_model(str(run / "tiny.tflite"), network, card=experiment.blank_card(), pixels=pixels)
 
@@ -167,14 +167,12 @@ def test_new_symbols_leave_what_a_model_reads_as_it_is(run: Path, model: bytes) 
 
     wider = CaptchaExperiment(replace(TINY, data=replace(TINY.data, symbols="ZA01")))
     network, check = wider.network(), CaptchaExperiment(TINY).check_set(64)
-    pixels = wider.to_pixels(np.asarray(check.images))
+    pixels = wider.to_pixels(check.stacked)
 
     begin_with_model(str(run / "tiny.tflite"), network, card=wider.blank_card(), pixels=pixels)
 
     read = Recogniser(model).read([image[:, :, None] for image in check.images], None)
-    assert read_captchas(network, np.asarray(check.images), Charset("ZA01")) == [
-        one.text for one in read
-    ]
+    assert read_captchas(network, check.stacked, Charset("ZA01")) == [one.text for one in read]
 
 
 @pytest.mark.model
