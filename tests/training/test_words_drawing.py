@@ -157,7 +157,7 @@ def test_fonts_that_are_all_of_one_part_cannot_draw_the_other(
 ) -> None:
     seen = tuple(font for font in fonts if not font.is_held_out)
 
-    with pytest.raises(SettingsError, match="fonts of a family that is held out"):
+    with pytest.raises(SettingsError, match="fonts of a family that is held out, beside"):
         replace(word_set, fonts=seen, held_out=True)
 
 

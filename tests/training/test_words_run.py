@@ -39,7 +39,7 @@ name: tiny-words
 data: {images: 120, validation_images: 8}
 own: {steps: 5}
 network: {channels: [4, 8, 8, 8, 16, 16], context_layers: 1, context_frames: 3}
-schedule: {epochs: 2, batch: 16, learning_rate: 5.0e-3, average_momentum: 0.9}
+schedule: {epochs: 2, batch: 16, learning_rate: 5.0e-3, average_momentum: 0.9, frame_share: 0.0}
 """
 
 

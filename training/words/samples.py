@@ -30,6 +30,7 @@ from training.words.scene import empty_scene, look_at, photograph, pick_height
 from training.words.texts import KINDS, Words, pick_text, read_words
 
 SEED_BITS = 128
+NAMED = 5  # families in a message
 MOST_FONTS = 60  # looked at for one that draws a text; the next text comes after that
 HARD = 1.0
 HAND_SHARE = 0.12  # of texts in capitals and digits
@@ -105,7 +106,8 @@ class WordSet:
             raise SettingsError("seed", self.seed, f"0 or more, less than 2**{SEED_BITS}")
         if not self.families:
             which = "held out" if self.held_out else "not held out"
-            raise SettingsError("fonts", len(self.fonts), f"fonts of a family that is {which}")
+            found = ", ".join(sorted({font.family for font in self.fonts})[:NAMED])
+            raise SettingsError("fonts", found, f"fonts of a family that is {which}, beside these")
 
     @cached_property
     def families(self) -> tuple[tuple[WordFont, ...], ...]:
