@@ -33,7 +33,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "access": ("pifleet.access.access:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
-    "train": ("training.cli:train", "Train a recogniser."),
+    "train": ("training.cli_train:train", "Train a recogniser."),
     "evaluate": ("training.cli:evaluate", "Measure a model on labelled images."),
     "export": ("training.cli:export", "Turn a training run into a .tflite file."),
     "doctor": ("pifleet.local.doctor:doctor", "Say what is wrong with this machine's set-up."),

@@ -18,7 +18,7 @@ from recognition.images import open_image
 from recognition.interpreter import load_interpreter
 from recognition.recogniser import Recogniser, verify_golden
 from tests.support.stopped_run import assert_it_ends_as_if_it_had_not_stopped, train_and_keep
-from training.cli import train as train_command
+from training.cli_train import train as train_command
 from training.config import dump_config
 from training.emnist.characters import BALANCED_SYMBOLS
 from training.emnist.config import (

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from contract.errors import SettingsError
-from training import cli, make_models
+from training import cli, cli_train, make_models
 from training.config import read_mapping
 from training.experiment import load_experiment
 from training.make_models import CONFIGS, RECIPES, Place, machine, write_rehearsal
@@ -29,7 +29,7 @@ def test_every_command_of_a_recipe_is_one_that_pifleet_takes(command: str, at_ro
     place = Place(Path("runs/models"), Path("README.md"), is_rehearsal=False)
     verb, *arguments = place.fill(command)
 
-    parser = cli.export if verb == "export" else cli.train.commands[arguments.pop(0)]
+    parser = cli.export if verb == "export" else cli_train.train.commands[arguments.pop(0)]
 
     parser.make_context(verb, arguments)
     if "--config" in arguments:
