@@ -20,7 +20,7 @@ from broker.results import ChunkResult, Crash, Outcome
 from contract.clocks import USUAL, Clocks
 from contract.errors import AccessError, ModelError, ServiceError, UserError
 from contract.reasons import Reason
-from producer.job.answer_check import AnswerCheck, allowed_symbols
+from producer.job.answer_check import answer_check
 from producer.job.deliveries import NOT_SENT, WIPED, Deliveries
 from producer.job.doors import Doors
 from producer.job.outliers import Outliers
@@ -101,9 +101,7 @@ class JobRun:
         self._stream, self._claims = doors.stream, doors.claims
         self._stream.position = ledger.get("position") or "0"
         self._secret = ledger.secret
-        self._check = AnswerCheck(
-            self._deliveries.members, allowed_symbols(ledger), secret=self._secret
-        )
+        self._check = answer_check(ledger, self._deliveries.members)
         self._reconciler = Reconciler(
             self._spec.job, hedge=not self._spec.is_limited, clocks=options.clocks
         )
@@ -321,6 +319,9 @@ class JobRun:
     def _push_model(self) -> None:
         signature = self._ledger.get(SIGNATURE_KEY)
         self._doors.push_model(self._spec.model, self._ledger.model, signature)
+        packed = self._ledger.automaton
+        if self._spec.automaton is not None and packed is not None:
+            self._doors.push_automaton(self._spec.automaton, packed)
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -340,6 +341,7 @@ class JobRun:
             token=make_token(self._secret, delivery),
             rate=spec.rate,
             per_host=spec.per_host,
+            automaton=spec.automaton,
         )
         try:
             self._claims.add(task)
