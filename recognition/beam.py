@@ -103,7 +103,7 @@ def best_accepted(
     accepted text if any fits.
 
     Args:
-        frames: (t, k) float32, each row a softmax, blank first.
+        frames: (t, k) float32, each row a softmax, blank first; no NaN.
         automaton: over the same classes.
         width: prefixes that are followed at once.
 
@@ -114,7 +114,7 @@ def best_accepted(
     """
     if automaton.fewest_frames > len(frames):
         return None
-    logs = np.log(np.maximum(np.nan_to_num(frames.astype(np.float64)), LEAST))
+    logs = np.log(np.maximum(frames.astype(np.float64), LEAST))
     beam, tree = _Beam(), _Tree()
     for left, row in zip(reversed(range(len(logs))), logs, strict=True):
         growth = _grow(beam, row, automaton, left=left)

@@ -82,18 +82,18 @@ class Decoder:
     def _best_text(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
         classes = best_path(scores)
         confidence = text_probability(probabilities, classes)
-        if self.automaton is not None and not self._is_best(classes, confidence, self.automaton):
+        if self.automaton is not None and self._may_be_better(classes, confidence, self.automaton):
             classes = _search(probabilities, self.automaton)
             confidence = text_probability(probabilities, classes)
         return Reading("".join([self.charset.symbols[c - 1] for c in classes]), confidence)
 
-    def _is_best(self, classes: list[int], confidence: float, automaton: Automaton) -> bool:
-        """Tell whether the text of the best path is the answer, which spares the search.
+    def _may_be_better(self, classes: list[int], confidence: float, automaton: Automaton) -> bool:
+        """Tell whether another text than that of the best path may be the answer.
 
         More probable than one half, it is the most probable of all texts, so if it is accepted it
-        is the most probable of those.
+        is the most probable of those. And where it is NaN, nothing can be found.
         """
-        return confidence > SURE and automaton.accepts(classes)
+        return confidence <= SURE or (confidence > SURE and not automaton.accepts(classes))
 
     def _best_symbol(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
         best = int(scores[0].argmax())

@@ -42,6 +42,7 @@ VERSION_PATIENCE = 3  # times as long: another job's notices may be what a worke
 MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
 MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
+MOST_NAMED = 3  # workers in a message
 SAME_VERSION = "run the same version everywhere"
 # Whoever claimed it is gone, and was never heard with it: it may have died at once. That says as
 # little as a process that dies between two images.
@@ -263,7 +264,11 @@ class JobRun:
             return
         waits = f"the job waits in {self._ledger.path}"
         if is_version:
-            raise UserError(f"no worker understands this program: {SAME_VERSION}; {waits}")
+            names = ", ".join(w.worker for w in refusals[:MOST_NAMED])
+            more = ", …" if len(refusals) > MOST_NAMED else ""
+            raise UserError(
+                f"no worker understands this program ({names}{more}): {SAME_VERSION}; {waits}"
+            )
         raise ModelError(
             f"workers refuse model {self._spec.model_name}: {worker.refused[model]}"
             f" (worker {worker.worker}); {waits}"
