@@ -66,6 +66,17 @@ class Automaton:
         return cls(classes, first, targets, symbols, needs, accepting)
 
     @property
+    def parents(self) -> Numbers | None:
+        """The state before each state but the start, (n - 1,), of a lexicon; None of another.
+
+        A lexicon is a tree whose states are numbered in the order of their edges.
+        """
+        n = len(self.accepting)
+        if len(self.targets) != n - 1 or not np.array_equal(self.targets, np.arange(1, n)):
+            return None
+        return np.repeat(np.arange(n, dtype=np.int32), np.diff(self.first))
+
+    @property
     def fewest_frames(self) -> int:
         """The frames that the shortest accepted text takes; ``NEVER`` where there is no text."""
         if self.accepting[0]:

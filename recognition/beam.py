@@ -1,4 +1,4 @@
-"""CTC prefix beam search that keeps to what an automaton accepts."""
+"""The most probable text that an automaton accepts: by a beam, or exactly among few words."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from recognition.automaton import Automaton
 from recognition.charset import BLANK
 
-WIDTH = 16  # prefixes; docs/models.md says what other widths found
+WIDTH = 64  # prefixes; docs/models.md says what other widths found
+MOST_EXACT = 40_000  # prefixes of a lexicon that are all followed, some 6,000 words
 LEAST = 1e-30  # a probability that float32 holds: an unlikely text is better than none
 IMPOSSIBLE = -np.inf
 
@@ -93,10 +94,58 @@ class _Tree:
         return classes[::-1]
 
 
-def best_accepted(
-    frames: NDArray[np.float32], automaton: Automaton, *, width: int = WIDTH
-) -> list[int] | None:
+def best_accepted(frames: NDArray[np.float32], automaton: Automaton) -> list[int] | None:
     """Search for the most probable text that the automaton accepts.
+
+    Args:
+        frames: (t, k) float32, each row a softmax, blank first; no NaN.
+        automaton: over the same classes.
+
+    Returns:
+        The text's classes; None where the shortest accepted text needs more frames.
+    """
+    if automaton.fewest_frames > len(frames):
+        return None
+    found = None
+    if len(automaton.accepting) <= MOST_EXACT and (parents := automaton.parents) is not None:
+        found = _best_word(frames, automaton, parents)
+    return search(frames, automaton) if found is None else found
+
+
+def _best_word(
+    frames: NDArray[np.float32], automaton: Automaton, parents: NDArray[np.int32]
+) -> list[int] | None:
+    """Compare all words of a lexicon, exactly; None where all are too improbable for a double.
+
+    Source: Graves et al. 2006, section 4.1 (the forward variables), of all prefixes at once.
+    """
+    symbols = automaton.symbols
+    is_repeat = np.concatenate(([0], symbols))[parents] == symbols
+    after_blank = np.zeros(len(automaton.accepting))
+    after_blank[0] = 1.0
+    after_symbol = np.zeros(len(symbols))  # the empty prefix has none
+    for row in np.maximum(frames.astype(np.float64), LEAST):
+        row = row / row.max()  # else long rows of frames leave the range of a double
+        total = after_blank.copy()
+        total[1:] += after_symbol
+        came = np.where(is_repeat, after_blank[parents], total[parents])
+        after_symbol = (after_symbol + came) * row[symbols]
+        after_blank = total * row[BLANK]
+    total = after_blank.copy()
+    total[1:] += after_symbol
+    total[~automaton.accepting] = 0.0
+    state = int(total.argmax())
+    if total[state] == 0.0:
+        return None
+    classes = []
+    while state:
+        classes.append(int(symbols[state - 1]))
+        state = int(parents[state - 1])
+    return classes[::-1]
+
+
+def search(frames: NDArray[np.float32], automaton: Automaton, *, width: int = WIDTH) -> list[int]:
+    """Search with a beam.
 
     A prefix is followed only while the frames that are left can hold the rest of an accepted text,
     the blanks between equal symbols included. So whatever the frames show, the search ends with an
@@ -104,16 +153,14 @@ def best_accepted(
 
     Args:
         frames: (t, k) float32, each row a softmax, blank first; no NaN.
-        automaton: over the same classes.
+        automaton: over the same classes; some text of it fits into the frames.
         width: prefixes that are followed at once.
 
     Returns:
-        The text's classes; None where the shortest accepted text needs more frames.
+        The text's classes.
 
     Source: Graves and Jaitly 2014, algorithm 1 (prefix search with a beam), in the log domain.
     """
-    if automaton.fewest_frames > len(frames):
-        return None
     logs = np.log(np.maximum(frames.astype(np.float64), LEAST))
     beam, tree = _Beam(), _Tree()
     for left, row in zip(reversed(range(len(logs))), logs, strict=True):

@@ -89,8 +89,9 @@ def of_model(
     """Measure a model without, and with each automaton."""
     charset = load_model(name).card.charset
     rng = random.Random(SEED)
-    make = (lambda: rng.choice(lexicon[:FROM])) if lexicon else text_maker(pattern, charset, rng)
-    drawn = draw(name, [make() for _ in range(n)], shrink)
+    make = text_maker(pattern, charset, rng)
+    texts = rng.choices(lexicon[:FROM], k=n) if lexicon else [make() for _ in range(n)]
+    drawn = draw(name, texts, shrink)
     what = "words" if lexicon else pattern
     plain = search(name, drawn, None)
     yield (name, what, "", f"{plain.exact:.2%}", f"{plain.ms:.3f}", "", "")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from contract.errors import ImageError, ModelError
 from contract.reasons import Reason
 from recognition.automaton import Automaton
-from recognition.beam import best_accepted
+from recognition.beam import best_accepted, search
 from recognition.card import InputSpec, ModelCard
 from recognition.charset import Charset
 from recognition.decoding import FloatArray, make_decoder, softmax
@@ -64,16 +64,14 @@ def exact(frames: FloatArray, text: tuple[int, ...]) -> float:
 @given(seed=st.integers(0, 10**6), pattern=st.sampled_from(PATTERNS))
 def test_wide_beam_finds_the_most_probable_text_of_all(seed: int, pattern: str) -> None:
     frames, accepted = frames_of(seed), automaton(pattern)
-    found = best_accepted(frames, accepted, width=1000)
-    assert found is not None
+    found = search(frames, accepted, width=1000)
     assert accepted.accepts(found)
     assert exact(frames, tuple(found)) == pytest.approx(by_hand(frames, accepted), rel=1e-6)
 
 
 @given(seed=st.integers(0, 10**6), pattern=st.sampled_from(PATTERNS), t=st.integers(3, 12))
 def test_narrowest_beam_still_ends_with_an_accepted_text(seed: int, pattern: str, t: int) -> None:
-    found = best_accepted(frames_of(seed, t=t, sharpness=20.0), automaton(pattern), width=1)
-    assert found is not None
+    found = search(frames_of(seed, t=t, sharpness=20.0), automaton(pattern), width=1)
     assert automaton(pattern).accepts(found)
 
 
@@ -85,6 +83,26 @@ def test_reading_is_the_most_probable_one_also_where_the_search_is_spared(
     (reading,) = make_decoder(CARD, None, automaton(pattern)).read(logits)
     best = by_hand(softmax(logits)[0], automaton(pattern))
     assert reading.confidence == pytest.approx(best, rel=1e-3, abs=1e-5)
+
+
+@given(
+    seed=st.integers(0, 10**6),
+    words=st.sets(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=20),
+)
+def test_few_words_are_compared_exactly(seed: int, words: set[str]) -> None:
+    frames, accepted = frames_of(seed, t=7), compile_lexicon(words, CARD.charset)
+    found = best_accepted(frames, accepted)
+    assert found is not None
+    best = max(exact(frames, tuple(CARD.charset.encode(word))) for word in words)
+    assert accepted.accepts(found)
+    assert exact(frames, tuple(found)) == pytest.approx(best, rel=1e-6)
+
+
+def test_word_that_no_double_could_hold_is_still_found() -> None:
+    frames = np.zeros((40, 4), np.float32)
+    frames[:, 0] = 1.0
+    word = CARD.charset.encode("abcabcabcabcabc")
+    assert best_accepted(frames, compile_lexicon(["abcabcabcabcabc"], CARD.charset)) == word
 
 
 def test_lexicon_overrules_the_best_path() -> None:
