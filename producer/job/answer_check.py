@@ -101,16 +101,16 @@ class AnswerCheck:
 
 def answer_check(ledger: Ledger, members: Members) -> AnswerCheck:
     """Make the check of the answers to a ledger's job."""
-    card, packed = read_card(ledger.model), ledger.automaton
-    accepts = None
-    if packed is not None:
-        automaton = Automaton.from_buffer(unpack(packed))
-
-        def accepts(text: str) -> bool:
-            return automaton.accepts(card.charset.encode(text))
-
-    allowed = ledger.spec.symbols or card.symbols
+    allowed = ledger.spec.symbols or read_card(ledger.model).symbols
+    packed = ledger.automaton
+    accepts = None if packed is None else _acceptor(ledger.model, packed)
     return AnswerCheck(members, allowed, secret=ledger.secret, accepts=accepts)
+
+
+def _acceptor(model: bytes, packed: bytes) -> Callable[[str], bool]:
+    charset = read_card(model).charset
+    automaton = Automaton.from_buffer(unpack(packed))
+    return lambda text: automaton.accepts(charset.encode(text))
 
 
 def _check_indexes(rows: tuple[Row, ...], members: frozenset[int]) -> None:
