@@ -86,8 +86,9 @@ class Decoder:
         if self.automaton is not None and self._may_be_better(classes, confidence, self.automaton):
             classes = _search(probabilities, self.automaton)
             confidence = text_probability(probabilities, classes)
+        # nobody is sure of no text; what is NaN stays it
         text = "".join([self.charset.symbols[c - 1] for c in classes])
-        return Reading(text, confidence if classes else 0.0)  # no text is no answer to be sure of
+        return Reading(text, confidence if classes else 0.0 * confidence)
 
     def _may_be_better(self, classes: list[int], confidence: float, automaton: Automaton) -> bool:
         """Tell whether another text than that of the best path may be the answer.
