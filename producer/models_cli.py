@@ -148,8 +148,8 @@ def models_table(found: dict[str, ModelFile]) -> RenderableType:
     table.add_column("exact match", no_wrap=True)
     for name, model in found.items():
         card = model.card
-        size = f"{card.input.height}x{card.input.width}, {len(model.data) / 1000:.0f} kB"
-        symbols = Text(f"{len(card.symbols)}:\n{card.symbols}")  # no markup: [ is a symbol
+        size = f"{card.input.told}, {len(model.data) / 1000:.0f} kB"
+        symbols = Text(f"{len(card.symbols)}:\n{card.shown_symbols}")  # no markup: [ is a symbol
         table.add_row(
             f"{name}\n{size}\n{model.digest[:8]}", symbols, "\n".join(exact_matches(card))
         )

@@ -82,6 +82,12 @@ class InputSpec:
         if min(*sides, self.width_step) < 1 or self.height * max(sides[1:]) > MAX_INPUT_PIXELS:
             raise ModelError(f"the card inside the model cannot be used: input of {self}")
 
+    @property
+    def told(self) -> str:
+        """Say height and width in px; the height alone where the width is the image's."""
+        is_free = self.fit == "keep_aspect"
+        return f"{self.height} high" if is_free else f"{self.height}x{self.width}"
+
 
 @dataclass(frozen=True, slots=True)
 class Golden:
@@ -128,10 +134,15 @@ class ModelCard:
         """The symbols as a charset."""
         return Charset(self.symbols)
 
+    @property
+    def shown_symbols(self) -> str:
+        """The symbols as a person can see them: a space as U+2423, the open box."""
+        return self.symbols.replace(" ", "\N{OPEN BOX}")
+
     def told(self, allowed: str | None = None) -> str:
         """Say in a line what the model reads, and to which symbols a job keeps it."""
         kept = "" if allowed is None else f"; allowed: {allowed}"
-        return f"model {self.name} reads {len(self.symbols)} symbols: {self.symbols}{kept}"
+        return f"model {self.name} reads {len(self.symbols)} symbols: {self.shown_symbols}{kept}"
 
     @property
     def reads_one_symbol(self) -> bool:

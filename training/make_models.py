@@ -74,7 +74,7 @@ RECIPES: dict[str, tuple[str, ...]] = {
     ),
     "words": (
         "train words --config {configs}/words.yaml --hand {emnist} --out {out}/words",
-        "export {out}/words -o {out}/words.tflite --check-images 4000 --most-lost 1",
+        "export {out}/words --check-images 4000 --most-lost 1 -o {out}/words.tflite",
     ),
 }
 NEED_EMNIST = ("emnist", "words")
