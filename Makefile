@@ -12,12 +12,13 @@ GOLDEN := .venv-tflite-runtime/bin
 TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := check
-.PHONY: check help demo install lint format types imports test bench chaos models constraints clean
+.PHONY: check help demo install lint format types imports test bench chaos models constraints \
+    dist wheelhouse test-arm64 test-ansible clean
 
 check: lint types imports test  ## all of what CI checks (default)
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z0-9-]*\):[^#]*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: .make/demo  ## read 500 freshly drawn images with a fleet of two workers, here
 	@$(DEMO)/pifleet demo
@@ -53,10 +54,20 @@ models: .make/dev  ## the shipped models again, in hours; REHEARSAL=1: two minut
 	$(BIN)/python -m training.make_models $(if $(EMNIST),--emnist $(EMNIST)) \
 	    $(if $(REHEARSAL),--rehearsal --out runs/rehearsal,--out runs/models)
 
+dist: .make/dev  ## the last commit as wheel and sdist, in dist/
+	rm -rf build/release dist
+	mkdir -p build/release
+	git archive HEAD | tar -x -C build/release
+	$(BIN)/python -m build --outdir dist build/release
+	$(BIN)/twine check --strict dist/*
+
+wheelhouse: dist  ## all wheels that any machine of a fleet installs, in wheelhouse/
+	$(BIN)/pifleet wheelhouse wheelhouse
+
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints
 	.venv-constraints/bin/python $(PIP_INSTALL) \
-	    -e '.[producer,worker,demo,training,dashboard,dev,fuzz]'
+	    -e '.[producer,worker,demo,training,dashboard,control,dev,fuzz]'
 	{ sed '/^#/!d' constraints.txt; \
 	  .venv-constraints/bin/python -m pip freeze --exclude-editable; } > .make/constraints
 	mv .make/constraints constraints.txt
@@ -73,7 +84,7 @@ clean:  ## remove the environments and what tools left behind
 	@echo "Installing what development needs into .venv (TensorFlow included; some minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt \
-	    -e '.[producer,worker,demo,training,dashboard,dev]'
+	    -e '.[producer,worker,demo,training,dashboard,control,dev]'
 	@touch $@
 
 .make/demo: $(METADATA) constraints.txt | .make/folder

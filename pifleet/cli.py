@@ -7,7 +7,6 @@ import logging
 import platform
 import signal
 import sys
-from pathlib import Path
 
 import click
 
@@ -30,6 +29,8 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
     "symbols": ("producer.symbols.cli:symbols", "Say which symbols the images really hold."),
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
+    "join": ("pifleet.joining.cli:join", "Join the fleet from a Pi, or let a Pi join it."),
+    "wheelhouse": ("pifleet.joining.wheelhouse:wheelhouse", "Collect all that a Pi installs."),
     "access": ("pifleet.access.access:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
     "generate": ("training.cli:generate", "Draw a data set."),
@@ -65,13 +66,12 @@ class LazyGroup(click.Group):
 
 
 def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    """Print version, place and Python."""
+    """Print version, commit, place and Python."""
     if not value or ctx.resilient_parsing:
         return
-    from importlib.metadata import version
+    from pifleet.release import PLACE, describe
 
-    place = Path(__file__).resolve().parent.parent
-    click.echo(f"pifleet {version('pifleet')} from {place} (Python {platform.python_version()})")
+    click.echo(f"pifleet {describe()} from {PLACE} (Python {platform.python_version()})")
     ctx.exit()
 
 
