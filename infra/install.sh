@@ -12,7 +12,7 @@ AT=https://pifleet.local:8765    # what the control node announces by mDNS
 NAME=
 VERSION=
 ETC=/etc/pifleet
-LINK=/opt/pifleet                # to /opt/pifleet-VERSION: going back is another link
+LINK=/opt/pifleet                # to /opt/pifleet-VERSION; /opt/pifleet-previous leads back
 UNIT=/etc/systemd/system/pifleet-worker.service
 NEEDED_MB=600                    # an environment, and the wheels while they are unpacked
 CLOCK_TRIES=60                   # of two seconds
@@ -125,6 +125,7 @@ install_version() {
         changed "$place"
     fi
     if [ "$(readlink "$LINK" || true)" != "$place" ]; then
+        [ ! -L "$LINK" ] || ln -sfn "$(readlink "$LINK")" "$LINK-previous"
         ln -sfn "$place" "$LINK"
         IS_NEW=yes
         changed "$LINK leads to $VERSION"

@@ -56,7 +56,7 @@ class Mode:
 
 @click.command()
 @click.option("--new", metavar="NAME", help="Write the files of a card for one new Pi.")
-@click.option("--many", type=click.IntRange(1, 1000), default=0, help="Likewise, for so many.")
+@click.option("--many", type=click.IntRange(1, 1000), help="Likewise, for so many.")
 @click.option("--token", "is_token", is_flag=True, help="Print a token for a Pi that runs.")
 @click.option("--serve", "is_serve", is_flag=True, help="Serve wheels, and let Pis in.")
 @click.option("--at", metavar="URL", help="The control node; default: found by mDNS.")
@@ -85,7 +85,7 @@ class Mode:
 @click.option("--ssh-key", type=click.Path(path_type=Path, exists=True), help="Public, may log in.")
 @click.option("--wifi", metavar="SSID", help="Its password is asked for.")
 @click.option("--wifi-country", default="", help="Two letters; a Pi's radio is off without.")
-def join(new: str | None, many: int, is_token: bool, is_serve: bool, **options: Any) -> None:
+def join(new: str | None, many: int | None, is_token: bool, is_serve: bool, **options: Any) -> None:
     """Join the fleet from this Pi; with an option of the control node, let others join.
 
     Without one, it reads a token from PIFLEET_JOIN_TOKEN, the terminal or stdin, and writes this
@@ -98,7 +98,7 @@ def join(new: str | None, many: int, is_token: bool, is_serve: bool, **options: 
              pifleet join --token                     # for a Pi that runs: infra/install.sh
              sudo pifleet join                        # there, with that token
     """
-    mode = Mode(new, many, is_token, is_serve)
+    mode = Mode(new, many or 0, is_token, is_serve)
     if mode.serve:
         _serve(**options)
     elif mode.token:

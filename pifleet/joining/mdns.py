@@ -107,10 +107,11 @@ def own_addresses() -> list[str]:
         except OSError:  # no way out of here, as on a site of its own
             best = []
     try:
-        from zeroconf import get_all_addresses  # type: ignore[attr-defined]  # in no __all__
+        import ifaddr  # zeroconf has it
     except ModuleNotFoundError:
         return best
-    others = [one for one in get_all_addresses() if not one.startswith(("127.", "169.254."))]
+    found = [ip.ip for adapter in ifaddr.get_adapters() for ip in adapter.ips if ip.is_IPv4]
+    others = [str(one) for one in found if not str(one).startswith(("127.", "169.254."))]
     return list(dict.fromkeys([*best, *others]))
 
 

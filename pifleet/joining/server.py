@@ -31,6 +31,7 @@ from pifleet.joining.enrolment import (
     PATH,
     REFUSED,
     Answer,
+    Reply,
     Request,
     reply_to,
 )
@@ -40,7 +41,8 @@ log = logging.getLogger(__name__)
 
 FILES = ("install.sh", "pifleet-worker.service")  # of infra/
 CERTIFICATE = "join"  # its own: the broker's may lie on another machine
-MOST_WRONG, WRONG_WITHIN_S = 5, 60.0  # tries of one address
+MOST_WRONG, WRONG_WITHIN_S = 10, 60.0  # tries of one address
+TOO_OFTEN = Reply(Answer(refusal="refused too often from here: wait a minute"), 429)
 MOST_PEERS = 10_000  # that are remembered; forgetting them all is better than growing
 
 
@@ -119,14 +121,13 @@ def make_application(place: Place) -> web.Application:
     asking = asyncio.Lock()  # one after the other: each changes the users file
 
     async def enrol(request: web.Request) -> web.Response:
-        peer = request.remote or "?"
-        if tries.are_too_many(peer):
-            raise web.HTTPTooManyRequests(headers={"Retry-After": str(int(WRONG_WITHIN_S))})
-        body = await request.read()
-        async with asking:
-            reply = await asyncio.to_thread(
-                reply_to, body, lambda asked: admit(place.folder, asked), peer=peer
-            )
+        peer, reply = _peer(request), TOO_OFTEN
+        if not tries.are_too_many(peer):
+            body = await request.read()
+            async with asking:
+                reply = await asyncio.to_thread(
+                    reply_to, body, lambda asked: admit(place.folder, asked), peer=peer
+                )
         if reply.status == REFUSED:
             tries.note(peer)
         return web.Response(
@@ -159,6 +160,10 @@ def admit(folder: Path, request: Request) -> Answer:
         tokens.write_issued(folder, issued, now=now)
     host, port = broker_place(folder)
     return Answer(host=host, port=port, database=int(DATABASE))
+
+
+def _peer(request: web.Request) -> str:
+    return (request.remote or "?").removeprefix("::ffff:")  # IPv4 on a socket of both
 
 
 def _releases(wheels: Path) -> list[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import re
-import shutil
-import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pifleet.access.access import make_folder
+from pifleet.access.access import held, make_folder
+from pifleet.access.users_file import read_users
+from pifleet.joining.tokens import Token, issue, read_issued
 from pifleet.local.children import end_child, start_child
 from tests.conftest import wait_until
-from tests.support.commands import PIFLEET, run_pifleet
+from tests.support.commands import PIFLEET
 from tests.support.ports import free_port
 from tests.support.secured_redis import running_redis, tls_redis_server
 
@@ -35,24 +35,24 @@ class ControlNode:
     at: str
     log: Path
 
-    def token(self, *options: str) -> str:
-        """Print a token, as its owner does."""
-        done = self.run("join", "--token", *options)
-        assert done.returncode == 0, done.stderr
-        return done.stdout.strip()
+    def token(self, *, uses: int = 1, hours: float = 1.0, only: str = "") -> Token:
+        """Make a token."""
+        until = time.time() + 3600 * hours
+        with held(self.access):
+            return issue(self.access, uses=uses, until=until, only=only)
 
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run a command where its access folder is."""
-        return run_pifleet(*arguments, folder=self.folder)
+    @property
+    def access(self) -> Path:
+        """Name the folder of its users."""
+        return self.folder / "access"
 
     def users(self) -> list[str]:
         """List who may join."""
-        return [line.split("\t")[0] for line in self.run("access", "list").stdout.splitlines()]
+        return list(read_users(self.access / "users.acl"))
 
-    def joined(self, token: str) -> list[str]:
+    def joined(self, token: Token) -> list[str]:
         """List who came in by a token."""
-        issued = json.loads((self.folder / "access" / "tokens.json").read_text())
-        return sorted(issued[token.partition(".")[0]]["joined"])
+        return sorted(read_issued(self.access)[token.name].joined)
 
 
 @contextmanager
@@ -95,6 +95,4 @@ def serving(folder: Path) -> Iterator[ControlNode]:
 
 def needs() -> str:
     """Name what this machine lacks for it; empty where nothing."""
-    if tls_redis_server() is None:
-        return "no redis-server with TLS on the PATH"
-    return "" if shutil.which("redis-server") else "no redis-server"
+    return "" if tls_redis_server() else "no redis-server with TLS on the PATH"
