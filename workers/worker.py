@@ -16,7 +16,7 @@ from celery.platforms import EX_OK, SecurityWarning
 from celery.worker.control import Panel
 
 from broker.app import make_app
-from broker.connection import connect, masked, redis_errors
+from broker.connection import masked, redis_errors
 from broker.keys import QUEUE
 from contract.errors import ServiceError
 from contract.exit_codes import INTERRUPTED
@@ -25,6 +25,7 @@ from recognition.interpreter import runtime_name
 from workers import process
 from workers.consumer import Consumer
 from workers.health import in_flight
+from workers.health.clock import connect_in_time
 from workers.health.heartbeat import HeartbeatStep
 from workers.health.host import default_processes
 from workers.model_store import trusted
@@ -70,7 +71,7 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
     """
     runtime = runtime_name()
     trusted(settings)  # says now what each process would say later
-    with connect(settings.redis_url) as redis, redis_errors(settings.redis_url):
+    with connect_in_time(settings) as redis, redis_errors(settings.redis_url):
         name = choose_name(settings, redis)
     processes = processes or default_processes()
     log.info(

@@ -10,7 +10,7 @@ BRIDGE=pfproof0
 SUITE=bookworm
 MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 INCLUDED=systemd,systemd-sysv,dbus,sudo,curl,openssh-server,python3,python3-venv,redis-server
-INCLUDED=$INCLUDED,ca-certificates,iproute2,procps,cloud-init
+INCLUDED=$INCLUDED,python3-apt,ca-certificates,iproute2,procps,cloud-init
 SSH=(ssh -q -i "$PROOF/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null)
 
 say() { printf '\n== %s (%d s)\n' "$*" "$SECONDS"; }
@@ -79,15 +79,14 @@ stop_all() {
         [ -d "$place" ] || continue
         name=$(basename "$place")
         pid=$(cat "$place/pid")
-        kill -KILL "$pid" 2>/dev/null
-        wait "$pid" 2>/dev/null
+        kill -KILL "$pid" 2>/dev/null || true
+        wait "$pid" 2>/dev/null || true
         for _ in 1 2 3 4 5; do umount "$place/root" 2>/dev/null && break; sleep 1; done
-        ip netns delete "pf-$name" 2>/dev/null
+        ip netns delete "pf-$name" 2>/dev/null || true
         mountpoint -q "$place/root" || rm -rf "$place"
     done
     rm -rf "$PROOF"/*.seed
-    ip link delete "$BRIDGE" 2>/dev/null
-    true
+    ip link delete "$BRIDGE" 2>/dev/null || true
 }
 
 # A fleet's wheelhouse for these machines, with this commit in it.
