@@ -42,7 +42,7 @@ make_network
 boot control $CONTROL
 boot pi1 $PI1
 boot pi2 $PI2
-fill_wheelhouse
+fill_wheelhouse bookworm-amd64
 for one in $CONTROL $PI1 $PI2; do wait_for 120 "ssh on $NET.$one" on "$one" true; done
 cat >"$PROOF/inventory.yml" <<YAML
 broker: {hosts: {control: {ansible_host: $NET.$CONTROL}}}

@@ -89,9 +89,15 @@ stop_all() {
     ip link delete "$BRIDGE" 2>/dev/null || true
 }
 
-# A fleet's wheelhouse for these machines, with this commit in it.
+# fill_wheelhouse PLATFORM: with this commit in it; what others made is downloaded once.
 fill_wheelhouse() {
+    local stamp=$PROOF/wheelhouse/.$1
     make dist >"$PROOF/dist.log" 2>&1 || fail "make dist: see $PROOF/dist.log"
     rm -f "$PROOF"/wheelhouse/pifleet-*.whl
-    "$PIFLEET" wheelhouse "$PROOF/wheelhouse" --platform bookworm-amd64
+    if [ "$stamp" -nt setup.cfg ] && [ "$stamp" -nt constraints.txt ]; then
+        cp dist/*.whl "$PROOF/wheelhouse/"
+    else
+        "$PIFLEET" wheelhouse "$PROOF/wheelhouse" --platform "$1"
+        touch "$stamp"
+    fi
 }
