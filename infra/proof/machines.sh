@@ -78,8 +78,9 @@ stop_all() {
     for place in "$PROOF"/machines/*; do
         [ -d "$place" ] || continue
         name=$(basename "$place")
-        pid=$(cat "$place/pid")
-        kill -KILL "$pid" 2>/dev/null || true
+        pid=$(cat "$place/pid" 2>/dev/null || echo none)
+        # Its PID 1, with which all the machine's processes end; then systemd-nspawn ends by itself.
+        pkill -KILL --parent "$pid" 2>/dev/null || true
         wait "$pid" 2>/dev/null || true
         for _ in 1 2 3 4 5; do umount "$place/root" 2>/dev/null && break; sleep 1; done
         ip netns delete "pf-$name" 2>/dev/null || true
