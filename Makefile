@@ -13,7 +13,7 @@ TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := check
 .PHONY: check help demo install lint format types imports test bench chaos models constraints \
-    dist wheelhouse test-arm64 test-ansible clean
+    dist wheelhouse test-arm64 test-ansible test-card clean
 
 check: lint types imports test  ## all of what CI checks (default)
 
@@ -64,6 +64,15 @@ dist: .make/dev  ## the last commit as wheel and sdist, in dist/
 wheelhouse: dist  ## all wheels that any machine of a fleet installs, in wheelhouse/
 	$(BIN)/pifleet wheelhouse wheelhouse
 
+test-arm64: .make/dev  ## a job read in a Debian arm64 root under qemu (as root; minutes)
+	infra/proof/arm64.sh
+
+test-ansible: .make/dev .make/ansible  ## the playbooks, on three machines with systemd (as root)
+	PATH="$(CURDIR)/.venv-ansible/bin:$$PATH" infra/proof/ansible.sh
+
+test-card: .make/dev  ## cards, in machines that boot with cloud-init (as root; minutes)
+	infra/proof/card.sh
+
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints
 	.venv-constraints/bin/python $(PIP_INSTALL) \
@@ -73,7 +82,8 @@ constraints: .make/folder  ## write constraints.txt anew, from the newest releas
 	mv .make/constraints constraints.txt
 
 clean:  ## remove the environments and what tools left behind
-	rm -rf .make .venv-demo .venv-tflite-runtime .venv-constraints build ./*.egg-info
+	rm -rf .make .venv-demo .venv-tflite-runtime .venv-constraints .venv-ansible
+	rm -rf build dist wheelhouse ./*.egg-info
 	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .make/folder:
@@ -85,6 +95,13 @@ clean:  ## remove the environments and what tools left behind
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt \
 	    -e '.[producer,worker,demo,training,dashboard,control,dev]'
+	@touch $@
+
+.make/ansible: | .make/folder
+	@echo "Installing Ansible into .venv-ansible (once)"
+	@test -x .venv-ansible/bin/python || $(PYTHON) -m venv .venv-ansible
+	@.venv-ansible/bin/python $(PIP_INSTALL) ansible-core==2.19.14 ansible-lint==26.10.1
+	@.venv-ansible/bin/ansible-lint --offline -q infra/ansible
 	@touch $@
 
 .make/demo: $(METADATA) constraints.txt | .make/folder

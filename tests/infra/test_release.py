@@ -85,9 +85,7 @@ def test_wheelhouse_that_cannot_be_filled_names_what_lacks(
     monkeypatch.setenv("PIP_NO_INDEX", "1")  # no test asks an index for what is not there
     (tmp_path / "constraints.txt").write_text("")
     wheel = make_wheel(tmp_path, requires="absent-package-of-nobody")
-    with pytest.raises(
-        ServiceError, match="bookworm-arm64: no wheel of a"
-    ):
+    with pytest.raises(ServiceError, match="bookworm-arm64: no wheel of a"):
         fill(tmp_path / "wheels", wheel, ["bookworm-arm64"], pinned=tmp_path)
 
 
