@@ -13,6 +13,7 @@ COPIES=10 # of each image of tests/data
 PIDS=()
 
 inside() { chroot "$ROOT" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root "$@"; }
+offline() { unshare --net chroot "$ROOT" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root "$@"; }
 cleanup() {
     [ ${#PIDS[@]} = 0 ] || kill "${PIDS[@]}" 2>/dev/null || true
     wait 2>/dev/null || true
@@ -49,7 +50,7 @@ mount -t proc proc "$ROOT/proc"
 mount -t tmpfs none "$ROOT/dev/shm"
 rm -rf "$ROOT/opt/pifleet"
 inside python3 -m venv /opt/pifleet
-unshare --net chroot "$ROOT" /opt/pifleet/bin/pip install --quiet --disable-pip-version-check \
+offline /opt/pifleet/bin/pip install --quiet --disable-pip-version-check \
     --no-index --find-links /wheelhouse 'pifleet[worker]'
 inside /opt/pifleet/bin/pifleet --version
 inside /opt/pifleet/bin/pifleet models verify captcha

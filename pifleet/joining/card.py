@@ -20,6 +20,8 @@ USER_DATA, NETWORK_CONFIG = "user-data", "network-config"
 ETC = Path("/etc/pifleet")
 INSTALLER = "/usr/local/sbin/pifleet-install"
 UNIT = "pifleet-first-boot.service"
+JOURNAL = "/etc/systemd/journald.conf.d/pifleet.conf"
+IN_RAM = "[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\n"  # a card bears only so many writes
 COUNTRY = re.compile(r"[A-Z]{2}")
 ROOT_ONLY = "0600"
 FROM_SERIAL = (  # cards written from one image all call themselves alike
@@ -139,6 +141,7 @@ class Card:
             {"path": secret, "permissions": ROOT_ONLY, "content": self.secret},
             {"path": INSTALLER, "permissions": "0755", "content": installer},
             {"path": f"/etc/systemd/system/{UNIT}", "permissions": "0644", "content": unit},
+            {"path": JOURNAL, "permissions": "0644", "content": IN_RAM},
         ]
 
 
