@@ -185,11 +185,20 @@ def held(folder: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
+    advice = "name the folder of `pifleet access init` by --folder, and be its owner"
+    if not folder.is_dir():  # the lock would make it
+        raise UserError(f"{folder} is no folder: {advice}")
+    lock = FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S, mode=SECRET_MODE)
     try:
-        with FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S, mode=SECRET_MODE):
-            yield
+        lock.acquire()
     except Timeout as error:
         raise ServiceError(f"{folder} is being changed by another command: try again") from error
+    except OSError as error:
+        raise UserError(f"{folder} cannot be changed: {error.strerror} ({advice})") from error
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def _admit(folder: Path, user: User, *, offline: bool) -> str:

@@ -21,7 +21,14 @@ from urllib.parse import urlsplit
 from msgspec import Meta
 
 from broker.messages import Message, from_json, printable
-from contract.errors import AccessError, FleetError, MessageError, ServiceError, UserError
+from contract.errors import (
+    AccessError,
+    FleetError,
+    MessageError,
+    OutputError,
+    ServiceError,
+    UserError,
+)
 from contract.files import atomic_write
 from pifleet.joining.tokens import Token, fingerprint
 
@@ -95,7 +102,7 @@ def reply_to(body: bytes, admit: Callable[[Request], Answer], *, peer: str) -> R
     try:
         request = from_json(Request, body, limit=MOST_BYTES)
         answer = admit(request)
-    except ServiceError as error:
+    except (ServiceError, OutputError) as error:
         log.warning("not-enrolled from=%s retry=yes error=%s", peer, error)
         return Reply(Answer(refusal=f"the control node cannot: {error}"), RETRY)
     except FleetError as error:

@@ -136,7 +136,7 @@ def check(token: Token, issued: dict[str, Issued], *, name: str, hashed: str, no
     if now > known.until:
         raise AccessError(f"the token {token.name} has ended ({ADVICE})")
     if known.only not in ("", name):
-        raise AccessError(f"the token {token.name} is for {known.only}, and this is {name}")
+        raise AccessError(f"the token {token.name} is for {known.only}, and this is {name!r}")
     if known.joined.get(name) != hashed and len(known.joined) >= known.uses:
         raise AccessError(f"the token {token.name} is used up: {known.uses} came in ({ADVICE})")
     return known

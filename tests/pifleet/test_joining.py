@@ -138,7 +138,7 @@ def test_token_takes_no_name_that_is_in_use_or_none(
 
 @NEEDS
 def test_token_for_one_name_is_for_that_alone(node: ControlNode, tmp_path: Path) -> None:
-    with pytest.raises(AccessError, match="is for pi5, and this is pi6"):
+    with pytest.raises(AccessError, match="is for pi5, and this is 'pi6'"):
         enrol(node.at, node.token(only="pi5"), name="pi6", folder=tmp_path)
 
 
@@ -189,6 +189,16 @@ def test_tries_of_one_address_are_limited() -> None:
     assert not tries.are_too_many("somebody else")
     now = WRONG_WITHIN_S + 1
     assert not tries.are_too_many("thief")
+
+
+@pytest.mark.parametrize("mode", ["--token", "--new=pi7", "--many=2", "--serve"])
+def test_folder_that_is_none_is_one_line(tmp_path: Path, mode: str) -> None:
+    (tmp_path / "wheelhouse").mkdir()
+    done = run_pifleet("join", mode, folder=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("pifleet: access")
+    assert "`pifleet access init`" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "a.b.c", "ab12cd34.short.00", "\x00" * 300])
