@@ -14,7 +14,7 @@ INFRA = Path(__file__).parents[2] / "infra"
 ANSIBLE = INFRA / "ansible"
 SCRIPTS = [INFRA / "install.sh", *sorted((INFRA / "proof").glob("*.sh"))]
 SETTING = re.compile(r"\bpifleet_\w+")
-OF_A_ROLE = {"pifleet_installed", "pifleet_wheels", "pifleet_packed", "pifleet_lacking"}
+OF_A_ROLE = {f"pifleet_{name}" for name in ("installed", "pin", "wheels", "packed", "lacking")}
 
 
 def test_every_setting_of_the_playbooks_is_known() -> None:
