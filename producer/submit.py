@@ -7,20 +7,19 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from broker.connection import connect, redis_errors
-from broker.heartbeats import forget_silent
 from broker.rates import keep_limits
 from contract.errors import LedgerError, UserError
-from contract.files import is_database
+from contract.files import failures_path, is_database
 from contract.settings import Settings
 from producer.job.doors import redis_doors
-from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
+from producer.job.scheduler import SIGNATURE_KEY, JobRun, Priority, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger, NameIndex, held
 from producer.progress import say, shown
@@ -31,7 +30,6 @@ from producer.sources.source import open_source
 from producer.submission import (
     Layout,
     check_outputs,
-    failures_path,
     keep_layout,
     ledger_path,
     load_layout,
@@ -40,7 +38,7 @@ from producer.submission import (
 )
 from producer.verdict import count_empty, count_reasons
 from recognition.charset import parse_symbols
-from recognition.decoding import make_decoder
+from recognition.constraint import Constraint, Demand, make_constraint
 from recognition.model_file import ModelFile, load_model
 
 if TYPE_CHECKING:
@@ -60,9 +58,12 @@ class Request:
         output: the submission CSV.
         model: a shipped model's name or a path.
         symbols: those allowed, or a preset's name; None allows all.
+        pattern: that each text matches as a whole; None for any.
+        lexicon: a file of the words that the texts are among; None for any.
         index_item: the address of one image of an index page.
         attempts: how often an image is tried whose failure may pass.
         chunk: the most images a task.
+        priority: beside other jobs; like ``chunk`` it may be another when the job goes on.
         layout: of the submission.
         rate: requests a second that the whole fleet may make for the job; None for no limit.
         per_host: requests a second that the whole fleet may make to each host.
@@ -73,9 +74,12 @@ class Request:
     output: Path
     model: str = "captcha"
     symbols: str | None = None
+    pattern: str | None = None
+    lexicon: Path | None = None
     index_item: str | None = None
     attempts: int = 3
     chunk: int = 128
+    priority: Priority = Priority.NORMAL
     layout: Layout = field(default_factory=Layout)
     rate: float | None = None
     per_host: float | None = None
@@ -84,6 +88,17 @@ class Request:
     def __post_init__(self) -> None:
         """Take a preset for its symbols: the ledger and the workers know symbols alone."""
         object.__setattr__(self, "symbols", parse_symbols(self.symbols))
+
+    @property
+    def demand(self) -> Demand:
+        """What is demanded of the texts."""
+        return Demand(self.symbols, self.pattern, self.lexicon)
+
+    @property
+    def reads(self) -> list[Path]:
+        """The files that must not be written over."""
+        lexicon = [] if self.lexicon is None else [self.lexicon]
+        return [Path(self.source), Path(self.model), *lexicon]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +146,9 @@ def submit(request: Request, settings: Settings) -> JobSummary:
         ServiceError: Redis cannot be reached.
     """
     with prepared(request, settings) as ledger:
-        return finish(ledger, request.output, request.chunk, settings)
+        return finish(
+            ledger, request.output, settings, chunk=request.chunk, priority=request.priority
+        )
 
 
 def detach(request: Request, settings: Settings) -> str:
@@ -160,7 +177,7 @@ def detach(request: Request, settings: Settings) -> str:
         return spec.job
 
 
-def collect(job: str, chunk: int, settings: Settings) -> JobSummary:
+def collect(job: str, settings: Settings, *, chunk: int, priority: Priority) -> JobSummary:
     """Go on with a job by its id, and end it in the layout that it was submitted with.
 
     Raises:
@@ -168,52 +185,60 @@ def collect(job: str, chunk: int, settings: Settings) -> JobSummary:
     """
     output = find_output(settings.state_dir, job)
     with Ledger(ledger_path(output)) as ledger:
-        return finish(ledger, output, chunk, settings)
+        return finish(ledger, output, settings, chunk=chunk, priority=priority)
 
 
 def preview(request: Request, *, shown_names: int = 5) -> list[str]:
     """Say what would be sent, a line each, and send nothing."""
     model = load_model(request.model)
-    make_decoder(model.card, request.symbols)  # refuses what the model cannot write
+    accepted = make_constraint(model.card, request.demand)  # refuses what it cannot write
     images = list(open_source(request.source, index_item=request.index_item))
     some = [f"  {image.name} <- {image.url}" for image in images[:shown_names]]
     more = [f"  … and {len(images) - shown_names} more"] if len(images) > shown_names else []
     headline = f"{len(images)} images, model {model.card.name} ({model.digest[:12]})"
-    return [headline, model.card.told(request.symbols), *some, *more]
+    told = [model.card.told(request.symbols), *([accepted.told] if accepted.told else [])]
+    return [headline, *told, *some, *more]
 
 
 @contextmanager
 def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
     """Open the job's ledger, written to its end; what fails leaves all as it was."""
-    check_outputs(request.output, reads=[Path(request.source), Path(request.model)])
+    check_outputs(request.output, reads=request.reads)
     path = ledger_path(request.output)
     model = load_model(request.model)
-    make_decoder(model.card, request.symbols)  # refuses what the model cannot write
+    accepted = make_constraint(model.card, request.demand)  # refuses what it cannot write
     is_new = request.restart or not path.exists()
     if is_new:
         connect(settings.redis_url).close()  # no ledger is made where there is no Redis
-        _begin(path, request, model)
+        _begin(path, request, model, accepted)
     with Ledger(path) as ledger:
         if not is_new:
-            _resume(ledger, request, model)
+            _resume(ledger, request, model, accepted)
         remember(settings.state_dir, ledger.spec.job, request.output)
         keep_layout(ledger, request.layout)
         if model.signature is not None:  # it may have been signed since the last run
             ledger.put(SIGNATURE_KEY, model.signature)
         say(model.card.told(request.symbols))
+        if accepted.told:
+            say(accepted.told)
         yield ledger
 
 
-def _resume(ledger: Ledger, request: Request, model: ModelFile) -> None:
+def _resume(ledger: Ledger, request: Request, model: ModelFile, accepted: Constraint) -> None:
     if not ledger.is_sealed:  # a program before this one was ended while it read the source
-        _seal(ledger, request, model)
+        _seal(ledger, request, model, accepted)
         return
-    asked = Asked(request.source, request.index_item, model.digest, request.symbols)
+    asked = Asked(
+        *(request.source, request.index_item, model.digest),
+        symbols=request.symbols,
+        pattern=request.pattern,
+        words=accepted.words_digest,
+    )
     check_same(ledger, asked)
     _take_changes(ledger, request)
 
 
-def _begin(path: Path, request: Request, model: ModelFile) -> None:
+def _begin(path: Path, request: Request, model: ModelFile, accepted: Constraint) -> None:
     """Seal a new ledger under another name; it takes an older one's place when it is whole.
 
     Raises:
@@ -226,14 +251,21 @@ def _begin(path: Path, request: Request, model: ModelFile) -> None:
         _remove(fresh)  # of a run that was killed here
         try:
             with Ledger(fresh) as ledger:
-                _seal(ledger, request, model)
+                _seal(ledger, request, model, accepted)
             _remove(path)
             fresh.replace(path)
         finally:
             _remove(fresh)
 
 
-def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobSummary:
+def finish(
+    ledger: Ledger,
+    output: Path,
+    settings: Settings,
+    *,
+    chunk: int,
+    priority: Priority = Priority.NORMAL,
+) -> JobSummary:
     """Run what is left of a job, and write its submission."""
     started = time.monotonic()
     check_outputs(output, reads=source_files(ledger))
@@ -242,9 +274,10 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     if before.open:
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings.redis_url))
-            with redis_errors(settings.redis_url):
-                forget_silent(client)  # no worker may remove what another left
-            options = stack.enter_context(_options(ledger, chunk, settings))
+            paced = RunOptions(
+                settings.redis_url, chunk=chunk, priority=priority, clocks=settings.clocks
+            )
+            options = stack.enter_context(_served(ledger, paced, settings))
             repeats, resent = _run(ledger, client, options)
     write_submission(ledger, output, load_layout(ledger))
     seconds = time.monotonic() - started
@@ -277,11 +310,11 @@ def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
 
 
 @contextmanager
-def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOptions]:
+def _served(ledger: Ledger, options: RunOptions, settings: Settings) -> Iterator[RunOptions]:
     """Serve the folder while the job runs, where it has one."""
     spec = ledger.spec
     if spec.served is None:
-        yield RunOptions(settings.redis_url, chunk=chunk, clocks=settings.clocks)
+        yield options
         return
     from producer.sources.folder_server import Address, local_host_towards, serve_folder
 
@@ -297,16 +330,10 @@ def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOpti
         ledger.put("serve_port", str(address.port))
         ledger.put("serve_token", address.token)
         log.info("serving folder=%s host=%s port=%d", spec.served, address.host, address.port)
-        yield RunOptions(
-            settings.redis_url,
-            chunk=chunk,
-            url_of=address.url_of,
-            is_served=True,
-            clocks=settings.clocks,
-        )
+        yield replace(options, url_of=address.url_of, is_served=True)
 
 
-def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:
+def _seal(ledger: Ledger, request: Request, model: ModelFile, accepted: Constraint) -> None:
     folder = Path(request.source)
     is_folder = request.source != "-" and folder.is_dir()
     spec = JobSpec(
@@ -319,9 +346,12 @@ def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:
         served=str(folder.absolute()) if is_folder else None,
         rate=request.rate,
         per_host=request.per_host,
+        pattern=request.pattern,
+        words=accepted.words_digest,
+        automaton=accepted.digest,
     )
     images: Iterator[SourceImage] = iter(open_source(request.source, index_item=request.index_item))
-    total = ledger.seal(spec, images, model=model.data)
+    total = ledger.seal(spec, images, model=model.data, automaton=accepted.pack())
     note_origin(ledger, request.source, request.index_item, request.output)
     log.info("job=%s images=%d model=%s source=%s", spec.job, total, model.card.name, spec.source)
 

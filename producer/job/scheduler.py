@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from math import inf
 
 from broker.chunks import OTHER_VERSION
@@ -20,7 +21,7 @@ from broker.results import ChunkResult, Crash, Outcome
 from contract.clocks import USUAL, Clocks
 from contract.errors import AccessError, ModelError, ServiceError, UserError
 from contract.reasons import Reason
-from producer.job.answer_check import AnswerCheck, allowed_symbols
+from producer.job.answer_check import answer_check
 from producer.job.deliveries import NOT_SENT, WIPED, Deliveries
 from producer.job.doors import Doors
 from producer.job.outliers import Outliers
@@ -42,6 +43,7 @@ VERSION_PATIENCE = 3  # times as long: another job's notices may be what a worke
 MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
 MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
+MOST_NAMED = 3  # workers in a message
 SAME_VERSION = "run the same version everywhere"
 # Whoever claimed it is gone, and was never heard with it: it may have died at once. That says as
 # little as a process that dies between two images.
@@ -51,6 +53,19 @@ CANCELLED_KEY = "cancelled"
 SIGNATURE_KEY = "signature"  # of the model, where it has one
 
 
+class Priority(StrEnum):
+    """Which share of the fleet a job gets while others want it too: the queue is fair to chunks."""
+
+    LOW = "low"
+    """A third of a normal job's."""
+    NORMAL = "normal"
+    HIGH = "high"
+    """Three times a normal job's."""
+
+
+WEIGHTS = {Priority.LOW: 1 / 3, Priority.NORMAL: 1.0, Priority.HIGH: 3.0}
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a job is run; what it reads is in its ``JobSpec``.
@@ -58,6 +73,7 @@ class RunOptions:
     Attributes:
         redis_url: the broker.
         chunk: the most images a task.
+        priority: beside other jobs.
         url_of: turns a ledger's URL into the one that workers fetch.
         is_served: the producer itself serves the images, so they fail while it is away.
         clocks: of the fleet.
@@ -65,6 +81,7 @@ class RunOptions:
 
     redis_url: str
     chunk: int = 128
+    priority: Priority = Priority.NORMAL
     url_of: Callable[[str], str] = str
     is_served: bool = False
     clocks: Clocks = USUAL
@@ -101,9 +118,7 @@ class JobRun:
         self._stream, self._claims = doors.stream, doors.claims
         self._stream.position = ledger.get("position") or "0"
         self._secret = ledger.secret
-        self._check = AnswerCheck(
-            self._deliveries.members, allowed_symbols(ledger), secret=self._secret
-        )
+        self._check = answer_check(ledger, self._deliveries.members)
         self._reconciler = Reconciler(
             self._spec.job, hedge=not self._spec.is_limited, clocks=options.clocks
         )
@@ -265,7 +280,11 @@ class JobRun:
             return
         waits = f"the job waits in {self._ledger.path}"
         if is_version:
-            raise UserError(f"no worker understands this program: {SAME_VERSION}; {waits}")
+            names = ", ".join(w.worker for w in refusals[:MOST_NAMED])
+            more = ", …" if len(refusals) > MOST_NAMED else ""
+            raise UserError(
+                f"no worker understands this program ({names}{more}): {SAME_VERSION}; {waits}"
+            )
         raise ModelError(
             f"workers refuse model {self._spec.model_name}: {worker.refused[model]}"
             f" (worker {worker.worker}); {waits}"
@@ -321,6 +340,9 @@ class JobRun:
     def _push_model(self) -> None:
         signature = self._ledger.get(SIGNATURE_KEY)
         self._doors.push_model(self._spec.model, self._ledger.model, signature)
+        packed = self._ledger.automaton
+        if self._spec.automaton is not None and packed is not None:
+            self._doors.push_automaton(self._spec.automaton, packed)
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -340,6 +362,7 @@ class JobRun:
             token=make_token(self._secret, delivery),
             rate=spec.rate,
             per_host=spec.per_host,
+            automaton=spec.automaton,
         )
         try:
             self._claims.add(task)
@@ -359,6 +382,8 @@ class JobRun:
 
     def _is_window_full(self) -> bool:
         window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
+        if self._fleet.held_by_job.keys() - {self._spec.job}:  # else all is its own
+            window = math.ceil(window * WEIGHTS[self._options.priority])
         return len(self._reconciler.out) >= window or self._out >= self._most_out
 
     def _chunk_size(self) -> int:
