@@ -8,7 +8,7 @@ PROOF=${PIFLEET_PROOF:-/var/tmp/pifleet-proof}
 NET=10.77.0
 BRIDGE=pfproof0
 SUITE=bookworm
-MIRROR=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
+MIRROR=${PIFLEET_DEBIAN_MIRROR:-http://deb.debian.org/debian}
 INCLUDED=systemd,systemd-sysv,dbus,sudo,curl,openssh-server,python3,python3-venv,redis-server
 INCLUDED=$INCLUDED,python3-apt,ca-certificates,iproute2,procps,cloud-init
 SSH=(ssh -q -i "$PROOF/key" -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null)

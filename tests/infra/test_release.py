@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import re
 import subprocess
 import sys
@@ -110,15 +109,3 @@ def test_every_target_names_constraints_that_are_there() -> None:
     assert {target.constraints for target in TARGETS.values()} <= {
         path.name for path in ROOT.glob("constraints*.txt")
     }
-
-
-def test_release_has_every_package() -> None:
-    """A list can forget one, and a checkout does not notice: it has them all."""
-    metadata = configparser.ConfigParser()
-    metadata.read(ROOT / "setup.cfg")
-    listed = set(metadata["options"]["packages"].split())
-    rooms = {name.partition(".")[0] for name in listed}
-    found = {
-        path.parent.relative_to(ROOT) for room in rooms for path in (ROOT / room).rglob("*.py")
-    }
-    assert {str(folder).replace("/", ".") for folder in found} == listed
