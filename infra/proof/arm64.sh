@@ -9,7 +9,7 @@ PIFLEET=${PIFLEET:-$PWD/.venv/bin/pifleet}
 . infra/proof/machines.sh
 ROOT=$PROOF/arm64
 HERE=$PROOF/arm64-job
-COPIES=10 # of each image of tests/data
+IMAGES=100
 PIDS=()
 
 inside() { chroot "$ROOT" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root "$@"; }
@@ -57,12 +57,9 @@ inside /opt/pifleet/bin/pifleet models verify captcha
 inside /opt/pifleet/bin/pifleet models verify emnist
 
 say "a job from here, read there"
-rm -rf "$HERE" && mkdir -p "$HERE/images"
-for n in $(seq "$COPIES"); do
-    for image in tests/data/captcha-0.7.1-*.png; do
-        cp "$image" "$HERE/images/$n-$(basename "$image")"
-    done
-done
+rm -rf "$HERE" && mkdir -p "$HERE"
+"$PIFLEET" generate captcha -n "$IMAGES" -o "$HERE/set" --seed 1 >/dev/null
+mkdir "$HERE/images" && find "$HERE/set" -name '*.png' -exec cp -t "$HERE/images" {} +
 PORT=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0))
 print(s.getsockname()[1])')
 export PIFLEET_REDIS_URL=redis://127.0.0.1:$PORT/0
