@@ -70,7 +70,8 @@ for n in $(seq 40); do
 done
 (cd "$PROOF" && tar -c -- *.png) | on $CONTROL tar -x -C /srv/images
 rm "$PROOF"/*.png
-submit='cd /srv; export PIFLEET_STATE_DIR=/srv/state; set -a; . /var/lib/pifleet/access/producer.env; pifleet submit images -o out.csv'
+submit='cd /srv; set -a; . /var/lib/pifleet/access/producer.env
+    PIFLEET_STATE_DIR=/srv/state pifleet submit images -o out.csv'
 on $CONTROL "$submit" | tail -n 3
 
 say "upgrade.yml to $VERSION.1, whose model is damaged"

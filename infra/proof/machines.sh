@@ -43,6 +43,7 @@ boot() {
     echo "$name" >"$place/root/etc/hostname"
     printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$place/root/etc/hosts"
     : >"$place/root/etc/machine-id"
+    rm -f "$place/root/var/lib/dbus/machine-id" # else all have the same
     install -D -m 600 "$PROOF/key.pub" "$place/root/root/.ssh/authorized_keys"
     if [ -d "$PROOF/$name.seed" ]; then
         cp -r "$PROOF/$name.seed/." "$place/root/"
