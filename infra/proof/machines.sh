@@ -85,6 +85,7 @@ stop_all() {
         wait "$pid" 2>/dev/null || true
         for _ in 1 2 3 4 5; do umount "$place/root" 2>/dev/null && break; sleep 1; done
         ip netns delete "pf-$name" 2>/dev/null || true
+        ip link delete "pf-$name" 2>/dev/null || true # its other end may outlive the namespace
         mountpoint -q "$place/root" || rm -rf "$place"
     done
     rm -rf "$PROOF"/*.seed
