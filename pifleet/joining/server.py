@@ -121,15 +121,14 @@ def make_application(place: Place) -> web.Application:
     asking = asyncio.Lock()  # one after the other: each changes the users file
 
     async def enrol(request: web.Request) -> web.Response:
-        peer, reply = _peer(request), TOO_OFTEN
-        if not tries.are_too_many(peer):
-            body = await request.read()
-            async with asking:
+        peer, body, reply = _peer(request), await request.read(), TOO_OFTEN
+        async with asking:
+            if not tries.are_too_many(peer):
                 reply = await asyncio.to_thread(
                     reply_to, body, lambda asked: admit(place.folder, asked), peer=peer
                 )
-        if reply.status == REFUSED:
-            tries.note(peer)
+            if reply.status == REFUSED:
+                tries.note(peer)
         return web.Response(
             body=reply.answer.to_json(), status=reply.status, content_type="application/json"
         )
