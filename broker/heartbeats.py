@@ -12,6 +12,7 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
@@ -19,7 +20,7 @@ from msgspec import Meta
 
 from broker.chunks import OTHER_VERSION, count_waiting
 from broker.keys import Rights, key
-from broker.messages import Count, Message, from_json, make_printable, printable
+from broker.messages import Count, Message, Seconds, from_json, make_printable, printable
 from contract.clocks import USUAL, Clocks
 from contract.errors import MessageError
 
@@ -34,6 +35,14 @@ MAX_PROCESSES = 1024  # the producer sends a few chunks for each
 
 MAX_WORKERS = 4096  # that a look takes in; the list of names is anybody's to write
 MAX_REFUSED = 20  # models that a worker names as refused
+MAX_ORIGINS = 8  # that a worker describes, those used last
+MAX_REASONS = 64  # there are fewer; a newer worker may know more
+SENSIBLE_C = (-60.0, 200.0)  # what is beyond is a broken sensor's, and no temperature
+MAX_AT = 1e11  # Unix time; the year 5138
+BOUNDS_S = (  # upper bounds of a histogram's buckets; one more has no end
+    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
+    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
+)
 REST_S = 60.0  # a worker that was asked to rest tries again after it
 BEAT_FIELD = "beat"  # the JSON of one Heartbeat
 AT_FIELD = "at"  # when it was written, by Redis's clock, seconds
@@ -67,6 +76,70 @@ def rest_key(worker: str) -> str:
     return key("rest", worker)
 
 
+Amount = Annotated[float, Meta(ge=0.0, le=1e12)]
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """How long one stage of reading took, image by image.
+
+    Attributes:
+        sum_s: seconds, all together.
+        counts: images a bucket of ``BOUNDS_S``; the last one has no bound.
+    """
+
+    sum_s: Amount = 0.0
+    counts: Annotated[tuple[Count, ...], Meta(max_length=len(BOUNDS_S) + 1)] = ()
+
+    def __add__(self, other: Stage) -> Stage:
+        """Add up two of them."""
+        counts = tuple(a + b for a, b in zip_longest(self.counts, other.counts, fillvalue=0))
+        return Stage(self.sum_s + other.sum_s, counts)
+
+
+class OriginLoad(msgspec.Struct, frozen=True):
+    """One origin, as the processes of one worker find it.
+
+    Attributes:
+        origin: scheme, host and port.
+        in_flight: requests.
+        waiting: images that wait for their turn.
+        limit: the requests that it seems to bear from this worker.
+        latency_ms: the median wait for its first byte.
+        held_by: what keeps the limit from growing: ``latency``, ``refusals``, ``pause``, the
+            reason for which it is down; empty if nothing does.
+    """
+
+    origin: str
+    in_flight: Count = 0
+    waiting: Count = 0
+    limit: Amount = 0.0
+    latency_ms: Amount = 0.0
+    held_by: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep what a terminal would take for more than text out of tables."""
+        make_printable(self, "origin", "held_by")
+
+
+class Stages(msgspec.Struct, frozen=True):
+    """Where the seconds of images went that were read, since a worker's start.
+
+    Attributes:
+        fetch: the wait for its turn at the origin, and for its bytes.
+        decode: from bytes to pixels in the model's size.
+        model: the network, and the search for the text in what it says.
+    """
+
+    fetch: Stage = Stage()
+    decode: Stage = Stage()
+    model: Stage = Stage()
+
+    def __add__(self, other: Stages) -> Stages:
+        """Add up two of them."""
+        added = (self.fetch + other.fetch, self.decode + other.decode, self.model + other.model)
+        return Stages(*added)
+
+
 class Heartbeat(Message, frozen=True, tag=2):
     """One heartbeat of a worker.
 
@@ -74,7 +147,7 @@ class Heartbeat(Message, frozen=True, tag=2):
         worker: its name.
         pid: of its main process, on its host.
         host: the host's name.
-        processes: how many chunks it reads at once.
+        processes: how many chunks it reads at once just now.
         in_hand: task ids of the chunks it has taken, waiting ones included.
         proofs: of the deliveries that it has claimed, see ``broker.claims.prove``.
         images: read since its start, failed ones included.
@@ -89,6 +162,12 @@ class Heartbeat(Message, frozen=True, tag=2):
         models: digests that lie in its cache.
         refused: digests of the models that it cannot use, and why.
         resting: why it takes no chunks for a while; empty while it does.
+        capacity: how many chunks it reads at once when nothing slows it.
+        slowed: why it takes fewer; empty while it takes all that it can.
+        reasons: images that failed, by the reason.
+        stages: where the seconds went.
+        origins: those used last.
+        machine: its model, such as ``Raspberry Pi 4 Model B Rev 1.4``; empty where unknown.
     """
 
     worker: str
@@ -97,24 +176,40 @@ class Heartbeat(Message, frozen=True, tag=2):
     processes: Annotated[int, Meta(ge=0, le=MAX_PROCESSES)]
     in_hand: tuple[str, ...]
     proofs: tuple[str, ...]
-    images: int
-    failed: int
-    images_per_s: float
-    started_at: float
+    images: Count
+    failed: Count
+    images_per_s: Seconds
+    started_at: Annotated[float, Meta(ge=0.0, le=MAX_AT)]
     temperature_c: float | None
-    throttled: int | None
-    rss_mb: float
+    throttled: Count | None
+    rss_mb: Amount
     version: str
     runtime: str
     models: tuple[str, ...]
     refused: dict[str, str] = msgspec.field(default_factory=dict)
     resting: str = ""
+    capacity: Annotated[int, Meta(ge=0, le=MAX_PROCESSES)] = 0
+    slowed: str = ""
+    reasons: dict[str, Count] = msgspec.field(default_factory=dict)
+    stages: Stages = Stages()
+    origins: tuple[OriginLoad, ...] = ()
+    machine: str = ""
 
     def __post_init__(self) -> None:
-        """Keep what a terminal would take for more than text out of tables."""
-        make_printable(self, "worker", "host", "version", "runtime", "resting")
+        """Keep what a terminal would take for more than text out of tables, and all in bounds."""
+        make_printable(self, "worker", "host", "version", "runtime", "resting", "slowed", "machine")
         shown = {d: printable(why) for d, why in list(self.refused.items())[:MAX_REFUSED]}
-        msgspec.structs.force_setattr(self, "refused", shown)
+        reasons = {printable(r): n for r, n in list(self.reasons.items())[:MAX_REASONS]}
+        coldest, hottest = SENSIBLE_C
+        is_sensible = self.temperature_c is not None and coldest < self.temperature_c < hottest
+        for name, value in (
+            ("refused", shown),
+            ("reasons", reasons),
+            ("origins", self.origins[:MAX_ORIGINS]),
+            ("temperature_c", self.temperature_c if is_sensible else None),
+            ("capacity", max(self.capacity, self.processes)),  # an older worker does not tell
+        ):
+            msgspec.structs.force_setattr(self, name, value)
 
     @property
     def instance(self) -> str:

@@ -22,6 +22,7 @@ from recognition.images import open_image, to_tensor
 from recognition.recogniser import Recogniser
 from workers.fetch.origin import OwnTime
 from workers.health import in_flight
+from workers.health.stages import StageTimes
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,7 @@ class ChunkReader:
         recogniser: the job's model.
         decoder: that keeps to the symbols which the job allows; None allows all.
         own: where the time is noted for which fetches had to wait for the model.
+        times: where the seconds of each stage are noted.
         deadline_s: seconds after which no more fetch starts.
     """
 
@@ -47,6 +49,7 @@ class ChunkReader:
     recogniser: Recogniser
     decoder: Decoder | None
     own: OwnTime = field(default_factory=OwnTime)
+    times: StageTimes = field(default_factory=StageTimes)
     deadline_s: float = DEADLINE_S
 
 
@@ -61,7 +64,14 @@ async def read_items(items: Sequence[Item], how: ChunkReader) -> tuple[Row, ...]
     return tuple(rows[item.index] for item in items)
 
 
-def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder | None) -> Row:
+def read_bytes(
+    index: int,
+    data: bytes,
+    recogniser: Recogniser,
+    decoder: Decoder | None,
+    *,
+    times: StageTimes | None = None,
+) -> Row:
     """Read one image from its bytes; never raises, whatever the bytes.
 
     Args:
@@ -69,7 +79,9 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         data: a whole image file.
         recogniser: the job's model.
         decoder: that keeps to the symbols which the job allows; None allows all.
+        times: where the seconds of an image are noted that is read.
     """
+    began = time.monotonic()
     try:
         image = open_image(data)
     except ImageError as error:
@@ -78,7 +90,9 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         log.exception("decoder-failed index=%d", index)
         return failure_row(index, ImageError(Reason.DAMAGED, repr(error)))
     try:
-        read = recogniser.read([to_tensor(image, recogniser.card.input)], decoder)[0]
+        tensor = to_tensor(image, recogniser.card.input)
+        decoded = time.monotonic()
+        read = recogniser.read([tensor], decoder)[0]
     except ImageError as error:  # nothing is drawn on it
         return failure_row(index, error)
     except Exception as error:
@@ -86,6 +100,8 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         return failure_row(index, ImageError(Reason.MODEL, repr(error)))
     if not 0.0 <= read.confidence <= 1.0:  # NaN: weights that overflow on these pixels
         return failure_row(index, ImageError(Reason.MODEL, f"confidence {read.confidence}"))
+    if times is not None:
+        times.note_read(began, decoded, time.monotonic())
     return Row(index, read.text, round(read.confidence, 4))  # as many digits as travel
 
 
@@ -102,7 +118,8 @@ async def _work(
 
 
 async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
-    if time.monotonic() > stop_at:
+    asked = time.monotonic()
+    if asked > stop_at:
         late = ImageError(Reason.TIMEOUT, "the chunk's time ran out before this image's turn")
         return failure_row(item.index, late)
     try:
@@ -114,8 +131,9 @@ async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
     in_flight.begin(item.index)
     began = time.monotonic()
+    how.times.fetch.note(began - asked)
     try:
-        return read_bytes(item.index, data, how.recogniser, how.decoder)
+        return read_bytes(item.index, data, how.recogniser, how.decoder, times=how.times)
     finally:
         how.own.total_s += time.monotonic() - began
         in_flight.end()
