@@ -252,12 +252,11 @@ def pool_pids(worker: Any) -> list[int]:
 
 def take_at_most(chunks: int, worker: Any) -> None:
     """Let the main thread take only so many chunks at once; what is in hand is read first."""
-    qos = getattr(getattr(worker, "consumer", None), "qos", None)  # none while it connects
-    taken = getattr(qos, "value", chunks)
-    if taken > chunks:
-        qos.decrement_eventually(taken - chunks)
-    elif taken < chunks:
-        qos.increment_eventually(chunks - taken)
+    qos: Any = getattr(getattr(worker, "consumer", None), "qos", None)
+    if qos is None:  # it connects just now
+        return
+    qos.decrement_eventually(max(0, qos.value - chunks))
+    qos.increment_eventually(max(0, chunks - qos.value))
 
 
 def _package_version() -> str:

@@ -56,7 +56,7 @@ def machine_model(path: Path = MODEL) -> str:
 
 def memory_mb(cgroup_max: Path = CGROUP_MAX) -> float:
     """Say how much memory there is: the machine's, or what a container or unit may have of it."""
-    total_mb = psutil.virtual_memory().total / 1e6
+    total_mb: float = psutil.virtual_memory().total / 1e6
     try:
         return min(total_mb, int(cgroup_max.read_text()) / 1e6)
     except (OSError, ValueError):
