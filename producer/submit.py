@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from broker.connection import connect, redis_errors
-from broker.heartbeats import forget_silent
 from broker.rates import keep_limits
 from contract.errors import LedgerError, UserError
 from contract.files import is_database
@@ -242,8 +241,6 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     if before.open:
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings.redis_url))
-            with redis_errors(settings.redis_url):
-                forget_silent(client)  # no worker may remove what another left
             options = stack.enter_context(_options(ledger, chunk, settings))
             repeats, resent = _run(ledger, client, options)
     write_submission(ledger, output, load_layout(ledger))
