@@ -12,7 +12,6 @@ import logging
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
@@ -20,6 +19,7 @@ from msgspec import Meta
 
 from broker.chunks import OTHER_VERSION, count_waiting
 from broker.keys import Rights, key
+from broker.loads import MAX_ORIGINS, Amount, OriginLoad, Stages, merge_origins
 from broker.messages import Count, Message, Seconds, from_json, make_printable, printable
 from contract.clocks import USUAL, Clocks
 from contract.errors import MessageError
@@ -35,14 +35,9 @@ MAX_PROCESSES = 1024  # the producer sends a few chunks for each
 
 MAX_WORKERS = 4096  # that a look takes in; the list of names is anybody's to write
 MAX_REFUSED = 20  # models that a worker names as refused
-MAX_ORIGINS = 8  # that a worker describes, those used last
 MAX_REASONS = 64  # there are fewer; a newer worker may know more
 SENSIBLE_C = (-60.0, 200.0)  # what is beyond is a broken sensor's, and no temperature
 MAX_AT = 1e11  # Unix time; the year 5138
-BOUNDS_S = (  # upper bounds of a histogram's buckets; one more has no end
-    *(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05),
-    *(0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0),
-)
 REST_S = 60.0  # a worker that was asked to rest tries again after it
 BEAT_FIELD = "beat"  # the JSON of one Heartbeat
 AT_FIELD = "at"  # when it was written, by Redis's clock, seconds
@@ -74,70 +69,6 @@ def heartbeat_key(worker: str) -> str:
 def rest_key(worker: str) -> str:
     """Name the key that asks a worker to rest, and says why."""
     return key("rest", worker)
-
-
-Amount = Annotated[float, Meta(ge=0.0, le=1e12)]
-
-
-class Stage(msgspec.Struct, frozen=True):
-    """How long one stage of reading took, image by image.
-
-    Attributes:
-        sum_s: seconds, all together.
-        counts: images a bucket of ``BOUNDS_S``; the last one has no bound.
-    """
-
-    sum_s: Amount = 0.0
-    counts: Annotated[tuple[Count, ...], Meta(max_length=len(BOUNDS_S) + 1)] = ()
-
-    def __add__(self, other: Stage) -> Stage:
-        """Add up two of them."""
-        counts = tuple(a + b for a, b in zip_longest(self.counts, other.counts, fillvalue=0))
-        return Stage(self.sum_s + other.sum_s, counts)
-
-
-class OriginLoad(msgspec.Struct, frozen=True):
-    """One origin, as the processes of one worker find it.
-
-    Attributes:
-        origin: scheme, host and port.
-        in_flight: requests.
-        waiting: images that wait for their turn.
-        limit: the requests that it seems to bear from this worker.
-        latency_ms: the median wait for its first byte.
-        held_by: what keeps the limit from growing: ``latency``, ``refusals``, ``pause``, the
-            reason for which it is down; empty if nothing does.
-    """
-
-    origin: str
-    in_flight: Count = 0
-    waiting: Count = 0
-    limit: Amount = 0.0
-    latency_ms: Amount = 0.0
-    held_by: str = ""
-
-    def __post_init__(self) -> None:
-        """Keep what a terminal would take for more than text out of tables."""
-        make_printable(self, "origin", "held_by")
-
-
-class Stages(msgspec.Struct, frozen=True):
-    """Where the seconds of images went that were read, since a worker's start.
-
-    Attributes:
-        fetch: the wait for its turn at the origin, and for its bytes.
-        decode: from bytes to pixels in the model's size.
-        model: the network, and the search for the text in what it says.
-    """
-
-    fetch: Stage = Stage()
-    decode: Stage = Stage()
-    model: Stage = Stage()
-
-    def __add__(self, other: Stages) -> Stages:
-        """Add up two of them."""
-        added = (self.fetch + other.fetch, self.decode + other.decode, self.model + other.model)
-        return Stages(*added)
 
 
 class Heartbeat(Message, frozen=True, tag=2):
@@ -263,6 +194,11 @@ class Fleet:
         return {worker.instance for worker in self.workers}
 
     @property
+    def origins(self) -> tuple[OriginLoad, ...]:
+        """The origins that workers fetch from, the busiest first."""
+        return merge_origins(load for worker in self.workers for load in worker.origins)
+
+    @property
     def is_idle(self) -> bool:
         """Whether a process waits for work and the queue has none."""
         return not self.waiting and len(self.in_hand) < self.processes
@@ -322,6 +258,21 @@ def sign_off(client: Redis, worker: str) -> None:
     """
     client.hdel(heartbeat_key(worker), BEAT_FIELD, AT_FIELD)
     client.zrem(WORKERS_KEY, worker)
+
+
+def find_silent(client: Redis, clocks: Clocks = USUAL) -> dict[str, float]:
+    """List the workers that went without a word within the last hour, with the seconds since.
+
+    One that ended as it should has taken itself off the list.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    now = _redis_time(client)
+    since, until = now - FORGET_S, now - clocks.silence_s
+    found = client.zrangebyscore(WORKERS_KEY, since, until, 0, MAX_WORKERS, withscores=True)
+    listed = cast(list[tuple[bytes, float]], found)
+    return {printable(_text(name)): now - last for name, last in listed}
 
 
 def ask_to_rest(client: Redis, worker: str, why: str) -> None:

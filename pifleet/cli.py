@@ -32,6 +32,7 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
     "access": ("pifleet.access.access:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
+    "exporter": ("pifleet.metrics.exporter:exporter", "Serve the fleet's metrics to Prometheus."),
     "generate": ("training.cli:generate", "Draw a data set."),
     "train": ("training.cli:train", "Train a recogniser."),
     "evaluate": ("training.cli:evaluate", "Measure a model on labelled images."),

@@ -23,7 +23,7 @@ from broker.app import SOFT_LIMIT_S
 from broker.chunks import Notice
 from broker.claims import ChunkTask, claim
 from broker.connection import make_client
-from broker.heartbeats import Stages
+from broker.loads import Stages
 from broker.messages import printable
 from broker.rates import RateLimits, make_gate
 from broker.results import MAX_DETAIL, ChunkResult, Crash, Outcome, Row, deliver

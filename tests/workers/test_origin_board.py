@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from broker.heartbeats import MAX_ORIGINS, OriginLoad
+from broker.loads import MAX_ORIGINS, OriginLoad, merge_origins
 from tests.conftest import StartWorker, wait_until
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import FleetJob
@@ -36,7 +36,7 @@ def test_what_is_posted_is_read_by_process() -> None:
 
 def test_processes_of_a_worker_are_added_up() -> None:
     loads = [OriginLoad("o", 3, 2, 4.5, 12.5, "latency"), OriginLoad("o", 1, 0, 2.0, 20.0)]
-    assert origin_board.merge(loads) == OriginLoad("o", 4, 2, 6.5, 20.0, "latency")
+    assert merge_origins(loads) == (OriginLoad("o", 4, 2, 6.5, 20.0, "latency"),)
 
 
 def test_line_that_is_torn_or_stale_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from broker.heartbeats import MAX_ORIGINS, OriginLoad
+from broker.loads import MAX_ORIGINS, OriginLoad, merge_origins
 from workers.fetch.origins import OriginState
 
 SLOTS = 4096  # by process id
@@ -54,29 +54,7 @@ def post(states: Sequence[OriginState]) -> None:
 
 def read(pids: Iterable[int]) -> tuple[OriginLoad, ...]:
     """Add up what these processes wrote of late, the busiest origins first."""
-    loads: dict[str, list[OriginLoad]] = {}
-    for pid in pids:
-        for load in _read_one(pid):
-            loads.setdefault(load.origin, []).append(load)
-    merged = sorted((merge(same) for same in loads.values()), key=_business, reverse=True)
-    return tuple(merged[:MAX_ORIGINS])
-
-
-def merge(loads: Sequence[OriginLoad]) -> OriginLoad:
-    """Add up what several say of one origin; its latency is that of the slowest."""
-    held = [load.held_by for load in loads if load.held_by]
-    return OriginLoad(
-        origin=loads[0].origin,
-        in_flight=sum(load.in_flight for load in loads),
-        waiting=sum(load.waiting for load in loads),
-        limit=round(sum(load.limit for load in loads), 2),
-        latency_ms=max(load.latency_ms for load in loads),
-        held_by=max(held, key=held.count, default=""),
-    )
-
-
-def _business(load: OriginLoad) -> tuple[int, float]:
-    return load.in_flight + load.waiting, load.limit
+    return merge_origins(load for pid in pids for load in _read_one(pid))[:MAX_ORIGINS]
 
 
 def _read_one(pid: int) -> tuple[OriginLoad, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 
-from broker.heartbeats import BOUNDS_S, Stage, Stages
+from broker.loads import BOUNDS_S, Stage, Stages
 
 
 class Histogram:

@@ -6,7 +6,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Mapping
 
-from broker.heartbeats import Stages
+from broker.loads import Stages
 
 REFUSED_S = 8.0  # a worker that refuses a model is asked for it each second
 WINDOW_S = 10.0  # a rate over less jumps with every chunk
