@@ -96,7 +96,7 @@ class ChunkSender:
             args=[notice.to_wire()],
             task_id=notice.task_id(),
             queue=QUEUE,
-            argsrepr=f"(job {notice.job}, delivery {notice.delivery}, {images} images)",
+            argsrepr=f"({images} images of job {notice.job})",
             kwargsrepr="{}",
             headers={SENT_AT: time.time()},
             retry=False,  # the scheduler decides when to try again

@@ -25,6 +25,8 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "jobs": ("producer.cli:jobs", "List this machine's jobs."),
     "cancel": ("producer.cli:cancel", "End a job now."),
     "dead": ("producer.dead_cli:dead", "List the images that failed, and try them again."),
+    "backup": ("producer.backup:backup_command", "Copy this machine's jobs, while they run."),
+    "restore": ("producer.backup:restore_command", "Put them back where they were."),
     "status": ("producer.cli:status", "Show the fleet."),
     "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
