@@ -162,7 +162,7 @@ def backup_command(file: Path) -> None:
 
 
 @click.command("restore")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--into", type=click.Path(file_okay=False, path_type=Path), help="Not where they were."
 )

@@ -30,7 +30,7 @@ from benchmarks.namespaces.hosts import NETWORK, Host, Way, bridge, on_the_bridg
 from benchmarks.throughput.origin import lean_origin
 from broker.connection import connect
 from broker.heartbeats import look
-from pifleet.local.children import Child, end_child, start_child
+from pifleet.local.children import Child, end_child, sigterm_as_exit, start_child
 from pifleet.local.demo import draw_all, make_up
 from pifleet.local.redis_server import RedisOptions, embedded_redis
 from pifleet.local.submitting import Submission, SubmitReport, run_submit
@@ -222,7 +222,7 @@ def main(chart: Path | None, json_path: Path | None) -> None:
     if os.geteuid() != 0:
         raise click.UsageError("namespaces need root: sudo python -m benchmarks.namespaces")
     console = Console(width=150)
-    with ExitStack() as stack:
+    with sigterm_as_exit(), ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="pifleet-hosts-")))
         images = folder / "images"
         images.mkdir()

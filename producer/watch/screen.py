@@ -215,7 +215,7 @@ def _keys(view: View) -> Text:
         names.append(name[0], style=f"{chosen} underline").append(name[1:], style=chosen).append(
             " "
         )
-    return _one_line(names.append(" q", style="underline").append(" quits"))
+    return _one_line(names.append(" ").append("q", style="underline").append(" quits"))
 
 
 def _one_line(text: Text) -> Text:

@@ -121,6 +121,8 @@ def test_file_that_is_no_tar_and_place_that_is_none_are_refused(
     (tmp_path / "x").write_bytes(b"x" * 2000)
     with pytest.raises(FleetError, match="no backup"):
         list(restore(settings, tmp_path / "x", None))
+    with pytest.raises(FleetError, match="No such file"):
+        list(restore(settings, tmp_path / "missing.tar", None))
     with pytest.raises(FleetError, match="make it first"):
         back_up(settings, tmp_path / "missing" / "jobs.tar")
     ledger = make_job(tmp_path)
