@@ -206,7 +206,7 @@ def draw_chart(figures: dict[str, dict[str, float]], path: Path) -> None:
     axes.bar(places, rates, color="#4c78a8", width=0.6, label="measured")
     axes.plot(places, due, "o--", color="#e45756", label="the first, times their shares of a core")
     for place, rate in zip(places, rates, strict=True):
-        axes.annotate(f"{rate:,.0f}", (place, rate), ha="center", va="bottom")
+        axes.annotate(f"{rate:,.0f}", (place, rate / 2), ha="center", va="center", color="white")
     shares = [f"{size}\n({one['share']:g} of a core)" for size, one in figures.items()]
     axes.set_xticks(list(places), shares)
     axes.set(xlabel="hosts, as unequal as Pi 3, 4 and 5", ylabel="images/s")
