@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
@@ -182,6 +183,11 @@ class Fleet:
         """
         believed = (worker for worker in self.workers if OTHER_VERSION not in worker.refused)
         return {task: worker.instance for worker in believed for task in worker.in_hand}
+
+    @property
+    def held_by_job(self) -> Counter[str]:
+        """How many chunks workers hold of each job."""
+        return Counter(task.rpartition(".")[0] for task in self.in_hand)
 
     @property
     def proven(self) -> dict[str, str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -71,7 +70,7 @@ def fleet_table(fleet: Fleet) -> RenderableType:
 
 
 def fleet_lines(fleet: Fleet) -> str:
-    """Write the fleet for a pipe: a line a worker, and nothing where there is none."""
+    """Write the fleet for a pipe: a header, and a line a worker."""
     by_name = sorted(fleet.workers, key=lambda worker: worker.worker)
     return FittedTable(FLEET_COLUMNS, [_cells(worker) for worker in by_name]).plain()
 
@@ -86,7 +85,7 @@ def _summary(fleet: Fleet) -> str:
 
 def in_hand_words(fleet: Fleet) -> str:
     """Say how many chunks workers hold, and whose most of them are."""
-    by_job = Counter(task.partition(".")[0] for task in fleet.in_hand)
+    by_job = fleet.held_by_job
     if not by_job:
         return "none in hand"
     named = ", ".join(f"{job}: {number}" for job, number in by_job.most_common(MOST_JOBS_NAMED))

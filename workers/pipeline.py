@@ -20,7 +20,6 @@ from contract.reasons import Reason
 from recognition.decoding import Decoder
 from recognition.images import open_image, to_tensor
 from recognition.recogniser import Recogniser
-from workers.fetch.origin import OwnTime
 from workers.health import in_flight
 from workers.health.stages import StageTimes
 
@@ -40,7 +39,6 @@ class ChunkReader:
         fetch: gives the bytes behind a URL, or raises ``ImageError``.
         recogniser: the job's model.
         decoder: that keeps to the symbols which the job allows; None allows all.
-        own: where the time is noted for which fetches had to wait for the model.
         times: where the seconds of each stage are noted.
         deadline_s: seconds after which no more fetch starts.
     """
@@ -48,7 +46,6 @@ class ChunkReader:
     fetch: Fetch
     recogniser: Recogniser
     decoder: Decoder | None
-    own: OwnTime = field(default_factory=OwnTime)
     times: StageTimes = field(default_factory=StageTimes)
     deadline_s: float = DEADLINE_S
 
@@ -83,7 +80,7 @@ def read_bytes(
     """
     began = time.monotonic()
     try:
-        image = open_image(data)
+        image = open_image(data, recogniser.card.input)
     except ImageError as error:
         return failure_row(index, error)
     except Exception as error:  # an odd decoder must not take its chunk along
@@ -130,10 +127,8 @@ async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
         log.exception("fetch-failed index=%d", item.index)
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
     in_flight.begin(item.index)
-    began = time.monotonic()
-    how.times.fetch.note(began - asked)
+    how.times.fetch.note(time.monotonic() - asked)
     try:
         return read_bytes(item.index, data, how.recogniser, how.decoder, times=how.times)
     finally:
-        how.own.total_s += time.monotonic() - began
         in_flight.end()

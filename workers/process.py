@@ -223,7 +223,7 @@ class WorkerProcess:
         now = time.monotonic()
         gate = make_gate(self._redis, limits, until=now + self._chunk_limit_s / 2)
         fetch = partial(self._fetcher.fetch, gate=gate, start_by=now + DEADLINE_S)
-        how = ChunkReader(fetch, recogniser, decoder, self._fetcher.own, self._times)
+        how = ChunkReader(fetch, recogniser, decoder, self._times)
         telling = asyncio.create_task(self._tell_origins())
         try:
             async with asyncio.timeout(self._chunk_limit_s):
