@@ -86,7 +86,7 @@ def restore(settings: Settings, file: Path, into: Path | None) -> Iterator[Path]
         LedgerError: a ledger of the backup is damaged.
     """
     try:
-        with tarfile.open(file) as archive:
+        with tarfile.open(file, "r:") as archive:
             for one in _read_list(archive, file):
                 output = Path(one.output)
                 if into is not None:

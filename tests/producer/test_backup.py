@@ -119,8 +119,9 @@ def test_file_that_is_no_tar_and_place_that_is_none_are_refused(
     settings: Settings, tmp_path: Path
 ) -> None:
     (tmp_path / "x").write_bytes(b"x" * 2000)
-    with pytest.raises(FleetError, match="no backup"):
+    with pytest.raises(FleetError, match="no backup") as refused:
         list(restore(settings, tmp_path / "x", None))
+    assert "\n" not in str(refused.value)
     with pytest.raises(FleetError, match="No such file"):
         list(restore(settings, tmp_path / "missing.tar", None))
     with pytest.raises(FleetError, match="make it first"):

@@ -32,7 +32,9 @@ def test_heat_halves_what_is_read_at_once_and_cold_gives_it_back_one_by_one() ->
     assert looks(cooling, clock, *found) == [12, 6, 3, 1, 1]
     assert cooling.why == "90 °C"
     assert looks(cooling, clock, (79.0, 0), (75.0, 0)) == [1, 1], "between the two nothing changes"
-    assert looks(cooling, clock, *[(74.0, 0)] * 12) == [*range(2, 13), 12]
+    assert looks(cooling, clock, (74.0, 0)) == [2]
+    assert cooling.why == "was 90 °C"
+    assert looks(cooling, clock, *[(74.0, 0)] * 11) == [*range(3, 13), 12]
     assert cooling.why == ""
 
 

@@ -31,6 +31,7 @@ class Cooling:
     def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._stepped_at = float("-inf")
+        self._trouble = ""  # the last one
         self.capacity = capacity
         self.allowed = capacity
         self.why = ""
@@ -47,7 +48,9 @@ class Cooling:
         self._stepped_at = now
         before = self.allowed
         self.allowed = max(1, before // 2) if trouble else before + 1
-        self.why = trouble or (self.why if self.allowed < self.capacity else "")
+        self._trouble = trouble or self._trouble
+        is_well = not trouble and self.allowed == self.capacity
+        self.why = trouble or ("" if is_well else f"was {self._trouble}")
         if self.allowed < before:
             log.warning("slowed chunks=%d of=%d reason=%s", self.allowed, self.capacity, trouble)
         elif not self.why:
