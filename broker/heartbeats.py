@@ -36,6 +36,7 @@ MAX_PROCESSES = 1024  # the producer sends a few chunks for each
 
 MAX_WORKERS = 4096  # that a look takes in; the list of names is anybody's to write
 MAX_REFUSED = 20  # models that a worker names as refused
+MAX_SILENT = 256  # names that are listed as silent; the list is anybody's to write
 MAX_REASONS = 64  # there are fewer; a newer worker may know more
 SENSIBLE_C = (-60.0, 200.0)  # what is beyond is a broken sensor's, and no temperature
 MAX_AT = 1e11  # Unix time; the year 5138
@@ -276,7 +277,7 @@ def find_silent(client: Redis, clocks: Clocks = USUAL) -> dict[str, float]:
     """
     now = _redis_time(client)
     since, until = now - FORGET_S, now - clocks.silence_s
-    found = client.zrangebyscore(WORKERS_KEY, since, until, 0, MAX_WORKERS, withscores=True)
+    found = client.zrangebyscore(WORKERS_KEY, since, until, 0, MAX_SILENT, withscores=True)
     listed = cast(list[tuple[bytes, float]], found)
     return {printable(_text(name)): now - last for name, last in listed}
 

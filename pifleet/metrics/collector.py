@@ -38,6 +38,7 @@ log = logging.getLogger(__name__)
 
 SAME_S = 1.0  # two scrapes within it see the same
 MOST_JOBS = 50  # the newest; each has a dozen series
+MOST_WORKERS = 512  # one by one; a worker may call itself by many names
 MOST_ORIGINS = 20  # the busiest
 ENDED_S = 86_400.0  # for this long a job that is over is still shown
 DIGEST = 12  # letters of a model's
@@ -111,7 +112,7 @@ class FleetCollector(Collector):
         yield _gauges("broker_certificate_end_timestamp_seconds", help_, "certificate", ends)
         yield from self._queue(seen)
         yield from _workers(seen)
-        yield from _by_worker(seen.fleet.workers)
+        yield from _by_worker(seen.fleet.workers[:MOST_WORKERS])
         yield from _origins(seen)
         yield from self._counted()
 

@@ -79,7 +79,7 @@ def watch(look: Callable[[], Scene]) -> None:
                 key = _read_key(left_s)
                 if key in QUIT:
                     return
-                view = view.pressed(key, page=PAGE)
+                view = view.pressed(key, page=PAGE, workers=len(scene.overview.fleet.workers))
 
 
 @contextmanager

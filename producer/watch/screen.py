@@ -60,11 +60,11 @@ class View:
     order: str = "!"
     first: int = 0
 
-    def pressed(self, key: str, *, page: int) -> View:
+    def pressed(self, key: str, *, page: int, workers: int) -> View:
         """Take in a key; one that means nothing changes nothing."""
         steps = {"up": -1, "down": 1, "k": -1, "j": 1, "pageup": -page, "pagedown": page}
         if key in steps:
-            return replace(self, first=max(0, self.first + steps[key]))
+            return replace(self, first=min(max(0, self.first + steps[key]), max(0, workers - page)))
         return View(key) if key in ORDERS else self
 
 

@@ -84,11 +84,11 @@ def test_trouble_comes_first_and_keys_sort_and_scroll() -> None:
     assert "pi49" not in "\n".join(drawn(seen, View("n")))
     far = View("n")
     for _ in range(9):
-        far = far.pressed("pagedown", page=10)
+        far = far.pressed("pagedown", page=10, workers=50)
     assert "pi49" in "\n".join(drawn(seen, far))
-    assert far.pressed("x", page=10) == far
-    assert [View().pressed(key, page=10).order for key in ORDERS] == list(ORDERS)
-    assert View().pressed("up", page=10) == View()
+    assert far.pressed("x", page=10, workers=50) == far
+    assert [View().pressed(key, page=10, workers=50).order for key in ORDERS] == list(ORDERS)
+    assert View().pressed("up", page=10, workers=50) == View()
 
 
 def test_pace_is_that_of_the_last_minute_and_says_when_the_job_ends() -> None:
