@@ -9,6 +9,9 @@ import pytest
 
 from broker.heartbeats import Heartbeat
 from tests.conftest import RunningWorker, StartWorker, wait_until
+from tests.support.faulty_origin import Answer, FaultyOrigin
+from tests.support.fleet_job import FleetJob
+from tests.support.stripes import png
 from tests.workers.test_health import Clock
 from workers.health.cooling import STEP_S, Cooling
 from workers.health.host import machine_model, memory_mb, process_cap_mb
@@ -93,6 +96,29 @@ def test_hot_worker_says_so_in_its_heartbeat_and_recovers(
     log = worker.log.read_text()
     assert "slowed chunks=2 of=4 reason=84 °C, under-voltage, throttled" in log
     assert "recovered chunks=4" in log
+
+
+@pytest.mark.redis
+def test_hot_worker_leaves_chunks_to_others(
+    job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    (tmp_path / "temp").write_text("84000\n")
+    worker = start_worker(
+        module="tests.support.hot_worker",
+        concurrency=CHUNKS,
+        env={"FAKE_THERMAL": str(tmp_path / "temp"), "PIFLEET_HEARTBEAT_S": "0.2"},
+    )
+    wait_until(lambda: said(worker).processes == 1, what="its slowing")
+    for number in range(4):
+        job.send([origin.add(f"/{number}.png", answer=Answer(png("A"), delay_s=0.4))])
+    held: list[int] = []
+
+    def are_answered() -> bool:
+        held.append(len(said(worker).in_hand))
+        return len(job.results()) >= 4
+
+    wait_until(are_answered, timeout_s=20, what="four answers")
+    assert max(held) == 1
 
 
 def said(worker: RunningWorker) -> Heartbeat:
