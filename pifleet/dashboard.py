@@ -17,7 +17,7 @@ USER = "pifleet"
 # Flower shows by default the name, which all tasks share, and no result. A task's id is its
 # job and delivery, its arguments say how many images, its result how many failed and how fast.
 COLUMNS = "uuid,args,state,result,runtime,worker,received"
-MAX_TASKS = 5_000  # chunks that it remembers, some 20 MB; Flower's own 100,000 would fill a Pi
+MAX_TASKS = 5_000  # chunks that it remembers, some 27 MB; Flower's own 100,000 take 20 times that
 PURGE_S = 3600  # a worker that is gone for an hour leaves the list, as in `pifleet status`
 
 

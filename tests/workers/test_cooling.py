@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.support.fleet_job import FleetJob
 from tests.support.stripes import png
 from tests.workers.test_health import Clock
 from workers.health.cooling import STEP_S, Cooling
+from workers.health.heartbeat import take_at_most
 from workers.health.host import machine_model, memory_mb, process_cap_mb
 
 CHUNKS = 4
@@ -142,3 +144,30 @@ def test_model_of_the_machine_has_no_nul_in_it(tmp_path: Path) -> None:
     path.write_text("Raspberry Pi 4 Model B Rev 1.4\0")
     assert machine_model(path) == "Raspberry Pi 4 Model B Rev 1.4"
     assert machine_model(tmp_path / "missing") == ""
+
+
+class Qos:
+    """Celery's own count of what may be taken, without Celery."""
+
+    def __init__(self, value: int) -> None:
+        self.value = value
+
+    def increment_eventually(self, number: int) -> None:  # noqa: D102
+        self.value += number
+
+    def decrement_eventually(self, number: int) -> None:  # noqa: D102
+        self.value -= number
+
+
+@pytest.mark.parametrize(
+    ("value", "before", "allowed", "wanted"),
+    [(4, 4, 2, 2), (2, 2, 3, 3), (4, 2, 2, 2), (3, 4, 4, 3), (2, 3, 4, 3)],
+    ids=["slowed", "recovers", "connected anew", "Celery's own", "both"],
+)
+def test_what_is_taken_follows_what_is_allowed_and_celery(
+    value: int, before: int, allowed: int, wanted: int
+) -> None:
+    worker = SimpleNamespace(consumer=SimpleNamespace(qos=Qos(value)))
+    take_at_most(allowed, worker, before=before)
+    assert worker.consumer.qos.value == wanted
+    take_at_most(allowed, SimpleNamespace(consumer=None), before=before)

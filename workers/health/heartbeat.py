@@ -167,6 +167,7 @@ class HeartbeatThread(threading.Thread):
         """Send one heartbeat; returns the seconds to wait for the next."""
         started = time.monotonic()
         try:
+            allowed = self._cooling.allowed
             in_hand = requests_in_hand()
             pids = [os.getpid(), *pool_pids(self._worker)]
             observed = observe(
@@ -175,7 +176,7 @@ class HeartbeatThread(threading.Thread):
                 pids=pids,
                 cooling=self._cooling,
             )
-            take_at_most(self._cooling.allowed, self._worker)
+            take_at_most(self._cooling.allowed, self._worker, before=allowed)
             self._rest(beat(self._redis, observed))
             self._note_redis(is_away=False)
             if self._leaving_at is None and not self._statistics.resting:
@@ -250,13 +251,23 @@ def pool_pids(worker: Any) -> list[int]:
     return [process.pid for process in getattr(pool, "_pool", ())]
 
 
-def take_at_most(chunks: int, worker: Any) -> None:
-    """Let the main thread take only so many chunks at once; what is in hand is read first."""
+def take_at_most(chunks: int, worker: Any, *, before: int) -> None:
+    """Let the main thread take only so many chunks at once; what is in hand is read first.
+
+    Celery takes fewer itself after it has lost its connection: only what we took from it is given
+    back.
+
+    Args:
+        chunks: the most.
+        worker: Celery's.
+        before: the most of a moment ago.
+    """
     qos: Any = getattr(getattr(worker, "consumer", None), "qos", None)
     if qos is None:  # it connects just now
         return
-    qos.decrement_eventually(max(0, qos.value - chunks))
-    qos.increment_eventually(max(0, chunks - qos.value))
+    room = chunks - qos.value
+    qos.decrement_eventually(max(0, -room))
+    qos.increment_eventually(max(0, min(room, chunks - before)))
 
 
 def _package_version() -> str:
