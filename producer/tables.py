@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from broker.chunks import OTHER_VERSION
 from broker.heartbeats import Fleet, Heartbeat
 from producer.fitted_table import Column, FittedTable
 from producer.registry import KnownJob
@@ -56,6 +57,7 @@ JOB_COLUMNS = (
     Column("model", rank=6, least=14),
 )
 DEAD_COLUMNS = (Column("image", least=16), Column("reason"), Column("detail", least=16))
+MOST_NAMED = 3  # workers in a hint, and hints
 MOST_JOBS_NAMED = 3  # in the summary
 
 
@@ -66,7 +68,7 @@ def fleet_table(fleet: Fleet) -> RenderableType:
         return f"{summary}: start a worker with `pifleet worker`"
     by_name = sorted(fleet.workers, key=lambda worker: worker.worker)
     table = FittedTable(FLEET_COLUMNS, [_cells(worker) for worker in by_name])
-    return Group(Text(summary), table)
+    return Group(Text(summary), table, *map(Text, refusal_hints(fleet)))
 
 
 def fleet_lines(fleet: Fleet) -> str:
@@ -81,6 +83,20 @@ def _summary(fleet: Fleet) -> str:
         f"{counted(len(fleet.workers), 'worker')}, {counted(fleet.processes, 'process')},"
         f" {rate:,.0f} images/s, {counted(fleet.waiting, 'chunk')} waiting, {in_hand_words(fleet)}"
     )
+
+
+def refusal_hints(fleet: Fleet) -> list[str]:
+    """Say in a line each why workers leave chunks to others, and which do."""
+    by_reason: dict[str, list[str]] = {}
+    for worker in fleet.workers:
+        for model, why in worker.refused.items():
+            what = "chunks" if model == OTHER_VERSION else f"chunks of model {model[:12]}"
+            by_reason.setdefault(f"{what}: {why}", []).append(worker.worker)
+    return [
+        f"{', '.join(sorted(names)[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''}"
+        f" {'leaves' if len(names) == 1 else 'leave'} {what}"
+        for what, names in list(by_reason.items())[:MOST_NAMED]
+    ]
 
 
 def in_hand_words(fleet: Fleet) -> str:

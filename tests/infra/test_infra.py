@@ -132,3 +132,16 @@ def test_broker_of_the_compose_file_speaks_tls_and_tells_when_its_certificate_en
     days = {name: (end - time.time()) / 86_400 for name, end in ends.items()}
     assert 820 < days["broker"] < 826
     assert days["authority"] > days["broker"]
+
+
+def test_every_package_is_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(INFRA.parent / "setup.cfg")
+    named = set(setup["options"]["packages"].split())
+    rooms = {name.partition(".")[0] for name in named}
+    found = {
+        ".".join(path.parent.relative_to(INFRA.parent).parts)
+        for room in rooms
+        for path in (INFRA.parent / room).rglob("__init__.py")
+    }
+    assert named == found
