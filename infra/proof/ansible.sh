@@ -112,7 +112,7 @@ play reset.yml || { tail -30 "$PROOF/play.log"; fail "reset.yml"; }
 recap
 for one in $CONTROL $PI1 $PI2; do
     left=$(on "$one" 'find / -xdev -name "*pifleet*" -not -path "/proc/*" 2>/dev/null
-        systemctl list-unit-files --no-legend "*pifleet*" "redis*"; id pifleet 2>/dev/null; true')
+        systemctl list-unit-files --no-legend "*pifleet*"; id pifleet 2>/dev/null; true')
     [ -z "$left" ] || fail "reset.yml left on $NET.$one: $left"
 done
 echo "no file, unit or user is left on any of the three"
