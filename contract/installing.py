@@ -18,6 +18,7 @@ EXTRAS = {  # which extra brings a module; what several of them bring has the on
     "captcha": "training",
     "cryptography": "security",
     "flower": "dashboard",
+    "jinja2": "page",
     "fontTools": "training",
     "keras": "training",
     "matplotlib": "training",

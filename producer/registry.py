@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import LedgerError, OutputError, UserError
@@ -13,6 +13,7 @@ from contract.files import atomic_write
 from producer.job.spec import Counts, JobSpec
 from producer.job.store import Ledger, is_in_use
 from producer.submission import OUTPUT_KEY, ledger_path
+from producer.verdict import count_reasons
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ class KnownJob:
         output: the submission's path.
         state: ``running``, ``done``, ``cancelled``, or ``open`` (to be collected or resumed).
         created_at: Unix time, seconds.
+        reasons: how many images failed for what, the most frequent first.
     """
 
     spec: JobSpec
@@ -33,6 +35,7 @@ class KnownJob:
     counts: Counts
     state: str
     created_at: float
+    reasons: dict[str, int] = field(default_factory=dict)
 
 
 def remember(state_dir: Path, job: str, output: Path) -> None:
@@ -67,18 +70,31 @@ def find_output(state_dir: Path, job: str) -> Path:
 
 def known_jobs(state_dir: Path) -> Iterator[KnownJob]:
     """Yield this machine's jobs, newest last; one whose ledger was removed is forgotten."""
-    notes = sorted((state_dir / "jobs").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    for job, output in noted_jobs(state_dir):
+        if (known := describe(output)) is not None and known.spec.job == job:
+            yield known
+
+
+def noted_jobs(state_dir: Path) -> Iterator[tuple[str, Path]]:
+    """Yield the id and the submission of this machine's jobs, newest last; opens no ledger."""
+    notes = sorted((state_dir / "jobs").glob("*.json"), key=_noted_at)
     for note in notes:
         try:
             output = _noted_output(note)
         except LedgerError as error:
             log.warning("%s", error)
             continue
-        if not ledger_path(output).is_file():
+        if ledger_path(output).is_file():
+            yield note.stem, output
+        else:
             note.unlink(missing_ok=True)
-            continue
-        if (job := _describe(output)) is not None and job.spec.job == note.stem:
-            yield job
+
+
+def _noted_at(note: Path) -> float:
+    try:
+        return note.stat().st_mtime
+    except FileNotFoundError:  # another program forgot it just now
+        return 0.0
 
 
 def _noted_output(note: Path) -> Path:
@@ -102,7 +118,8 @@ def _own_output(asked: Path) -> Path:
     return asked.with_name(name) if name else asked.with_suffix(".csv")
 
 
-def _describe(output: Path) -> KnownJob | None:
+def describe(output: Path) -> KnownJob | None:
+    """Read how far a job is; None where its ledger cannot be read, which is logged."""
     path = ledger_path(output)
     try:
         with Ledger(path, read_only=True) as ledger:
@@ -113,6 +130,7 @@ def _describe(output: Path) -> KnownJob | None:
                 counts=counts,
                 state=_state(ledger, counts),
                 created_at=float(ledger.get("created_at") or 0),
+                reasons=count_reasons(ledger) if counts.failed else {},
             )
     except (UserError, ValueError) as error:
         log.warning("%s is passed over: %s", path, error)

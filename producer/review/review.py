@@ -126,6 +126,11 @@ class Review:
             found = {row[0]: ReviewImage(*row) for row in rows}
         return [_with_word(found[i], seen.get(i)) for i in indices if i in found]
 
+    def model(self) -> bytes:
+        """Read the model file that the job was read with."""
+        with Ledger(self._path, read_only=True) as ledger:
+            return ledger.model
+
     def say(self, words: Sequence[Said], *, who: str, how: How) -> None:
         """Note what a person says.
 
@@ -137,8 +142,10 @@ class Review:
         known = {image.index: image for image in self.images(list(asked))}
         if unknown := asked.keys() - known.keys():
             raise UserError(f"image {min(unknown)} of job {self.spec.job} has no reading")
+        seen = self.corrections.current()
+        brought = {i: seen[i].how if i in seen else how for i in asked}
         self.corrections.add(
-            Correction(self.spec.job, i, known[i].name, known[i].read, text, who, now(), how)
+            Correction(self.spec.job, i, known[i].name, known[i].read, text, who, now(), brought[i])
             for i, text in asked.items()
         )
 
