@@ -71,7 +71,7 @@ class Desk:
     def __init__(self, settings: Settings, folder: Path) -> None:
         """Use a folder: lists and submissions go there, and folders of images lie in it."""
         self.folder = folder.resolve()
-        self._env = os.environ | {"PIFLEET_REDIS_URL": settings.redis_url}
+        self.environ = os.environ | {"PIFLEET_REDIS_URL": settings.redis_url}
         self._logs = TemporaryDirectory(prefix="pifleet-serve-")
         self._running: list[Running] = []
         self._problems: list[Problem] = []
@@ -172,7 +172,7 @@ class Desk:
         self._begun += 1
         log = Path(self._logs.name) / f"{self._begun}.log"
         command: Sequence[str] = [sys.executable, "-m", "pifleet", *words]
-        child = start_child(command, env=self._env, log=log)
+        child = start_child(command, env=self.environ, log=log)
         self._running.append(Running(what, child, log))
 
     def _free(self, stem: str, suffix: str) -> Path:

@@ -76,7 +76,7 @@ class Views:
     def problem(status: int, said: str, headers: dict[str, str]) -> web.Response:
         """Draw what went wrong."""
         title = TITLES.get(status, "That did not work")
-        response = _html("problem.html", status=status, title=title, said=said)
+        response = _html("problem.html", status=status, title=title, said=said, asks=status == 401)
         response.headers.update(headers)
         return response
 
