@@ -65,10 +65,8 @@ def test_a_single_character_is_explained_by_the_others() -> None:
     found = explain(logits, decoder, reading)
 
     assert [one.text for one in found.symbols] == ["A"]
-    assert [(one.text, one.confidence) for one in found.alternatives] == [
-        ("B", pytest.approx(0.2, abs=1e-3)),
-        ("C", pytest.approx(0.1, abs=1e-3)),
-    ]
+    assert [one.text for one in found.alternatives] == ["B", "C"]
+    assert [one.confidence for one in found.alternatives] == pytest.approx([0.2, 0.1], abs=1e-3)
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 6))
