@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, cast
@@ -158,6 +159,11 @@ class Fleet:
         return {task: worker.instance for worker in believed for task in worker.in_hand}
 
     @property
+    def held_by_job(self) -> Counter[str]:
+        """How many chunks workers hold of each job."""
+        return Counter(task.rpartition(".")[0] for task in self.in_hand)
+
+    @property
     def proven(self) -> dict[str, str]:
         """The proofs of claimed deliveries, each with the start of the worker that holds it."""
         return {proof: worker.instance for worker in self.workers for proof in worker.proofs}
@@ -187,7 +193,7 @@ def look(client: Redis, clocks: Clocks = USUAL, known: Iterable[str] = ()) -> Fl
     """
     now = _redis_time(client)
     listed = _names(client, now - clocks.silence_s, now + clocks.silence_s)
-    names = list(dict.fromkeys([*known, *listed]))
+    names = list(dict.fromkeys([*known, *map(_text, listed)]))
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.hmget(heartbeat_key(name), BEAT_FIELD, AT_FIELD)
@@ -245,11 +251,10 @@ def forget_silent(client: Redis) -> None:
         RedisError: Redis is away.
     """
     now = _redis_time(client)
-    old = _names(client, float("-inf"), now - FORGET_S)
-    impossible = _names(client, now + FORGET_S, float("inf"))
-    if old or impossible:
-        client.zrem(WORKERS_KEY, *old, *impossible)
-        client.delete(*(heartbeat_key(name) for name in (*old, *impossible)))
+    for since, until in ((float("-inf"), now - FORGET_S), (now + FORGET_S, float("inf"))):
+        while names := _names(client, since, until):
+            client.zrem(WORKERS_KEY, *names)
+            client.delete(*(heartbeat_key(_text(name)) for name in names))
 
 
 def is_taken(name: str, client: Redis, clocks: Clocks = USUAL) -> bool:
@@ -274,9 +279,13 @@ def _redis_time(client: Redis) -> float:
     return float(seconds) + float(microseconds) / 1e6
 
 
-def _names(client: Redis, since: float, until: float) -> list[str]:
+def _names(client: Redis, since: float, until: float) -> list[bytes]:
     found = client.zrangebyscore(WORKERS_KEY, since, until, start=0, num=MAX_WORKERS)
-    return [name.decode(errors="replace") for name in cast(list[bytes], found)]
+    return cast(list[bytes], found)
+
+
+def _text(name: bytes) -> str:
+    return name.decode(errors="replace")
 
 
 def _parse(name: str, fields: list[bytes | None], *, since: float) -> Heartbeat | None:

@@ -1,4 +1,4 @@
-"""Put a broker right: keys of ours that are of another type than they can be are removed.
+"""Put a broker right: remove keys of ours of a type that they cannot be, and dead workers' names.
 
 Whoever holds any key to the broker can make a key of a wrong type while it is empty: a queue that
 is a set stops a whole fleet, and revoking the user mends nothing. What stands in Redis is never the
@@ -26,7 +26,7 @@ RIGHTS = {"producer": Rights((), ("type", "del"))}
 
 
 def repair(client: Redis, *, job: str | None = None) -> list[str]:
-    """Remove what is of a wrong type, of the fleet and of one job.
+    """Remove what is of a wrong type, of the fleet and of one job, and what silent workers left.
 
     Returns:
         The names of the keys that were removed.
@@ -45,6 +45,7 @@ def repair(client: Redis, *, job: str | None = None) -> list[str]:
     if wrong:
         log.error("repaired keys=%s reason=of-a-wrong-type", ",".join(wrong))
         client.delete(*wrong)
+    forget_silent(client)  # no worker may remove what another left
     return wrong
 
 
@@ -62,7 +63,6 @@ def repair_all(client: Redis) -> list[str]:
         if client.type(name) not in (ABSENT, kind):
             client.delete(name)
             wrong.append(name)
-    forget_silent(client)
     return wrong
 
 

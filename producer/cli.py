@@ -30,6 +30,15 @@ def redis_option(command: Command) -> Command:
     )(command)
 
 
+PRIORITY = click.option(
+    "--priority",
+    type=click.Choice(["low", "normal", "high"]),
+    default="normal",
+    show_default=True,
+    help="Beside other jobs: a third, or three times, of a normal one's share.",
+)
+
+
 def layout_options(command: Command) -> Command:
     """Add what shapes the submission."""
     for option in reversed(
@@ -70,6 +79,7 @@ def layout_options(command: Command) -> Command:
 @click.option("--index-item", help="For an index page: the address of one image, with {name}.")
 @click.option("--attempts", default=3, show_default=True, type=click.IntRange(1, 100))
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
+@PRIORITY
 @click.option("--rate", type=POSITIVE, help="Requests a second for the job, by the whole fleet.")
 @click.option("--per-host", type=POSITIVE, help="Requests a second to each host, likewise.")
 @click.option("--detach", is_flag=True, help="Send all, leave, and `pifleet collect` later.")
@@ -93,9 +103,11 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
     """
     from producer import submit as jobs
     from producer.interrupt import going_on
+    from producer.job.scheduler import Priority
 
     settings = job_settings(options.pop("redis_url"))
     as_json = options.pop("as_json")
+    options["priority"] = Priority(options["priority"])
     request = jobs.Request(source=source, output=output, layout=_layout(options), **options)
     if dry_run:
         click.echo("\n".join(jobs.preview(request)))
@@ -113,10 +125,13 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
 @click.command()
 @click.argument("job")
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
+@PRIORITY
 @click.option("--corrected", is_flag=True, help="Write it with what was put right, too.")
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
 @redis_option
-def collect(job: str, chunk: int, corrected: bool, as_json: bool, redis_url: str | None) -> None:
+def collect(
+    job: str, chunk: int, priority: str, corrected: bool, as_json: bool, redis_url: str | None
+) -> None:
     """End a job that was detached or interrupted.
 
     JOB is its id, or the path of its CSV. With --corrected, what a person put right (`pifleet
@@ -128,12 +143,13 @@ def collect(job: str, chunk: int, corrected: bool, as_json: bool, redis_url: str
     """
     from producer import submit as jobs
     from producer.interrupt import going_on
+    from producer.job.scheduler import Priority
     from producer.registry import find_output
 
     settings = job_settings(redis_url)
     output = find_output(settings.state_dir, job)
     with going_on(output):
-        summary = jobs.collect(job, chunk, settings)
+        summary = jobs.collect(job, settings, chunk=chunk, priority=Priority(priority))
     if corrected:
         from producer.review.review import Review
 

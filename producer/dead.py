@@ -81,7 +81,7 @@ def replay(
         changed = {name: value for name, value in changes.items() if value is not None}
         ledger.change_spec(msgspec.structs.replace(ledger.spec, **changed))
         Deliveries(ledger).revive(wanted)
-        return finish(ledger, output, chunk, settings)
+        return finish(ledger, output, settings, chunk=chunk)
 
 
 def check_reason(reason: str | None) -> Reason | None:

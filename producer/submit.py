@@ -7,20 +7,19 @@ import secrets
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from broker.connection import connect, redis_errors
-from broker.heartbeats import forget_silent
 from broker.rates import keep_limits
 from contract.errors import LedgerError, UserError
 from contract.files import is_database
 from contract.settings import Settings
 from producer.job.doors import redis_doors
-from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
+from producer.job.scheduler import SIGNATURE_KEY, JobRun, Priority, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger, NameIndex, held
 from producer.progress import say, shown
@@ -63,6 +62,7 @@ class Request:
         index_item: the address of one image of an index page.
         attempts: how often an image is tried whose failure may pass.
         chunk: the most images a task.
+        priority: beside other jobs; like ``chunk`` it may be another when the job goes on.
         layout: of the submission.
         rate: requests a second that the whole fleet may make for the job; None for no limit.
         per_host: requests a second that the whole fleet may make to each host.
@@ -76,6 +76,7 @@ class Request:
     index_item: str | None = None
     attempts: int = 3
     chunk: int = 128
+    priority: Priority = Priority.NORMAL
     layout: Layout = field(default_factory=Layout)
     rate: float | None = None
     per_host: float | None = None
@@ -131,7 +132,9 @@ def submit(request: Request, settings: Settings) -> JobSummary:
         ServiceError: Redis cannot be reached.
     """
     with prepared(request, settings) as ledger:
-        return finish(ledger, request.output, request.chunk, settings)
+        return finish(
+            ledger, request.output, settings, chunk=request.chunk, priority=request.priority
+        )
 
 
 def detach(request: Request, settings: Settings) -> str:
@@ -160,7 +163,7 @@ def detach(request: Request, settings: Settings) -> str:
         return spec.job
 
 
-def collect(job: str, chunk: int, settings: Settings) -> JobSummary:
+def collect(job: str, settings: Settings, *, chunk: int, priority: Priority) -> JobSummary:
     """Go on with a job by its id, and end it in the layout that it was submitted with.
 
     Raises:
@@ -168,7 +171,7 @@ def collect(job: str, chunk: int, settings: Settings) -> JobSummary:
     """
     output = find_output(settings.state_dir, job)
     with Ledger(ledger_path(output)) as ledger:
-        return finish(ledger, output, chunk, settings)
+        return finish(ledger, output, settings, chunk=chunk, priority=priority)
 
 
 def preview(request: Request, *, shown_names: int = 5) -> list[str]:
@@ -233,7 +236,14 @@ def _begin(path: Path, request: Request, model: ModelFile) -> None:
             _remove(fresh)
 
 
-def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobSummary:
+def finish(
+    ledger: Ledger,
+    output: Path,
+    settings: Settings,
+    *,
+    chunk: int,
+    priority: Priority = Priority.NORMAL,
+) -> JobSummary:
     """Run what is left of a job, and write its submission."""
     started = time.monotonic()
     check_outputs(output, reads=source_files(ledger))
@@ -242,9 +252,10 @@ def finish(ledger: Ledger, output: Path, chunk: int, settings: Settings) -> JobS
     if before.open:
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings.redis_url))
-            with redis_errors(settings.redis_url):
-                forget_silent(client)  # no worker may remove what another left
-            options = stack.enter_context(_options(ledger, chunk, settings))
+            paced = RunOptions(
+                settings.redis_url, chunk=chunk, priority=priority, clocks=settings.clocks
+            )
+            options = stack.enter_context(_served(ledger, paced, settings))
             repeats, resent = _run(ledger, client, options)
     write_submission(ledger, output, load_layout(ledger))
     seconds = time.monotonic() - started
@@ -277,11 +288,11 @@ def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
 
 
 @contextmanager
-def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOptions]:
+def _served(ledger: Ledger, options: RunOptions, settings: Settings) -> Iterator[RunOptions]:
     """Serve the folder while the job runs, where it has one."""
     spec = ledger.spec
     if spec.served is None:
-        yield RunOptions(settings.redis_url, chunk=chunk, clocks=settings.clocks)
+        yield options
         return
     from producer.sources.folder_server import Address, local_host_towards, serve_folder
 
@@ -297,13 +308,7 @@ def _options(ledger: Ledger, chunk: int, settings: Settings) -> Iterator[RunOpti
         ledger.put("serve_port", str(address.port))
         ledger.put("serve_token", address.token)
         log.info("serving folder=%s host=%s port=%d", spec.served, address.host, address.port)
-        yield RunOptions(
-            settings.redis_url,
-            chunk=chunk,
-            url_of=address.url_of,
-            is_served=True,
-            clocks=settings.clocks,
-        )
+        yield replace(options, url_of=address.url_of, is_served=True)
 
 
 def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -81,7 +80,7 @@ def fleet_table(fleet: Fleet, *, most_lines: int | None = None) -> RenderableTyp
 
 def in_hand_words(fleet: Fleet) -> str:
     """Say how many chunks workers hold, and whose most of them are."""
-    by_job = Counter(task.partition(".")[0] for task in fleet.in_hand)
+    by_job = fleet.held_by_job
     if not by_job:
         return "none in hand"
     named = ", ".join(f"{job}: {number}" for job, number in by_job.most_common(MOST_JOBS_NAMED))

@@ -29,6 +29,9 @@ MAX_PIXELS = 16_000_000  # a phone's photograph passes; a bomb of 100 Mpx does n
 MAX_WEBP_PIXELS = 12_200_000  # its decoder keeps three copies of 4 bytes a pixel beside the image
 MAX_SIDE = 65_535  # JPEG's own; rows cost memory too: an image of 1x16000000 took 870 MB
 BAND_PIXELS = 1_000_000
+REDUCING_GAP = 2  # times the size that is resized to: what Pillow's own thumbnails keep
+CHARACTER_PX = 640  # a character is looked for in 160 pixels, and again where it is small
+JPEG_COLOURS = ("L", "RGB")  # of those whose first component is the brightness
 DECODER_FAULTS = (
     OSError,
     SyntaxError,  # Pillow's word for a broken PNG chunk
@@ -47,11 +50,13 @@ DECODER_FAULTS = (
 )
 
 
-def open_image(data: bytes) -> Image.Image:
+def open_image(data: bytes, spec: InputSpec | None = None) -> Image.Image:
     """Decode one still image to 8-bit grey.
 
     Args:
         data: a whole file in one of ``FORMATS``.
+        spec: the input that it is for. A large JPEG is then decoded at the smallest of JPEG's own
+            scales (1/2, 1/4, 1/8) that leaves more detail than the input takes.
 
     Returns:
         An image of mode ``L``; transparency lies on white.
@@ -60,7 +65,7 @@ def open_image(data: bytes) -> Image.Image:
         ImageError: with one of the reasons empty, not_an_image, truncated, damaged,
             too_many_pixels, too_complex or animated.
     """
-    return _opened(data, _grey)
+    return _opened(data, _grey, spec)
 
 
 def open_coloured(data: bytes, *, most_px: int) -> Image.Image:
@@ -79,11 +84,13 @@ def open_coloured(data: bytes, *, most_px: int) -> Image.Image:
     return _opened(data, partial(_coloured, most_px=most_px))
 
 
-def _opened(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _opened(
+    data: bytes, convert: Callable[[Image.Image], Image.Image], spec: InputSpec | None = None
+) -> Image.Image:
     if not data:
         raise ImageError(Reason.EMPTY)
     try:
-        return _decode(data, convert)
+        return _decode(data, convert, spec)
     except UnidentifiedImageError:
         reason = Reason.DAMAGED if data.startswith(SIGNATURES) else Reason.NOT_AN_IMAGE
         raise ImageError(reason, f"starts with {data[:12]!r}") from None
@@ -91,6 +98,11 @@ def _opened(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image
         raise ImageError(Reason.TOO_MANY_PIXELS, str(error)) from error
     except DECODER_FAULTS as error:
         raise ImageError(_fault_reason(error), str(error)[:200]) from error
+
+
+def load_tensor(data: bytes, spec: InputSpec) -> NDArray[np.uint8]:
+    """Decode a file and fit it to a model's input; see ``open_image`` and ``to_tensor``."""
+    return to_tensor(open_image(data, spec), spec)
 
 
 def to_tensor(image: Image.Image, spec: InputSpec) -> NDArray[np.uint8]:
@@ -141,19 +153,31 @@ def _check_notes(image: Image.Image) -> None:
 
 def _stretch(image: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
     if image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
+        image = image.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=REDUCING_GAP)
     return np.asarray(image, dtype=np.uint8)[:, :, None]
 
 
-def _decode(data: bytes, convert: Callable[[Image.Image], Image.Image]) -> Image.Image:
+def _decode(
+    data: bytes, convert: Callable[[Image.Image], Image.Image], spec: InputSpec | None
+) -> Image.Image:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata is no reason to refuse the pixels
         check_work(data)
         with Image.open(BytesIO(data), formats=FORMATS) as image:
             _check(image)
             check_decoders(image, size=len(data))
+            if spec is not None and image.mode in JPEG_COLOURS:
+                image.draft("L", _enough(spec))  # JPEG's own brightness: no colours, no copies
             image.load()
             return convert(image)
+
+
+def _enough(spec: InputSpec) -> tuple[int, int]:
+    """Tell the size that an image needs at least; resizing would smooth what is beyond."""
+    if spec.fit == "character":
+        return (CHARACTER_PX, CHARACTER_PX)
+    width = spec.width if spec.fit == "stretch" else 1  # else as wide as its height makes it
+    return (REDUCING_GAP * width, REDUCING_GAP * spec.height)
 
 
 def _check(image: Image.Image) -> None:
@@ -191,6 +215,7 @@ def _coloured(image: Image.Image, *, most_px: int) -> Image.Image:
     elif image.mode == "P":
         image = image.convert("RGBA" if "transparency" in image.info else "RGB")
     image.thumbnail((most_px, most_px), Image.Resampling.BILINEAR)
+    image = _upright(image)
     if image.mode == "L":
         return image
     if image.mode in ("LA", "PA", "RGBA", "La", "RGBa") or "transparency" in image.info:

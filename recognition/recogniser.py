@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from contract.errors import ModelError
 from recognition.card import ModelCard, read_card, read_golden
 from recognition.decoding import Decoder, FloatArray, Reading, make_decoder
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from recognition.interpreter import load_interpreter
 
 
@@ -74,8 +74,8 @@ def verify_golden(model: bytes, *, only: str | None = None) -> int:
     """
     recogniser = Recogniser(model, only=only)
     for golden in recogniser.card.golden:
-        image = open_image(read_golden(model, golden))
-        text = recogniser.read([to_tensor(image, recogniser.card.input)])[0].text
+        pixels = load_tensor(read_golden(model, golden), recogniser.card.input)
+        text = recogniser.read([pixels])[0].text
         if text != golden.text:
             wanted = f"reads {text!r} in {golden.file}, its card says {golden.text!r}"
             raise ModelError(f"model {recogniser.card.name} {wanted}: do not use it here")

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from broker.claims import Item
 from broker.results import Row
@@ -20,7 +20,6 @@ from contract.reasons import Reason
 from recognition.decoding import Decoder
 from recognition.images import open_image, to_tensor
 from recognition.recogniser import Recogniser
-from workers.fetch.origin import OwnTime
 from workers.health import in_flight
 
 log = logging.getLogger(__name__)
@@ -39,14 +38,12 @@ class ChunkReader:
         fetch: gives the bytes behind a URL, or raises ``ImageError``.
         recogniser: the job's model.
         decoder: that keeps to the symbols which the job allows; None allows all.
-        own: where the time is noted for which fetches had to wait for the model.
         deadline_s: seconds after which no more fetch starts.
     """
 
     fetch: Fetch
     recogniser: Recogniser
     decoder: Decoder | None
-    own: OwnTime = field(default_factory=OwnTime)
     deadline_s: float = DEADLINE_S
 
 
@@ -71,7 +68,7 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         decoder: that keeps to the symbols which the job allows; None allows all.
     """
     try:
-        image = open_image(data)
+        image = open_image(data, recogniser.card.input)
     except ImageError as error:
         return failure_row(index, error)
     except Exception as error:  # an odd decoder must not take its chunk along
@@ -113,9 +110,7 @@ async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
         log.exception("fetch-failed index=%d", item.index)
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
     in_flight.begin(item.index)
-    began = time.monotonic()
     try:
         return read_bytes(item.index, data, how.recogniser, how.decoder)
     finally:
-        how.own.total_s += time.monotonic() - began
         in_flight.end()

@@ -195,7 +195,7 @@ class WorkerProcess:
         now = time.monotonic()
         gate = make_gate(self._redis, limits, until=now + self._chunk_limit_s / 2)
         fetch = partial(self._fetcher.fetch, gate=gate, start_by=now + DEADLINE_S)
-        how = ChunkReader(fetch, recogniser, decoder, self._fetcher.own)
+        how = ChunkReader(fetch, recogniser, decoder)
         async with asyncio.timeout(self._chunk_limit_s):
             return await read_items(task.items, how)
 

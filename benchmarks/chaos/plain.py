@@ -22,7 +22,7 @@ from benchmarks.chaos.faults import Plan
 from benchmarks.chaos.fleet import TICK_S, FaultyRun
 from benchmarks.chaos.score import Score, holding, tally
 from benchmarks.chaos.stack import Stage, running_stage, texts
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
 from tests.support.make_tiny_model import TINY_MODEL
@@ -63,7 +63,7 @@ def read_image(index: int, url: str) -> None:
     """Fetch and read one image, and append its row."""
     recogniser, session = tools()
     data = session.get(url, timeout=30).content
-    tensor = to_tensor(open_image(data), recogniser.card.input)
+    tensor = load_tensor(data, recogniser.card.input)
     text = recogniser.read([tensor], None)[0].text
     with ROWS.open("ab", buffering=0) as file:  # one write: whole, or not at all
         file.write(f"{index}\t{text}\n".encode())

@@ -22,7 +22,7 @@ from PIL import Image
 from benchmarks.recognition.network import HEIGHT_PX, WIDTH_PX
 from recognition.charset import CAPTCHA_SYMBOLS
 from recognition.decoding import FloatArray
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from recognition.interpreter import load_interpreter
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
@@ -111,7 +111,7 @@ def our_arm(name_or_path: str) -> Arm:
     spec = recogniser.card.input
 
     def read(data: bytes) -> str:
-        return recogniser.read([to_tensor(open_image(data), spec)], None)[0].text
+        return recogniser.read([load_tensor(data, spec)], None)[0].text
 
     return Arm(file.card.name, _bare(file.data), read)
 

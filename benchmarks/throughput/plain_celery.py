@@ -18,7 +18,7 @@ from celery import Celery, group
 
 from contract.errors import ServiceError
 from pifleet.local.children import end_child, last_line, start_child
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
 
@@ -40,7 +40,7 @@ def recogniser() -> Recogniser:
 def read_image(url: str) -> str:
     """Fetch and read one image."""
     data = requests.get(url, timeout=30).content
-    tensor = to_tensor(open_image(data), recogniser().card.input)
+    tensor = load_tensor(data, recogniser().card.input)
     return recogniser().read([tensor], None)[0].text
 
 

@@ -29,7 +29,7 @@ from producer.submission import ledger_path
 from recognition.alternatives import Guess, explain
 from recognition.charset import parse_symbols
 from recognition.decoding import Decoder, make_decoder
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from recognition.model_file import load_model, shipped_models
 from recognition.recogniser import Recogniser
 
@@ -237,7 +237,7 @@ def _read(file: UploadedFile, recogniser: Recogniser, decoder: Decoder) -> ReadI
     try:
         if file.data is None:
             raise ImageError(Reason.TOO_LARGE)
-        tensor = to_tensor(open_image(file.data), recogniser.card.input)
+        tensor = load_tensor(file.data, recogniser.card.input)
         logits = recogniser.logits(tensor)
         (reading,) = decoder.read(logits[None])
     except ImageError as error:

@@ -10,6 +10,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from math import inf
 
 from broker.chunks import OTHER_VERSION
@@ -51,6 +52,19 @@ CANCELLED_KEY = "cancelled"
 SIGNATURE_KEY = "signature"  # of the model, where it has one
 
 
+class Priority(StrEnum):
+    """Which share of the fleet a job gets while others want it too: the queue is fair to chunks."""
+
+    LOW = "low"
+    """A third of a normal job's."""
+    NORMAL = "normal"
+    HIGH = "high"
+    """Three times a normal job's."""
+
+
+WEIGHTS = {Priority.LOW: 1 / 3, Priority.NORMAL: 1.0, Priority.HIGH: 3.0}
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """How a job is run; what it reads is in its ``JobSpec``.
@@ -58,6 +72,7 @@ class RunOptions:
     Attributes:
         redis_url: the broker.
         chunk: the most images a task.
+        priority: beside other jobs.
         url_of: turns a ledger's URL into the one that workers fetch.
         is_served: the producer itself serves the images, so they fail while it is away.
         clocks: of the fleet.
@@ -65,6 +80,7 @@ class RunOptions:
 
     redis_url: str
     chunk: int = 128
+    priority: Priority = Priority.NORMAL
     url_of: Callable[[str], str] = str
     is_served: bool = False
     clocks: Clocks = USUAL
@@ -359,6 +375,8 @@ class JobRun:
 
     def _is_window_full(self) -> bool:
         window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
+        if self._fleet.held_by_job.keys() - {self._spec.job}:  # else all is its own
+            window = math.ceil(window * WEIGHTS[self._options.priority])
         return len(self._reconciler.out) >= window or self._out >= self._most_out
 
     def _chunk_size(self) -> int:

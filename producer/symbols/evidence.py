@@ -22,7 +22,7 @@ from PIL import Image
 from contract.errors import ImageError, SourceError
 from producer.symbols.texts import NamedText, ReadTexts
 from recognition.decoding import FloatArray, make_decoder
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from recognition.recogniser import Recogniser
 
 LEAST_DOUBT = 0.01  # no reader's word is taken beyond one in a hundred
@@ -162,7 +162,7 @@ class Rereader:
     def _tensor(self, name: str) -> NDArray[np.uint8]:
         path = self._folder / name
         try:
-            return to_tensor(open_image(path.read_bytes()), self._recogniser.card.input)
+            return load_tensor(path.read_bytes(), self._recogniser.card.input)
         except OSError as error:
             message = f"image {name} is not in {self._folder}: give the folder that was read"
             raise SourceError(message) from error

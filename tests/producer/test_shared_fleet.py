@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,14 +12,14 @@ import pytest
 
 from broker.connection import connect
 from producer.job.doors import redis_doors
-from producer.job.scheduler import JobRun, Progress, RunOptions
+from producer.job.scheduler import JobRun, Priority, Progress, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
 from producer.sources.image import SourceImage
 from recognition.model_file import load_model
 from tests.conftest import Pifleet, StartWorker
 from tests.producer.test_jobs import finished, serve
-from tests.support.faulty_origin import FaultyOrigin
+from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.make_tiny_model import TINY_MODEL
 from tests.support.stripes import png
 
@@ -32,19 +33,32 @@ OFF_S = 600.0
 
 
 class Race:
-    """Ten jobs at once, and how far each was when the first one ended."""
+    """Jobs at once, and how far each was when the first one ended."""
 
-    def __init__(self, url: str, redis_url: str, folder: Path) -> None:
-        self._url = url
+    def __init__(
+        self,
+        origin: FaultyOrigin,
+        redis_url: str,
+        folder: Path,
+        priorities: Sequence[Priority],
+        *,
+        delay_s: float = 0.0,
+    ) -> None:
         self._redis_url = redis_url
         self._folder = folder
-        self._done = dict.fromkeys(range(JOBS), 0)
+        self._priorities = priorities
+        self._done = dict.fromkeys(range(len(priorities)), 0)
         self.at_first_end: list[int] = []
+        image = Answer(png("A1"), delay_s=delay_s)
+        self._url = origin.url("/a.png")
+        for number in self._done:
+            for index in range(IMAGES):
+                origin.add(f"/a.png?{number}.{index}", answer=image)
 
     def run(self) -> list[int]:
         """Run them all, and give how many images each has read."""
-        with ThreadPoolExecutor(JOBS) as pool:
-            return list(pool.map(self._run_one, range(JOBS)))
+        with ThreadPoolExecutor(len(self._done)) as pool:
+            return list(pool.map(self._run_one, self._done))
 
     def _run_one(self, number: int) -> int:
         model = load_model(str(TINY_MODEL))
@@ -56,7 +70,8 @@ class Race:
         ):
             ledger.seal(spec, images, model=model.data)
             doors = redis_doors(client, self._redis_url, spec.job)
-            run = JobRun(ledger, doors, RunOptions(self._redis_url, chunk=CHUNK))
+            priority = self._priorities[number]
+            run = JobRun(ledger, doors, RunOptions(self._redis_url, CHUNK, priority))
             end = run.run(lambda progress: self._note(number, progress))
             run.close()
             return end.counts.read
@@ -72,16 +87,27 @@ def test_ten_jobs_at_once_share_two_workers_fairly(
 ) -> None:
     for _ in range(2):
         start_worker(concurrency=1)
-    image = png("A1")
-    for number in range(JOBS):
-        for index in range(IMAGES):
-            origin.add(f"/a.png?{number}.{index}", image)
-    race = Race(origin.url("/a.png"), redis_url, tmp_path)
+    race = Race(origin, redis_url, tmp_path, [Priority.NORMAL] * JOBS)
 
     assert race.run() == [IMAGES] * JOBS
 
     slowest, fastest = min(race.at_first_end), max(race.at_first_end)
     assert fastest <= MOST_UNFAIR * slowest, race.at_first_end
+
+
+def test_job_of_a_high_priority_goes_before_one_of_a_low_one(
+    start_worker: StartWorker, origin: FaultyOrigin, redis_url: str, tmp_path: Path
+) -> None:
+    """Nine to one; but until a heartbeat tells of the other job, each takes all that there is."""
+    for _ in range(2):
+        start_worker(concurrency=1)
+    race = Race(origin, redis_url, tmp_path, [Priority.LOW, Priority.HIGH], delay_s=0.1)
+
+    assert race.run() == [IMAGES, IMAGES]
+
+    low, high = race.at_first_end
+    assert high == IMAGES
+    assert low <= IMAGES / 2
 
 
 def faketime_library() -> Path:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import struct
+import subprocess
+import sys
 import zlib
 from io import BytesIO
 
@@ -11,12 +13,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from contract.errors import ImageError
 from contract.reasons import Reason
-from recognition.card import InputSpec
-from recognition.images import FORMATS, MAX_PIXELS, open_image, to_tensor
+from recognition.card import Fit, InputSpec
+from recognition.images import FORMATS, MAX_PIXELS, load_tensor, open_image, to_tensor
 from tests.support.stripes import draw, encoded, png
 
 STRIPES = np.asarray(draw("AB"), dtype=np.int16)
@@ -163,3 +165,61 @@ def test_kept_aspect_gives_the_height_and_a_fitting_width(
 ) -> None:
     spec = InputSpec(height=32, width=160, fit="keep_aspect")
     assert to_tensor(Image.new("L", size, 9), spec).shape == (32, width, 1)
+
+
+PHOTO = (4000, 3000)
+MOST_MB = 12  # in grey, all of its pixels would take as many, in colour four times that
+
+
+@pytest.mark.parametrize("fit", ["stretch", "keep_aspect", "character"])
+def test_large_photograph_is_decoded_as_small_as_the_input_allows(fit: Fit) -> None:
+    """The same pixels within what JPEG's own scaling rounds, and a quarter of the side at most."""
+    spec = InputSpec(height=64, width=128, fit=fit, max_width=1024)
+    data = photograph(PHOTO)
+    small, whole = open_image(data, spec), open_image(data)
+    assert whole.size == PHOTO
+    assert small.width <= PHOTO[0] / 4
+    assert small.width >= 2 * spec.width or fit == "keep_aspect"
+    assert small.height >= 2 * spec.height
+    near, exact = (to_tensor(image, spec).astype(int) for image in (small, whole))
+    assert near.shape == exact.shape
+    assert np.abs(near - exact).mean() < 4
+
+
+@pytest.mark.parametrize("options", [{"keep_rgb": True}, {"progressive": True}, {"subsampling": 0}])
+def test_brightness_of_a_jpeg_is_what_its_colours_make(options: dict[str, object]) -> None:
+    colours = Image.new("RGB", (64, 64), (200, 30, 90))
+    data = saved(colours, "JPEG", quality=95, **options)
+    spec = InputSpec(height=64, width=64)
+    assert (
+        np.abs(load_tensor(data, spec).astype(int) - 87).max() <= 3
+    )  # 0.299 R + 0.587 G + 0.114 B
+
+
+def test_large_photograph_takes_little_memory() -> None:
+    """Measured in a process of its own, that has read a small image before."""
+    script = (
+        "import resource, sys; from recognition.card import InputSpec;"
+        "from recognition.images import load_tensor; spec = InputSpec(64, 128);"
+        "used = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024;"
+        "small, large = sys.stdin.buffer.read(SIZE), sys.stdin.buffer.read();"
+        "load_tensor(small, spec); before = used(); load_tensor(large, spec);"
+        "print(used() - before)"
+    )
+    small, large = photograph((128, 64)), photograph(PHOTO)
+    run = subprocess.run(
+        [sys.executable, "-c", script.replace("SIZE", str(len(small)))],
+        input=small + large,
+        capture_output=True,
+        check=True,
+    )
+    assert float(run.stdout) < MOST_MB
+
+
+def photograph(size: tuple[int, int]) -> bytes:
+    """Save a letter on lit paper as a camera would."""
+    image = Image.linear_gradient("L").resize(size).convert("RGB")
+    draw_on = ImageDraw.Draw(image)
+    font = ImageFont.load_default(size[1] // 2)
+    draw_on.text((size[0] // 3, size[1] // 5), "B", fill=(20, 20, 90), font=font)
+    return saved(image, "JPEG", quality=90)

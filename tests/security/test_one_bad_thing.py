@@ -119,7 +119,7 @@ BROKEN: dict[str, Attack] = {
     "the queue is a hash": make_hash(QUEUE_KEY),
     "the list of workers is a hash": make_hash(WORKERS_KEY),
     "ghosts for ever": lambda redis: redis.zadd(
-        WORKERS_KEY, {f"ghost{i}": float("inf") for i in range(5000)}
+        WORKERS_KEY, {b"ghost\xff%d" % i: float("inf") for i in range(5000)}
     ),
     "bindings are nonsense": lambda redis: redis.sadd("pifleet:_kombu.binding.chunks", "x"),
 }

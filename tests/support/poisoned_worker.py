@@ -11,17 +11,18 @@ import signal
 from PIL import Image
 
 import recognition.images
+from recognition.card import InputSpec
 
 POISON = b"this image kills whoever opens it"  # after an image's end, where no decoder looks
 
 _open_image = recognition.images.open_image
 
 
-def deadly_open_image(data: bytes) -> Image.Image:
+def deadly_open_image(data: bytes, spec: InputSpec | None = None) -> Image.Image:
     """Open an image, and die of poison as an out-of-memory kill would end the process."""
     if data.endswith(POISON):
         os.kill(os.getpid(), signal.SIGKILL)
-    return _open_image(data)
+    return _open_image(data, spec)
 
 
 if __name__ == "__main__":

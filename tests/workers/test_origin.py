@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
+import subprocess
+import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -18,6 +22,7 @@ from tests.support.bad_origins import raw_origin
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.real_origins import https
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
+from workers.fetch.origin import OwnTime
 from workers.fetch.origins import Origins
 
 LOOPBACK = parse_networks("X", "127.0.0.0/8")
@@ -251,3 +256,35 @@ def test_connections_of_few_hosts_stay_open(monkeypatch: pytest.MonkeyPatch) -> 
         return stay_open
 
     assert asyncio.run(run()) <= 4
+
+
+def test_waiting_for_a_core_is_no_fault_of_an_origin() -> None:
+    """Sleep as long as an answer takes: beside a busy process, on one core, waking takes longer."""
+    cores = os.sched_getaffinity(0)
+    own = OwnTime()
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        with busy_process():  # on the same core
+            began, mine = time.monotonic(), own.total_s
+            asleep_s = 0.0
+            while time.monotonic() < began + 0.5:
+                sum(range(20_000))
+                time.sleep(0.002)
+                asleep_s += 0.002
+            wall_s, mine = time.monotonic() - began, own.total_s - mine
+    finally:
+        os.sched_setaffinity(0, cores)
+        own.close()
+    assert mine == pytest.approx(wall_s - asleep_s, abs=0.1 * wall_s)
+    assert mine > 0.2 * wall_s
+
+
+@contextmanager
+def busy_process() -> Iterator[None]:
+    """Keep a core busy with nothing."""
+    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()

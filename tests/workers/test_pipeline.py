@@ -20,7 +20,6 @@ from recognition.decoding import Decoder, make_decoder
 from recognition.decoding import Reading as ReadText
 from recognition.recogniser import Recogniser
 from tests.support.stripes import png, some_text
-from workers.fetch.origin import OwnTime
 from workers.pipeline import ChunkReader, Fetch, read_bytes, read_items
 
 
@@ -46,12 +45,6 @@ def test_every_image_gets_its_row_in_order(recogniser: Recogniser) -> None:
     assert [row.text for row in rows] == texts
     assert [row.index for row in rows] == list(range(100))
     assert all(row.confidence > 0.9 for row in rows)
-
-
-def test_time_that_the_model_takes_is_noted(recogniser: Recogniser) -> None:
-    own = OwnTime()
-    read(fetch_text, ["A"] * 3, recogniser, own=own)
-    assert own.total_s > 0.0
 
 
 def test_images_of_one_host_do_not_hold_up_the_others(recogniser: Recogniser) -> None:

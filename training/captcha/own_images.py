@@ -19,7 +19,7 @@ from PIL import Image
 from contract.errors import ImageError, SettingsError, UserError
 from recognition.card import InputSpec
 from recognition.charset import Charset
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor
 from training.captcha.config import CaptchaConfig, CaptchaOwnConfig
 from training.captcha.data import PX_PER_FRAME, CaptchaBatches
 from training.captcha.sources import DrawnSource, teacher_of
@@ -83,7 +83,7 @@ def _read_images(folder: Path, names: list[str], spec: InputSpec) -> NDArray[np.
         for index, name in enumerate(names):
             path = folder / name
             try:
-                images[index] = to_tensor(open_image(path.read_bytes()), spec)[:, :, 0]
+                images[index] = load_tensor(path.read_bytes(), spec)[:, :, 0]
             except OSError as error:
                 raise UserError(f"{path} cannot be read: {error.strerror}") from error
             except ImageError as error:

@@ -13,7 +13,7 @@ from PIL import Image
 from contract.errors import ImageError, UserError
 from recognition.card import InputSpec
 from recognition.decoding import Reading, make_decoder
-from recognition.images import open_image, to_tensor
+from recognition.images import load_tensor, to_tensor
 from recognition.recogniser import Recogniser
 from training.emnist.characters import Characters
 from training.emnist.published_files import load_characters
@@ -151,7 +151,7 @@ def _from_characters(characters: Characters, spec: InputSpec) -> Iterator[Labell
 def _from_files(data: Path, texts: dict[str, str], spec: InputSpec) -> Iterator[Labelled]:
     for name, text in texts.items():
         try:
-            tensor = to_tensor(open_image((data / name).read_bytes()), spec)
+            tensor = load_tensor((data / name).read_bytes(), spec)
         except (OSError, ImageError) as error:
             raise UserError(f"{data / name} cannot be read: {error}") from error
         yield Labelled(tensor, text)

@@ -27,7 +27,7 @@ from contract.reasons import PASSING, Reason
 from contract.settings import Network
 from workers.fetch.addresses import ON_CONNECTED, ForbiddenAddress, check_host, connector
 from workers.fetch.budget import SMALL, default_budget
-from workers.fetch.origin import Attempt, OwnTime, TurnLate
+from workers.fetch.origin import Attempt, TurnLate
 from workers.fetch.origins import Origins, OriginState
 from workers.fetch.retry_after import retry_after_s
 
@@ -90,11 +90,6 @@ class Fetcher:
         self._origins = origins
         self._limits = limits
         self._rng = rng
-
-    @property
-    def own(self) -> OwnTime:
-        """The account of what the process spends on other things than fetching."""
-        return self._origins.own
 
     def states(self, most: int = 8) -> tuple[OriginState, ...]:
         """Describe the origins used last, the latest first."""

@@ -5,7 +5,8 @@ first sign that they queue. From then on it follows two signals, those of TCP:
 
 - **delay**: the median wait of a round, against the lowest such median so far. A median, so that
   one request in a hundred that stalls says nothing of the others. What this process itself kept
-  answers waiting, because it was reading an image, is taken off before an origin is blamed.
+  answers waiting, because it was at work or in the queue for a core, is taken off before an origin
+  is blamed.
 - **loss**: a connection that is refused, breaks or is late, because a full queue dropped its first
   packet, and the statuses 429 and 503. The limit is halved, once a round.
 

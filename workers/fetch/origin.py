@@ -7,6 +7,7 @@ notes when its connection stood and when its first byte came; the limit and the 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections import deque
@@ -40,15 +41,34 @@ class TurnLate(ImageError):
         super().__init__(Reason.RATE_LIMIT, "the origin bore no more; its turn did not come")
 
 
-@dataclass(slots=True)
 class OwnTime:
-    """What this process spent on reading images, while answers may have waited for it.
+    """What this thread spent at work or in the queue for a core: no fault of any origin.
 
-    Attributes:
-        total_s: seconds, since the process began.
+    Made and asked by the thread that fetches. What it waited for a core is the kernel's to tell;
+    where that does not, it counts as if the origin had been slow.
+
+    Source: proc(5) and Documentation/scheduler/sched-stats.rst of Linux: the second figure of
+    ``schedstat`` is the time spent waiting to run, in nanoseconds.
     """
 
-    total_s: float = 0.0
+    def __init__(self) -> None:
+        try:
+            self._file: int | None = os.open("/proc/thread-self/schedstat", os.O_RDONLY)
+        except OSError:
+            self._file = None
+
+    @property
+    def total_s(self) -> float:
+        """The seconds since the thread began: 3 us to ask."""
+        if self._file is None:
+            return time.thread_time()
+        return time.thread_time() + int(os.pread(self._file, 64, 0).split()[1]) / 1e9
+
+    def close(self) -> None:
+        """Ask the kernel no more."""
+        if self._file is not None:
+            os.close(self._file)
+            self._file = None
 
 
 @dataclass(slots=True, eq=False)

@@ -63,7 +63,7 @@ class Origins:
         self._closing: set[asyncio.Task[None]] = set()
         self._attempts: set[Attempt] = set()
         self._looker: asyncio.TimerHandle | None = None
-        self.own = OwnTime()
+        self._own = OwnTime()
         self.budget = ByteBudget(budget_bytes, self._wake_all)
 
     def of(self, url: URL) -> Origin:
@@ -71,7 +71,7 @@ class Origins:
         key = (url.scheme, url.raw_host, url.port)
         origin = self._known.get(key)
         if origin is None:
-            origin = Origin(str(url.origin()), self.budget, self.own, self._rng)
+            origin = Origin(str(url.origin()), self.budget, self._own, self._rng)
             self._known[key] = origin
             self._forget()
         else:
@@ -129,6 +129,7 @@ class Origins:
         for origin in list(self._open.values()):
             self._close(origin)
         await asyncio.gather(*self._closing)
+        self._own.close()
 
     def _make_room(self) -> None:
         """Close what was used longest ago, until one more session may be open."""

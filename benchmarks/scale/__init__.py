@@ -1,0 +1,1 @@
+"""A thousand Pis and ten million images, with workers that only wait."""
