@@ -56,7 +56,7 @@ models: .make/dev  ## the shipped models again, in hours; REHEARSAL=1: two minut
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints
 	.venv-constraints/bin/python $(PIP_INSTALL) \
-	    -e '.[producer,worker,demo,training,dashboard,dev,fuzz]'
+	    -e '.[producer,worker,demo,training,page,dashboard,dev,fuzz]'
 	{ sed '/^#/!d' constraints.txt; \
 	  .venv-constraints/bin/python -m pip freeze --exclude-editable; } > .make/constraints
 	mv .make/constraints constraints.txt
@@ -73,7 +73,7 @@ clean:  ## remove the environments and what tools left behind
 	@echo "Installing what development needs into .venv (TensorFlow included; some minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt \
-	    -e '.[producer,worker,demo,training,dashboard,dev]'
+	    -e '.[producer,worker,demo,training,page,dashboard,dev]'
 	@touch $@
 
 .make/demo: $(METADATA) constraints.txt | .make/folder
