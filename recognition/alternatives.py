@@ -36,12 +36,20 @@ class Explanation:
 
     Attributes:
         symbols: of the text, in order; the confidence of each is the share that the text has among
-            all variants that differ in this place alone.
+            all variants that differ in this place alone, or have a further symbol beside it.
         alternatives: other texts, the likeliest first; their confidences compare with the text's.
     """
 
     symbols: tuple[Guess, ...]
     alternatives: tuple[Guess, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Gap:
+    """The frames, in which nothing was read, before the symbol at a place."""
+
+    place: int
+    frames: NDArray[np.int64]
 
 
 def explain(logits: FloatArray, decoder: Decoder, reading: Reading) -> Explanation:
@@ -57,21 +65,17 @@ def explain(logits: FloatArray, decoder: Decoder, reading: Reading) -> Explanati
         return _explain_symbol(frames[0], decoder, reading)
     classes = decoder.charset.encode(reading.text)
     spans = align(frames, classes)
+    gaps = [_scored(frames, _lengthened(frames, classes, gap)) for gap in _gaps(spans, len(frames))]
+    places = [_scored(frames, _changed(frames, classes, i, span)) for i, span in enumerate(spans)]
     total = text_probability(frames, classes)
-    others: dict[str, float] = {}
     symbols = []
-    for place, span in enumerate(spans):
-        variants = {
-            _spell(decoder, variant): text_probability(frames, variant)
-            for variant in _changed(frames, classes, place, span)
-        }
-        others |= variants
-        share = total / max(total + sum(variants.values()), 1e-12)
-        symbols.append(Guess(reading.text[place], round(share, 4)))
-    for variant in _lengthened(frames, classes, spans):
-        others[_spell(decoder, variant)] = text_probability(frames, variant)
-    others.pop(reading.text, None)
-    return Explanation(tuple(symbols), _likeliest(others))
+    for i, symbol in enumerate(reading.text):
+        others = sum((gaps[i] | places[i] | gaps[i + 1]).values())
+        symbols.append(Guess(symbol, round(total / max(total + others, 1e-12), 4)))
+    found: dict[tuple[int, ...], float] = {}
+    for variants in (*gaps, *places):
+        found |= variants
+    return Explanation(tuple(symbols), _likeliest(decoder, found))
 
 
 def align(frames: FloatArray, classes: Sequence[int]) -> list[NDArray[np.int64]]:
@@ -110,6 +114,17 @@ def _shifted(values: NDArray[np.float64], by: int) -> NDArray[np.float64]:
     return np.concatenate([np.full(min(by, len(values)), -np.inf), values[:-by]])
 
 
+def _gaps(spans: Sequence[NDArray[np.int64]], frames: int) -> list[_Gap]:
+    """Find the frames before, between and behind the symbols of a text."""
+    edges = [-1, *(int(frame) for span in spans for frame in (span[0], span[-1])), frames]
+    pairs = zip(edges[::2], edges[1::2], strict=True)
+    return [_Gap(place, np.arange(low + 1, high)) for place, (low, high) in enumerate(pairs)]
+
+
+def _scored(frames: FloatArray, variants: Iterator[list[int]]) -> dict[tuple[int, ...], float]:
+    return {tuple(variant): text_probability(frames, variant) for variant in variants}
+
+
 def _changed(
     frames: FloatArray, classes: Sequence[int], place: int, span: NDArray[np.int64]
 ) -> Iterator[list[int]]:
@@ -120,15 +135,10 @@ def _changed(
     yield [*before, *after]
 
 
-def _lengthened(
-    frames: FloatArray, classes: Sequence[int], spans: Sequence[NDArray[np.int64]]
-) -> Iterator[list[int]]:
-    """Yield the text with a further symbol in each gap that shows one."""
-    edges = [-1, *(int(frame) for span in spans for frame in (span[0], span[-1])), len(frames)]
-    for place in range(len(classes) + 1):
-        gap = np.arange(edges[2 * place] + 1, edges[2 * place + 1])
-        for other in _likely(frames, gap, without=set())[:1]:
-            yield [*classes[:place], other, *classes[place:]]
+def _lengthened(frames: FloatArray, classes: Sequence[int], gap: _Gap) -> Iterator[list[int]]:
+    """Yield the text with a further symbol in a gap that shows one."""
+    for other in _likely(frames, gap.frames, without=set())[:1]:
+        yield [*classes[: gap.place], other, *classes[gap.place :]]
 
 
 def _likely(frames: FloatArray, span: NDArray[np.int64], *, without: set[int]) -> list[int]:
@@ -144,12 +154,14 @@ def _spell(decoder: Decoder, classes: Sequence[int]) -> str:
     return "".join(decoder.charset.symbols[one - 1] for one in classes)
 
 
-def _likeliest(texts: dict[str, float]) -> tuple[Guess, ...]:
+def _likeliest(decoder: Decoder, texts: dict[tuple[int, ...], float]) -> tuple[Guess, ...]:
     order = sorted(texts.items(), key=lambda item: -item[1])[:SHOWN]
-    return tuple(Guess(text, round(p, 4)) for text, p in order if p >= LEAST_SHOWN)
+    return tuple(
+        Guess(_spell(decoder, variant), round(p, 4)) for variant, p in order if p >= LEAST_SHOWN
+    )
 
 
 def _explain_symbol(row: FloatArray, decoder: Decoder, reading: Reading) -> Explanation:
-    scores = dict(zip(decoder.charset.symbols, row.tolist(), strict=True))
-    scores.pop(reading.text, None)
-    return Explanation((Guess(reading.text, reading.confidence),), _likeliest(scores))
+    scores = {(place,): p for place, p in enumerate(row.tolist(), start=1)}
+    del scores[tuple(decoder.charset.encode(reading.text))]
+    return Explanation((Guess(reading.text, reading.confidence),), _likeliest(decoder, scores))
