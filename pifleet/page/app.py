@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 from aiohttp import web
 
-from contract.errors import FleetError, ImageError, TransientError
+from contract.errors import FleetError, ImageError, SettingsError, TransientError
 from contract.settings import Settings
 from pifleet.local.redis_server import check_free
 from pifleet.local.up import is_loopback
@@ -26,7 +26,7 @@ from pifleet.page.openapi import ENDPOINTS, description
 from pifleet.page.reading import Models
 from pifleet.page.security import Gate, add_headers, guard, host_names, make_token
 from pifleet.page.views import STATIC, Views, is_for_a_person
-from producer.review.corrections import checked
+from producer.review.corrections import MOST_WHO
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ async def _application(
     board = Board(settings, desk)
     try:
         async with open_images(settings) as images:
-            api = Api(settings, board, desk, models, images, Links(given), checked(options.who))
+            api = Api(settings, board, desk, models, images, Links(given), _name(options.who))
             application = web.Application(middlewares=[_errors, guard(gate)])  # type: ignore[list-item]
             application.on_response_prepare.append(add_headers)
             _add_routes(application, api, Views(gate))
@@ -180,6 +180,12 @@ def _answer(request: web.Request, status: int, said: str, headers: dict[str, str
     if is_for_a_person(request):
         return Views.problem(status, said, headers)
     return web.json_response({"error": said}, status=status, headers=headers)
+
+
+def _name(who: str) -> str:
+    if not who.strip() or len(who) > MOST_WHO or not who.isprintable():
+        raise SettingsError("--who", who, f"a name in one line, of {MOST_WHO} symbols at most")
+    return who.strip()
 
 
 def _origin(options: ServeOptions, port: int) -> str:

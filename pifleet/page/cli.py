@@ -19,7 +19,16 @@ if TYPE_CHECKING:
 
 FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
 JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
-WHO = click.option("--who", default=getpass.getuser, help="Who says so [default: your login].")
+
+
+def _login() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # a container's user may have no name
+        return "somebody"
+
+
+WHO = click.option("--who", default=_login, help="Who says so [default: your login].")
 
 
 @click.command()

@@ -16,6 +16,7 @@ from PIL import Image
 
 from contract.errors import ImageError, OutputError, UserError
 from producer.review.review import Review, ReviewImage
+from recognition.card import ModelCard, read_card
 from recognition.images import FORMATS, SUFFIXES, open_image
 from recognition.model_file import digest_of, shipped_models
 from training.image_sets import LABELS_FILE, write_labels
@@ -58,7 +59,7 @@ class _Found:
 
 def labelled_path(output: Path) -> Path:
     """Name the folder of a submission's labelled set: ``submission.labelled``."""
-    return output.with_name(output.stem + ".labelled")
+    return output.resolve().with_name(output.stem + ".labelled")
 
 
 async def write_labelled(review: Review, folder: Path, fetch: Fetch) -> LabelledSet:
@@ -91,7 +92,7 @@ async def write_labelled(review: Review, folder: Path, fetch: Fetch) -> Labelled
         raise OutputError(f"{folder} cannot be written: {error.strerror}") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    commands = next_commands(folder, start)
+    commands = next_commands(folder, start, card=read_card(review.model()))
     return LabelledSet(str(folder), len(found.texts), found.wrong, found.left_out, commands)
 
 
@@ -110,9 +111,11 @@ def check_folder(folder: Path) -> None:
         raise OutputError(f"{folder} exists and is no labelled set: name a new folder")
 
 
-def next_commands(folder: Path, start: str) -> list[str]:
+def next_commands(folder: Path, start: str, *, card: ModelCard) -> list[str]:
     """Say which commands take the set: learn it, and measure what came of that."""
     data = shlex.quote(str(folder))
+    if card.reads_one_symbol:  # `train emnist` takes no labels of one's own
+        return [f"pifleet evaluate {shlex.quote(start)} {data}"]
     return [
         f"pifleet train captcha --data {data} --start {shlex.quote(start)} --out runs/mine",
         "pifleet export runs/mine -o mine.tflite",

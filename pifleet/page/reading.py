@@ -29,7 +29,7 @@ from producer.submission import ledger_path
 from recognition.alternatives import Guess, explain
 from recognition.charset import parse_symbols
 from recognition.decoding import Decoder, make_decoder
-from recognition.images import load_tensor
+from recognition.images import load_tensor, open_image
 from recognition.model_file import load_model, shipped_models
 from recognition.recogniser import Recogniser
 
@@ -170,7 +170,10 @@ class HereReader:
 
 
 def _warm(recogniser: Recogniser) -> Recogniser:
-    """Run a network once: its first run sets it up, and would be told as the time of an image."""
+    """Run a network once: its first run sets it up, and must not count as an image's time."""
+    blank = BytesIO()
+    Image.new("L", (8, 8)).save(blank, "PNG")
+    open_image(blank.getvalue())  # the decoder's first run, likewise
     spec = recogniser.card.input
     recogniser.logits(np.zeros((spec.height, spec.width, 1), np.uint8))
     return recogniser
