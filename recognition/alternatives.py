@@ -162,7 +162,9 @@ def _likeliest(decoder: Decoder, texts: dict[tuple[int, ...], float]) -> tuple[G
 
 
 def _explain_symbol(row: FloatArray, decoder: Decoder, reading: Reading) -> Explanation:
-    scores = {(place,): p for place, p in enumerate(row.tolist(), start=1)}
+    scores: dict[tuple[int, ...], float] = {
+        (place,): p for place, p in enumerate(row.tolist(), start=1)
+    }
     del scores[tuple(decoder.charset.encode(reading.text))]
     return Explanation(
         (Guess(reading.text, round(reading.confidence, 4)),), _likeliest(decoder, scores)
