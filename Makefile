@@ -12,7 +12,7 @@ GOLDEN := .venv-tflite-runtime/bin
 TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := check
-.PHONY: check help demo install lint format types imports test bench chaos models constraints clean
+.PHONY: check help demo install lint format types imports test image bench chaos models constraints clean
 
 check: lint types imports test  ## all of what CI checks (default)
 
@@ -42,6 +42,9 @@ imports: .make/dev  ## who may import whom
 test: .make/dev .make/tflite-runtime  ## the whole suite, on a real Redis that it starts itself
 	PIFLEET_TFLITE_RUNTIME_PYTHON="$$(cat .make/tflite-runtime)" \
 	    $(BIN)/pytest -n $(TEST_PROCESSES)
+
+image: .make/dev  ## build the container image with buildah, and read a folder with it
+	PIFLEET_TEST_IMAGE=1 $(BIN)/pytest tests/infra/test_image.py
 
 bench: .make/dev  ## the fleet against one task an image and against a script by hand
 	$(BIN)/python -m benchmarks.throughput --json benchmarks/results/throughput.json

@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Meta
 from redis.exceptions import RedisError
 
-from broker.chunks import JobId, Notice
+from broker.chunks import NOTICE_VERSION, JobId, Notice
 from broker.keys import JOB_TTL_S, Rights, key
 from broker.messages import Count, Message, from_json, is_storable
 from contract.errors import MessageError
@@ -61,7 +61,7 @@ class Item(msgspec.Struct, frozen=True, array_like=True):
             raise ValueError("the URL holds half a character")
 
 
-class ChunkTask(Message, frozen=True, tag=3):
+class ChunkTask(Message, frozen=True, tag=NOTICE_VERSION):
     """A chunk of images that one worker reads.
 
     Attributes:
@@ -73,6 +73,7 @@ class ChunkTask(Message, frozen=True, tag=3):
         token: the secret of this delivery, which its answer brings back.
         rate: requests a second that the whole fleet may make for the job; None for no limit.
         per_host: requests a second that the whole fleet may make to each host.
+        automaton: SHA-256 of the one that accepts the job's texts; None accepts all.
     """
 
     job: JobId
@@ -83,6 +84,7 @@ class ChunkTask(Message, frozen=True, tag=3):
     token: Token
     rate: Rate | None = None
     per_host: Rate | None = None
+    automaton: str | None = None
 
     @property
     def notice(self) -> Notice:

@@ -67,6 +67,11 @@ def check_output(output: Path, *, reads: Iterable[Path] = ()) -> None:
             raise OutputError(f"{output} is what is read here, or part of it: name another file")
 
 
+def failures_path(output: Path) -> Path:
+    """Name the failures CSV that lies beside a CSV of texts: ``submission.failures.csv``."""
+    return output.with_name(output.stem + ".failures.csv")
+
+
 def is_database(path: Path) -> bool:
     """Tell whether a file is an SQLite database, as every ledger is."""
     try:

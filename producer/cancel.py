@@ -11,7 +11,7 @@ from broker.results import Outcome, ResultStream
 from contract.errors import LedgerError
 from contract.reasons import Reason
 from contract.settings import Settings
-from producer.job.answer_check import AnswerCheck, allowed_symbols
+from producer.job.answer_check import AnswerCheck, answer_check
 from producer.job.deliveries import Deliveries
 from producer.job.scheduler import CANCELLED_KEY
 from producer.job.store import Ledger, is_in_use
@@ -62,7 +62,7 @@ def stop(ledger: Ledger, client: Redis) -> None:
     job, deliveries = ledger.spec.job, Deliveries(ledger)
     Claims(client, job).withdraw(deliveries.out())
     stream = ResultStream(client, job, position=ledger.get("position") or "0")
-    check = AnswerCheck(deliveries.members, allowed_symbols(ledger), secret=ledger.secret)
+    check = answer_check(ledger, deliveries.members)
     _collect(stream, check, deliveries)
     stream.delete()
     forget_limits(client, job, ledger.hosts() if ledger.spec.per_host is not None else set())

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+FILE = click.Path(path_type=Path, dir_okay=False)
 POSITIVE = click.FloatRange(0.01, 100_000)
 
 
@@ -76,6 +77,8 @@ def layout_options(command: Command) -> Command:
 )
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
 @click.option("--symbols", help="All that may be written, or a preset; default all the model's.")
+@click.option("--pattern", help="That each text matches as a whole: '[A-Z]{4}[0-9]{2}'.")
+@click.option("--lexicon", type=FILE, help="A file of words, one a line: each text is one of them.")
 @click.option("--index-item", help="For an index page: the address of one image, with {name}.")
 @click.option("--attempts", default=3, show_default=True, type=click.IntRange(1, 100))
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
@@ -98,6 +101,7 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
     \b
     Example: pifleet submit urls.txt -o submission.csv
              pifleet submit photos/ --symbols digits
+             pifleet submit photos/ --pattern '[A-Z]{2}-?[0-9]{4}'
              pifleet submit 'http://host/?user=bob' \\
                  --index-item 'http://host/?user=bob&myfilename={name}' --first-line bob
     """

@@ -1,4 +1,4 @@
-"""Whether a ledger belongs to what is asked for now: the same images, model and symbols.
+"""Whether a ledger belongs to what is asked for now: the same images, model and texts.
 
 What a list holds counts, and not what it is called: standard input always has the same name. An
 index page is known by its address, for it would have to be fetched again.
@@ -30,12 +30,16 @@ class Asked:
         index_item: the address of one image of an index page.
         model: SHA-256 of the model file.
         symbols: those allowed; None allows all.
+        pattern: that each text matches; None for any.
+        words: SHA-256 of the lexicon's words; None for any.
     """
 
     source: str
     index_item: str | None
     model: str
     symbols: str | None
+    pattern: str | None
+    words: str | None
 
 
 def note_origin(ledger: Ledger, source: str, index_item: str | None, output: Path) -> None:
@@ -59,6 +63,8 @@ def check_same(ledger: Ledger, asked: Asked) -> None:
         "source": _is_same_source(ledger, asked),
         "model": asked.model == spec.model,
         "symbols": asked.symbols == spec.symbols,
+        "pattern": asked.pattern == spec.pattern,
+        "lexicon": asked.words == spec.words,
     }
     differing = [what for what, is_same in same.items() if not is_same]
     if differing:

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from contract.errors import LedgerError, OutputError, SettingsError
-from contract.files import check_output, write_rows
+from contract.files import check_output, failures_path, write_rows
 from producer.job.store import Ledger
 from recognition.charset import capitalise
 
@@ -90,11 +90,6 @@ def load_layout(ledger: Ledger) -> Layout:
         return Layout(**fields)
     except (ValueError, TypeError) as error:
         raise LedgerError(f"ledger {ledger.path} is damaged: layout: {error}") from error
-
-
-def failures_path(output: Path) -> Path:
-    """Name the failures CSV of a submission: ``submission.failures.csv``."""
-    return output.with_name(output.stem + ".failures.csv")
 
 
 def ledger_path(output: Path) -> Path:

@@ -16,7 +16,7 @@ import msgspec
 from broker.connection import connect, redis_errors
 from broker.rates import keep_limits
 from contract.errors import LedgerError, UserError
-from contract.files import is_database
+from contract.files import failures_path, is_database
 from contract.settings import Settings
 from producer.job.doors import redis_doors
 from producer.job.scheduler import SIGNATURE_KEY, JobRun, Priority, RunOptions
@@ -30,7 +30,6 @@ from producer.sources.source import open_source
 from producer.submission import (
     Layout,
     check_outputs,
-    failures_path,
     keep_layout,
     ledger_path,
     load_layout,
@@ -39,7 +38,7 @@ from producer.submission import (
 )
 from producer.verdict import count_empty, count_reasons
 from recognition.charset import parse_symbols
-from recognition.decoding import make_decoder
+from recognition.constraint import Constraint, Demand, make_constraint
 from recognition.model_file import ModelFile, load_model
 
 if TYPE_CHECKING:
@@ -59,6 +58,8 @@ class Request:
         output: the submission CSV.
         model: a shipped model's name or a path.
         symbols: those allowed, or a preset's name; None allows all.
+        pattern: that each text matches as a whole; None for any.
+        lexicon: a file of the words that the texts are among; None for any.
         index_item: the address of one image of an index page.
         attempts: how often an image is tried whose failure may pass.
         chunk: the most images a task.
@@ -73,6 +74,8 @@ class Request:
     output: Path
     model: str = "captcha"
     symbols: str | None = None
+    pattern: str | None = None
+    lexicon: Path | None = None
     index_item: str | None = None
     attempts: int = 3
     chunk: int = 128
@@ -85,6 +88,17 @@ class Request:
     def __post_init__(self) -> None:
         """Take a preset for its symbols: the ledger and the workers know symbols alone."""
         object.__setattr__(self, "symbols", parse_symbols(self.symbols))
+
+    @property
+    def demand(self) -> Demand:
+        """What is demanded of the texts."""
+        return Demand(self.symbols, self.pattern, self.lexicon)
+
+    @property
+    def reads(self) -> list[Path]:
+        """The files that must not be written over."""
+        lexicon = [] if self.lexicon is None else [self.lexicon]
+        return [Path(self.source), Path(self.model), *lexicon]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,46 +191,54 @@ def collect(job: str, settings: Settings, *, chunk: int, priority: Priority) -> 
 def preview(request: Request, *, shown_names: int = 5) -> list[str]:
     """Say what would be sent, a line each, and send nothing."""
     model = load_model(request.model)
-    make_decoder(model.card, request.symbols)  # refuses what the model cannot write
+    accepted = make_constraint(model.card, request.demand)  # refuses what it cannot write
     images = list(open_source(request.source, index_item=request.index_item))
     some = [f"  {image.name} <- {image.url}" for image in images[:shown_names]]
     more = [f"  … and {len(images) - shown_names} more"] if len(images) > shown_names else []
     headline = f"{len(images)} images, model {model.card.name} ({model.digest[:12]})"
-    return [headline, model.card.told(request.symbols), *some, *more]
+    told = [model.card.told(request.symbols), *([accepted.told] if accepted.told else [])]
+    return [headline, *told, *some, *more]
 
 
 @contextmanager
 def prepared(request: Request, settings: Settings) -> Iterator[Ledger]:
     """Open the job's ledger, written to its end; what fails leaves all as it was."""
-    check_outputs(request.output, reads=[Path(request.source), Path(request.model)])
+    check_outputs(request.output, reads=request.reads)
     path = ledger_path(request.output)
     model = load_model(request.model)
-    make_decoder(model.card, request.symbols)  # refuses what the model cannot write
+    accepted = make_constraint(model.card, request.demand)  # refuses what it cannot write
     is_new = request.restart or not path.exists()
     if is_new:
         connect(settings.redis_url).close()  # no ledger is made where there is no Redis
-        _begin(path, request, model)
+        _begin(path, request, model, accepted)
     with Ledger(path) as ledger:
         if not is_new:
-            _resume(ledger, request, model)
+            _resume(ledger, request, model, accepted)
         remember(settings.state_dir, ledger.spec.job, request.output)
         keep_layout(ledger, request.layout)
         if model.signature is not None:  # it may have been signed since the last run
             ledger.put(SIGNATURE_KEY, model.signature)
         say(model.card.told(request.symbols))
+        if accepted.told:
+            say(accepted.told)
         yield ledger
 
 
-def _resume(ledger: Ledger, request: Request, model: ModelFile) -> None:
+def _resume(ledger: Ledger, request: Request, model: ModelFile, accepted: Constraint) -> None:
     if not ledger.is_sealed:  # a program before this one was ended while it read the source
-        _seal(ledger, request, model)
+        _seal(ledger, request, model, accepted)
         return
-    asked = Asked(request.source, request.index_item, model.digest, request.symbols)
+    asked = Asked(
+        *(request.source, request.index_item, model.digest),
+        symbols=request.symbols,
+        pattern=request.pattern,
+        words=accepted.words_digest,
+    )
     check_same(ledger, asked)
     _take_changes(ledger, request)
 
 
-def _begin(path: Path, request: Request, model: ModelFile) -> None:
+def _begin(path: Path, request: Request, model: ModelFile, accepted: Constraint) -> None:
     """Seal a new ledger under another name; it takes an older one's place when it is whole.
 
     Raises:
@@ -229,7 +251,7 @@ def _begin(path: Path, request: Request, model: ModelFile) -> None:
         _remove(fresh)  # of a run that was killed here
         try:
             with Ledger(fresh) as ledger:
-                _seal(ledger, request, model)
+                _seal(ledger, request, model, accepted)
             _remove(path)
             fresh.replace(path)
         finally:
@@ -311,7 +333,7 @@ def _served(ledger: Ledger, options: RunOptions, settings: Settings) -> Iterator
         yield replace(options, url_of=address.url_of, is_served=True)
 
 
-def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:
+def _seal(ledger: Ledger, request: Request, model: ModelFile, accepted: Constraint) -> None:
     folder = Path(request.source)
     is_folder = request.source != "-" and folder.is_dir()
     spec = JobSpec(
@@ -324,9 +346,12 @@ def _seal(ledger: Ledger, request: Request, model: ModelFile) -> None:
         served=str(folder.absolute()) if is_folder else None,
         rate=request.rate,
         per_host=request.per_host,
+        pattern=request.pattern,
+        words=accepted.words_digest,
+        automaton=accepted.digest,
     )
     images: Iterator[SourceImage] = iter(open_source(request.source, index_item=request.index_item))
-    total = ledger.seal(spec, images, model=model.data)
+    total = ledger.seal(spec, images, model=model.data, automaton=accepted.pack())
     note_origin(ledger, request.source, request.index_item, request.output)
     log.info("job=%s images=%d model=%s source=%s", spec.job, total, model.card.name, spec.source)
 

@@ -11,6 +11,7 @@ import msgspec
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from broker.chunks import OTHER_VERSION
 from broker.heartbeats import Fleet, Heartbeat
 from producer.fitted_table import Column, FittedTable
 from producer.registry import KnownJob
@@ -52,6 +53,7 @@ JOB_COLUMNS = (
     Column("model", rank=6, least=14),
 )
 TABLE_LINES = 9  # that are no worker: frame, summary and what is left out, two of which may wrap
+MOST_NAMED = 3  # workers in a hint, and hints
 MOST_JOBS_NAMED = 3  # in the summary
 
 
@@ -74,8 +76,24 @@ def fleet_table(fleet: Fleet, *, most_lines: int | None = None) -> RenderableTyp
     if most_lines is not None:
         by_name.sort(key=lambda worker: not is_in_trouble(worker))
     rows = [_cells(worker) for worker in by_name]
-    most = None if most_lines is None else max(1, most_lines - TABLE_LINES)
-    return Group(Text(summary), FittedTable(FLEET_COLUMNS, rows, most_rows=most, noun="worker"))
+    hints = refusal_hints(fleet)
+    most = None if most_lines is None else max(1, most_lines - TABLE_LINES - len(hints))
+    table = FittedTable(FLEET_COLUMNS, rows, most_rows=most, noun="worker")
+    return Group(Text(summary), table, *map(Text, hints))
+
+
+def refusal_hints(fleet: Fleet) -> list[str]:
+    """Say in a line each why workers leave chunks to others, and which do."""
+    by_reason: dict[str, list[str]] = {}
+    for worker in fleet.workers:
+        for model, why in worker.refused.items():
+            what = "chunks" if model == OTHER_VERSION else f"chunks of model {model[:12]}"
+            by_reason.setdefault(f"{what}: {why}", []).append(worker.worker)
+    return [
+        f"{', '.join(sorted(names)[:MOST_NAMED])}{', …' if len(names) > MOST_NAMED else ''}"
+        f" {'leaves' if len(names) == 1 else 'leave'} {what}"
+        for what, names in list(by_reason.items())[:MOST_NAMED]
+    ]
 
 
 def in_hand_words(fleet: Fleet) -> str:

@@ -155,7 +155,9 @@ def _spell(decoder: Decoder, classes: Sequence[int]) -> str:
 
 
 def _likeliest(decoder: Decoder, texts: dict[tuple[int, ...], float]) -> tuple[Guess, ...]:
-    order = sorted(texts.items(), key=lambda item: -item[1])[:SHOWN]
+    may_be = decoder.automaton.accepts if decoder.automaton is not None else lambda _: True
+    allowed = [(variant, p) for variant, p in texts.items() if may_be(list(variant))]
+    order = sorted(allowed, key=lambda item: -item[1])[:SHOWN]
     return tuple(
         Guess(_spell(decoder, variant), round(p, 4)) for variant, p in order if p >= LEAST_SHOWN
     )

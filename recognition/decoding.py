@@ -1,4 +1,4 @@
-"""From logits to text: the one place that knows which search and which symbols belong to a model.
+"""From logits to text: the one place that knows which search and which texts belong to a job.
 
 Another search is another method of ``Decoder``; whoever reads asks ``make_decoder`` for it.
 """
@@ -10,11 +10,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from contract.errors import ImageError, ModelError
+from contract.reasons import Reason
+from recognition.automaton import Automaton
+from recognition.beam import best_accepted
 from recognition.card import DecoderName, ModelCard
 from recognition.charset import Charset
 from recognition.ctc import best_path, text_probability
 
 FloatArray = NDArray[np.float32]
+
+SURE = 0.5  # no other text can be as probable as one that is more so
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,13 +43,15 @@ class Decoder:
             without a blank.
         charset: the symbols of the model's classes, in their order.
         mask: (k,) bool, the classes that may be written; None allows all.
-        temperature: divides the logits for the confidence; the text does not depend on it.
+        temperature: divides the logits for the confidence; the best path does not depend on it.
+        automaton: of the texts that may be written; None allows all.
     """
 
     name: DecoderName
     charset: Charset
     mask: NDArray[np.bool_] | None = None
     temperature: float = 1.0
+    automaton: Automaton | None = None
 
     @property
     def classes(self) -> int:
@@ -58,6 +66,9 @@ class Decoder:
 
         Returns:
             n readings; under CTC the confidence is the text's over all of its alignments.
+
+        Raises:
+            ImageError: no text that may be written fits into the frames of an image.
         """
         scores = self.masked(logits)
         probabilities = softmax(scores, temperature=self.temperature)
@@ -70,28 +81,58 @@ class Decoder:
 
     def _best_text(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
         classes = best_path(scores)
-        text = "".join([self.charset.symbols[c - 1] for c in classes])
-        return Reading(text, text_probability(probabilities, classes))
+        confidence = text_probability(probabilities, classes)
+        if self.automaton is not None and self._may_be_better(classes, confidence, self.automaton):
+            classes = _search(probabilities, self.automaton)
+            confidence = text_probability(probabilities, classes)
+        return Reading("".join([self.charset.symbols[c - 1] for c in classes]), confidence)
+
+    def _may_be_better(self, classes: list[int], confidence: float, automaton: Automaton) -> bool:
+        """Tell whether another text than that of the best path may be the answer.
+
+        More probable than one half, it is the most probable of all texts, so if it is accepted it
+        is the most probable of those. And where it is NaN, nothing can be found.
+        """
+        return confidence <= SURE or (confidence > SURE and not automaton.accepts(classes))
 
     def _best_symbol(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
         best = int(scores[0].argmax())
         return Reading(self.charset.symbols[best], float(probabilities[0, best]))
 
 
-def make_decoder(card: ModelCard, symbols: str | None = None) -> Decoder:
+def make_decoder(
+    card: ModelCard, symbols: str | None = None, automaton: Automaton | None = None
+) -> Decoder:
     """Choose the search and the mask that read a model's logits.
 
     Args:
         card: the model's.
         symbols: those that may be written; None allows all of the model's.
+        automaton: of the texts that may be written, made for these symbols; None allows all.
 
     Raises:
-        UserError: the model cannot write one of them, or there is none.
+        UserError: the model cannot write one of the symbols, or there is none.
+        ModelError: the automaton is another model's.
     """
     mask = card.charset.mask(symbols)
-    if mask is not None and card.decoder == "argmax":
-        mask = mask[1:]  # there is no blank among its classes
-    return Decoder(card.decoder, card.charset, mask, card.temperature)
+    if automaton is not None and automaton.classes != len(card.symbols) + 1:
+        raise ModelError(f"the automaton has {automaton.classes} classes, not those of {card.name}")
+    if not card.reads_one_symbol:
+        return Decoder(card.decoder, card.charset, mask, card.temperature, automaton)
+    if automaton is not None:  # of single symbols a mask says it all
+        mask = np.zeros(automaton.classes, bool)
+        mask[automaton.single_symbols] = True
+    without_blank = None if mask is None else mask[1:]
+    return Decoder(card.decoder, card.charset, without_blank, card.temperature)
+
+
+def _search(probabilities: FloatArray, automaton: Automaton) -> list[int]:
+    classes = best_accepted(probabilities, automaton)
+    if classes is None:
+        shortest, frames = automaton.fewest_frames, len(probabilities)
+        detail = f"the shortest text allowed takes {shortest} frames, this image has {frames}"
+        raise ImageError(Reason.MODEL, detail)
+    return classes
 
 
 def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:

@@ -1,10 +1,11 @@
-"""A progress bar on stderr, on a terminal only."""
+"""A progress bar: on a terminal, or in a notebook."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 
 Advance = Callable[[int], None]
 
@@ -30,6 +31,7 @@ def progress_bar(description: str, total: int, *, done: int = 0) -> Iterator[Adv
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
-    with Progress(*columns, console=console, disable=not sys.stderr.isatty()) as progress:
+    is_seen = sys.stderr.isatty() or (console.is_jupyter and find_spec("ipywidgets") is not None)
+    with Progress(*columns, console=console, disable=not is_seen) as progress:
         task = progress.add_task(description, total=total, completed=done)
         yield lambda count: progress.advance(task, count)

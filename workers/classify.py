@@ -16,6 +16,7 @@ from broker.results import Row
 from contract.errors import ImageError, SourceError
 from contract.files import format_row
 from contract.reasons import Reason
+from recognition.automaton import Automaton
 from recognition.charset import capitalise, code_points
 from recognition.decoding import Decoder, make_decoder
 from recognition.images import SUFFIXES
@@ -26,6 +27,8 @@ from workers.pipeline import failure_row, read_bytes
 BATCH = 64
 WORTH_PROCESSES = 256  # starting a process costs as much as reading about this many images
 MAX_BYTES = 64 * 1024 * 1024  # the pixel cap decides; this only keeps memory whole
+
+FAILURE_COLUMNS = ("name", "reason", "detail")
 
 AnswerFormat = Literal["text", "csv", "json"]
 
@@ -53,10 +56,12 @@ class AnswerStyle:
     Attributes:
         capitalise: whether letters are folded to upper case.
         code_points: whether those of the text stand behind it.
+        confidence: whether it stands at the end.
     """
 
     capitalise: bool = False
     code_points: bool = False
+    confidence: bool = False
 
 
 def find_images(paths: Sequence[Path]) -> list[NamedImage]:
@@ -84,7 +89,12 @@ def find_images(paths: Sequence[Path]) -> list[NamedImage]:
 
 
 def classify_files(
-    images: Sequence[NamedImage], model: bytes, *, symbols: str | None, processes: int | None = None
+    images: Sequence[NamedImage],
+    model: bytes,
+    *,
+    symbols: str | None,
+    automaton: Automaton | None = None,
+    processes: int | None = None,
 ) -> Iterator[Answer]:
     """Read images in order; every one of them gets an answer.
 
@@ -92,6 +102,7 @@ def classify_files(
         images: what to read.
         model: a ``.tflite`` file with its card.
         symbols: those that may be written; None allows all of the model's.
+        automaton: of the texts that may be written; None allows all.
         processes: None takes one a core, or none for a few images.
 
     Raises:
@@ -99,7 +110,9 @@ def classify_files(
         SourceError: an image killed the process that read it.
     """
     recogniser = Recogniser(model)
-    decoder = make_decoder(recogniser.card, symbols)  # raises here, before anything is read
+    decoder = make_decoder(
+        recogniser.card, symbols, automaton
+    )  # raises here, before anything is read
     batches = [images[start : start + BATCH] for start in range(0, len(images), BATCH)]
     if processes is None:
         processes = 1 if len(images) < WORTH_PROCESSES else usable_cores()
@@ -108,7 +121,7 @@ def classify_files(
             yield from _read_batch(batch, recogniser, decoder)
         return
     del recogniser  # it does not survive the fork
-    yield from _in_processes(batches, model, symbols, processes)
+    yield from _in_processes(batches, processes, (model, symbols, automaton))
 
 
 def format_answers(
@@ -125,9 +138,19 @@ def format_answers(
 
 
 def answer_fields(answer: Answer, style: AnswerStyle) -> list[str]:
-    """Write name, text and, where wanted, code points; empty ones where nothing was read."""
-    text = _text(answer, style) or ""
-    return [answer.name, text, code_points(text)] if style.code_points else [answer.name, text]
+    """Write name, text and what else is wanted; only a name where nothing was read."""
+    text = _text(answer, style)
+    fields = [answer.name, text or ""]
+    if style.code_points:
+        fields.append(code_points(text or ""))
+    if style.confidence:
+        fields.append("" if text is None else f"{answer.row.confidence:.4f}")
+    return fields
+
+
+def failure_fields(answer: Answer) -> list[str]:
+    """Write the name of an image without a text, the reason, and the sentence that explains it."""
+    return [answer.name, str(answer.row.reason), answer.row.detail]
 
 
 def _object(answer: Answer, style: AnswerStyle) -> dict[str, object]:
@@ -143,13 +166,15 @@ def _text(answer: Answer, style: AnswerStyle) -> str | None:
 
 
 def _in_processes(
-    batches: Sequence[Sequence[NamedImage]], model: bytes, symbols: str | None, processes: int
+    batches: Sequence[Sequence[NamedImage]],
+    processes: int,
+    tools: tuple[bytes, str | None, Automaton | None],
 ) -> Iterator[Answer]:
     pool = ProcessPoolExecutor(
         processes,
         mp_context=get_context("spawn"),  # a runtime that was used must not be forked
         initializer=_begin_process,
-        initargs=(model, symbols),
+        initargs=tools,
     )
     try:
         for answers in pool.map(_read_in_process, batches):
@@ -197,10 +222,10 @@ def _walk(folder: Path) -> Iterator[Path]:
 _tools: tuple[Recogniser, Decoder] | None = None
 
 
-def _begin_process(model: bytes, symbols: str | None) -> None:
+def _begin_process(model: bytes, symbols: str | None, automaton: Automaton | None) -> None:
     global _tools
     recogniser = Recogniser(model)
-    _tools = (recogniser, make_decoder(recogniser.card, symbols))
+    _tools = (recogniser, make_decoder(recogniser.card, symbols, automaton))
 
 
 def _read_in_process(batch: Sequence[NamedImage]) -> list[Answer]:

@@ -51,13 +51,25 @@ def worker(
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
 @click.option("--symbols", help="All that may be written, or a preset; default all the model's.")
+@click.option("--pattern", help="That each text matches as a whole: '[A-Z]{4}[0-9]{2}'.")
+@click.option(
+    "--lexicon",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A file of words, one a line: each text is one of them.",
+)
 @click.option("--capitalise", is_flag=True, help="Write letters in upper case.")
 @click.option(
     "--code-points/--no-code-points",
     default=None,
     help="Name each text's code points, U+0041; default with models of single characters.",
 )
-@click.option("--csv", "csv_path", type=click.Path(path_type=Path), help="Write name,text there.")
+@click.option("--confidence", is_flag=True, help="Write it behind each text, too.")
+@click.option(
+    "--csv",
+    "csv_path",
+    type=click.Path(path_type=Path),
+    help="Write name,text there, and what failed beside it: out.csv, out.failures.csv.",
+)
 @click.option(
     "--format",
     "how",
@@ -71,8 +83,11 @@ def classify(
     paths: tuple[Path, ...],
     model: str,
     symbols: str | None,
+    pattern: str | None,
+    lexicon: Path | None,
     capitalise: bool,
     code_points: bool | None,
+    confidence: bool,
     csv_path: Path | None,
     how: AnswerFormat,
 ) -> None:
@@ -86,21 +101,34 @@ def classify(
     \b
     Example:  pifleet classify images/ --csv out.csv
               pifleet classify letters/ --model emnist --capitalise
+              pifleet classify codes/ --pattern '[A-Z]{2}[0-9]{4}' --csv out.csv --confidence
     """
-    from contract.files import check_output
     from recognition.charset import parse_symbols
+    from recognition.constraint import Demand, make_constraint
     from recognition.model_file import load_model
     from workers.classify import AnswerStyle, classify_files, find_images
 
-    if csv_path is not None:
-        check_output(csv_path, reads=[*paths, Path(model)])
+    _check_outputs(csv_path, reads=[*paths, Path(model), *([lexicon] if lexicon else [])])
     found = load_model(model)
     images, symbols = find_images(paths), parse_symbols(symbols)
-    answers = list(_shown(classify_files(images, found.data, symbols=symbols), total=len(images)))
+    accepted = make_constraint(found.card, Demand(symbols, pattern, lexicon))
+    if accepted.told:
+        click.echo(accepted.told, err=True)
+    reading = classify_files(images, found.data, symbols=symbols, automaton=accepted.automaton)
+    answers = list(_shown(reading, total=len(images)))
     if code_points is None:
         code_points = found.card.reads_one_symbol
-    _write(answers, csv_path, how, AnswerStyle(capitalise=capitalise, code_points=code_points))
+    style = AnswerStyle(capitalise=capitalise, code_points=code_points, confidence=confidence)
+    _write(answers, csv_path, how, style)
     _end_with_failures(answers)
+
+
+def _check_outputs(csv_path: Path | None, *, reads: list[Path]) -> None:
+    from contract.files import check_output, failures_path
+
+    if csv_path is not None:
+        check_output(csv_path, reads=reads)
+        check_output(failures_path(csv_path), reads=reads)
 
 
 def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
@@ -113,11 +141,13 @@ def _shown(answers: Iterable[Answer], *, total: int) -> Iterable[Answer]:
 def _write(
     answers: list[Answer], csv_path: Path | None, how: AnswerFormat, style: AnswerStyle
 ) -> None:
-    from contract.files import write_rows
-    from workers.classify import answer_fields, format_answers
+    from contract.files import failures_path, write_rows
+    from workers.classify import FAILURE_COLUMNS, answer_fields, failure_fields, format_answers
 
     if csv_path is not None:
+        failed = [failure_fields(answer) for answer in answers if answer.row.reason is not None]
         write_rows(csv_path, (answer_fields(answer, style) for answer in answers))
+        write_rows(failures_path(csv_path), failed, header=FAILURE_COLUMNS)
         return
     for line in format_answers(answers, how, style):
         click.echo(line, nl=False)

@@ -138,8 +138,16 @@ def write_cached(folder: Path, digest: str, data: bytes) -> None:
         log.warning("cache-unwritable folder=%s error=%s", folder, error)
 
 
-def _path(folder: Path, digest: str) -> Path:
-    """Name a model's file; what is no digest must never become a path."""
+def check_digest(digest: str) -> None:
+    """Refuse what is no digest: it must never become a path.
+
+    Raises:
+        ModelError: it is none.
+    """
     if len(digest) != DIGEST_LENGTH or set(digest) - set("0123456789abcdef"):
         raise ModelError(f"{digest!r:.80} is no SHA-256 in lower-case hex")
+
+
+def _path(folder: Path, digest: str) -> Path:
+    check_digest(digest)
     return folder / f"{digest}.tflite"

@@ -30,6 +30,7 @@ from contract.errors import FleetError, MessageError
 from contract.settings import Settings
 from recognition.decoding import Decoder, make_decoder
 from recognition.recogniser import Recogniser
+from workers.automaton_store import AutomatonStore
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
 from workers.health import in_flight
 from workers.model_store import ModelStore, NoModel, trusted
@@ -79,6 +80,7 @@ class WorkerProcess:
         self._rng = random.Random()
         self._redis = make_client(settings.redis_url)
         self._store = ModelStore(settings.cache_dir, self._redis, trusted=trusted(settings))
+        self._automata = AutomatonStore(settings.cache_dir, self._redis)
         self._refused: dict[str, tuple[str, float]] = {}  # why, and until when, by model
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
@@ -174,7 +176,8 @@ class WorkerProcess:
         answer = partial(ChunkResult, delivery=task.delivery, worker=worker, token=task.token)
         try:
             recogniser = self._store.recogniser(task.model)
-            decoder = make_decoder(recogniser.card, task.symbols)
+            accepted = self._automata.automaton(task.automaton) if task.automaton else None
+            decoder = make_decoder(recogniser.card, task.symbols, accepted)
         except (NoModel, RedisError) as error:
             return answer(outcome=Outcome.NO_MODEL, detail=str(error))
         except FleetError as error:

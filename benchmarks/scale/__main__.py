@@ -32,6 +32,7 @@ from benchmarks.machine import circumstances, fleet_env, processor_name, write_f
 from benchmarks.scale.stubs import PROCESSES
 from broker.connection import connect
 from broker.heartbeats import look
+from broker.results import results_key
 from pifleet.local.redis_server import embedded_redis
 from pifleet.local.submitting import Submission, SubmitReport
 from producer.job.store import Ledger
@@ -154,7 +155,7 @@ def run_job(workers: int, images: int, *, image_ms: float) -> Run:
         process, csv = on.submit(images)
 
         def watch() -> None:
-            if not firsts and redis.dbsize() and redis.keys("pifleet:results:*"):
+            if not firsts and redis.dbsize() and redis.keys(results_key("*")):
                 firsts.append(time.monotonic() - began)
             at = time.monotonic()
             look(redis)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from broker import chunks, claims, heartbeats, models, rates, repair, results, transport
+from broker import automata, chunks, claims, heartbeats, models, rates, repair, results, transport
 from broker.heartbeats import OWN
 from broker.keys import RoleName
 
-EXCHANGES = (transport, chunks, claims, results, models, rates, heartbeats, repair)
+EXCHANGES = (transport, chunks, claims, results, models, automata, rates, heartbeats, repair)
 CONNECT = ("ping", "info", "time")
 
 

@@ -14,21 +14,29 @@ from aiohttp.helpers import content_disposition_header
 from msgspec import Meta
 
 from contract.errors import ServiceError, SettingsError, UserError
+from contract.files import failures_path
 from contract.reasons import Reason
 from contract.settings import Settings
 from pifleet.page.board import Board, Moment, State
-from pifleet.page.desk import Desk, NewJob
+from pifleet.page.desk import Desk
 from pifleet.page.images import JobImages
 from pifleet.page.labelled import LabelledSet, labelled_path, write_labelled
 from pifleet.page.links import Link, Links
-from pifleet.page.reading import HereReader, ModelChoice, Models, ReadImage, read_by_fleet
-from pifleet.page.uploads import UploadLimits, check_length, read_upload
+from pifleet.page.reading import HereReader, ModelChoice, Models, ReadImage, Wanted, read_by_fleet
+from pifleet.page.uploads import (
+    MOST_FILES,
+    Upload,
+    UploadedFile,
+    UploadLimits,
+    check_length,
+    read_upload,
+)
 from producer.cancel import cancel as cancel_job
 from producer.registry import find_output
 from producer.review.corrections import MOST_SYMBOLS, MOST_WHO, How
 from producer.review.estimate import Estimate
 from producer.review.review import MOST_A_SCREEN, Order, Review, ReviewImage, Said
-from producer.submission import corrected_path, failures_path
+from producer.submission import corrected_path
 from recognition.charset import PRESETS
 
 MOST_JSON = 256 * 1024
@@ -138,21 +146,19 @@ class Api:
         return Choices(models, dict(PRESETS), bool(self.board.state.workers))
 
     async def read(self, request: web.Request) -> list[ReadImage]:
-        """Read images: a form with the files ``images``, and ``model``, ``symbols``, ``where``."""
+        """Read images: a form with files ``images``; what is wanted of the texts, and ``where``."""
         async with self._uploads:
-            upload = await read_upload(request, UploadLimits())
-            if not upload.files:
-                raise UserError("no image came along: send at least one")
-            model = self.models.path(upload.fields.get("model", ""))
-            symbols = upload.fields.get("symbols", "")
+            upload = await read_upload(request, UploadLimits(MOST_FILES + 1))
+            images = upload.named("images")
+            if not images or len(images) > MOST_FILES:
+                raise UserError(f"{len(images)} images came along: send 1 to {MOST_FILES} at once")
+            wanted = self._wanted(upload)
             if upload.fields.get("where") == "fleet":
                 if not self.board.state.workers:
                     raise ServiceError("no worker is there: read here, or start `pifleet worker`")
-                return await asyncio.to_thread(
-                    read_by_fleet, self.settings, model, symbols, upload.files
-                )
+                return await asyncio.to_thread(read_by_fleet, self.settings, wanted, images)
             async with self._reading:  # an interpreter is for one thread
-                return await asyncio.to_thread(self._reader.read, model, symbols, upload.files)
+                return await asyncio.to_thread(self._reader.read, wanted, images)
 
     async def state(self, request: web.Request) -> State:
         """Look at jobs and fleet."""
@@ -169,17 +175,14 @@ class Api:
 
     async def begin(self, request: web.Request) -> Begun:
         """Begin a job: a form with the file ``list`` or the field ``folder``."""
-        upload = await read_upload(request, UploadLimits(1, MOST_LIST, MOST_LIST))
-        model = self.models.path(upload.fields.get("model", ""))
-        symbols = upload.fields.get("symbols", "")
-        if upload.files:
-            name, data = upload.files[0].name, upload.files[0].data
-            if data is None:
-                raise UserError(f"{name[:80]!r} is too large for a list")
-            source = await asyncio.to_thread(self.desk.keep_list, name, data)
+        upload = await read_upload(request, UploadLimits(2, MOST_LIST, MOST_LIST))
+        wanted = self._wanted(upload)
+        if lists := upload.named("list"):
+            data = _whole(lists[0])
+            source = await asyncio.to_thread(self.desk.keep_list, lists[0].name, data)
         else:
             source = self.desk.find_folder(upload.fields.get("folder", ""))
-        output = self.desk.submit(NewJob(source, model, symbols))
+        output = self.desk.submit(source, wanted)
         self.board.wake()
         return Begun(output.name)
 
@@ -277,6 +280,15 @@ class Api:
                     await response.write(await _next_event(moments))
         return response
 
+    def _wanted(self, upload: Upload) -> Wanted:
+        lexicons = upload.named("lexicon")
+        return Wanted(
+            model=self.models.path(upload.fields.get("model", "")),
+            symbols=upload.fields.get("symbols", ""),
+            pattern=upload.fields.get("pattern", ""),
+            lexicon=_whole(lexicons[0]) if lexicons else None,
+        )
+
     def _job(self, request: web.Request) -> str:
         job = request.match_info["job"]
         find_output(self.settings.state_dir, job)  # raises where there is none
@@ -322,6 +334,12 @@ def answering(handler: Callable[[web.Request], Awaitable[Any]]) -> Any:
         return web.Response(body=msgspec.json.encode(found), content_type="application/json")
 
     return answer
+
+
+def _whole(file: UploadedFile) -> bytes:
+    if file.data is None:
+        raise UserError(f"{file.name[:80]!r} is too large for a list")
+    return file.data
 
 
 def _screen(review: Review, order: Order, after: int, most: int) -> Screen:

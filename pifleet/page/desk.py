@@ -21,6 +21,7 @@ from contract.exit_codes import DONE, SOME_FAILED
 from contract.files import atomic_write
 from contract.settings import Settings
 from pifleet.local.children import Child, end_child, last_line, start_child
+from pifleet.page.reading import Wanted
 from producer.submission import ledger_path
 
 MOST_RUNNING = 16  # jobs that the page runs at once
@@ -28,20 +29,6 @@ MOST_PROBLEMS = 20
 PLAIN = re.compile(r"[^A-Za-z0-9._-]+")
 MOST_NAME = 80
 STOP_S = 10.0
-
-
-class NewJob(msgspec.Struct, frozen=True):
-    """A job that a person asks for.
-
-    Attributes:
-        source: the path of its list or folder.
-        model: what ``load_model`` takes.
-        symbols: those allowed, or a preset's name; empty allows all.
-    """
-
-    source: Path
-    model: str
-    symbols: str = ""
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -114,19 +101,17 @@ class Desk:
             raise UserError(f"no folder {name[:80]!r} in {self.folder}: the page reads no other")
         return path
 
-    def submit(self, new: NewJob) -> Path:
+    def submit(self, source: Path, wanted: Wanted) -> Path:
         """Begin a job; gives the submission that it will write.
 
         Raises:
-            UserError: too many are running.
+            UserError: too many are running, or the lexicon is no text.
         """
-        stem = plain_name(new.source.stem) or "images"
+        stem = plain_name(source.stem) or "images"
         output = self._free(f"{stem}-submission", ".csv")
-        self._start(
-            new.source.name,
-            *("submit", str(new.source), "-o", str(output), f"--model={new.model}"),
-            *([f"--symbols={new.symbols}"] if new.symbols else []),
-        )
+        words = wanted.lexicon
+        lexicon = None if words is None else self.keep_list(f"{stem}-words.txt", words)
+        self._start(source.name, "submit", str(source), "-o", str(output), *wanted.options(lexicon))
         return output
 
     def collect(self, job: str) -> None:

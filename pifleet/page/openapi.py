@@ -55,7 +55,12 @@ class Endpoint:
         )
 
 
-FORM = {"model": TEXT_FIELD, "symbols": TEXT_FIELD}
+FORM = {
+    "model": TEXT_FIELD,
+    "symbols": TEXT_FIELD,
+    "pattern": TEXT_FIELD,
+    "lexicon": FILE_FIELD,
+}
 ENDPOINTS = (
     Endpoint("GET", "/api/choices", "choices", Choices),
     Endpoint(

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -27,7 +28,9 @@ from pifleet.page.uploads import MOST_BYTES, UploadedFile
 from producer.job.store import Ledger
 from producer.submission import ledger_path
 from recognition.alternatives import Guess, explain
+from recognition.card import ModelCard
 from recognition.charset import parse_symbols
+from recognition.constraint import Demand, make_constraint
 from recognition.decoding import Decoder, make_decoder
 from recognition.images import load_tensor, open_image
 from recognition.model_file import load_model, shipped_models
@@ -138,26 +141,46 @@ class Models:
         return known[name]
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a person wants read, and how.
+
+    Attributes:
+        model: what ``load_model`` takes.
+        symbols: those allowed, or a preset's name; empty allows all.
+        pattern: that each text matches; empty for any.
+        lexicon: a list of words, a line each; None for any.
+    """
+
+    model: str
+    symbols: str = ""
+    pattern: str = ""
+    lexicon: bytes | None = None
+
+    def options(self, lexicon: Path | None) -> list[str]:
+        """Spell it for ``pifleet submit``; the words lie in a file there."""
+        told = {"--symbols": self.symbols, "--pattern": self.pattern, "--lexicon": lexicon or ""}
+        given = [f"{option}={value}" for option, value in told.items() if value]
+        return [f"--model={self.model}", *given]
+
+
 class HereReader:
     """Reads in this process; for one thread."""
 
     def __init__(self) -> None:
         self._loaded: OrderedDict[str, Recogniser] = OrderedDict()
+        self._decoder: tuple[Wanted, Decoder] | None = None
 
-    def read(self, model: str, symbols: str, files: Sequence[UploadedFile]) -> list[ReadImage]:
+    def read(self, wanted: Wanted, files: Sequence[UploadedFile]) -> list[ReadImage]:
         """Read files.
 
-        Args:
-            model: what ``load_model`` takes.
-            symbols: those allowed, or a preset's name; empty allows all.
-            files: as they were sent.
-
         Raises:
-            UserError: the model cannot be used, or lacks a symbol.
+            UserError: the model cannot be used, or cannot write what is wanted.
         """
-        recogniser = self._recogniser(model)
-        decoder = make_decoder(recogniser.card, parse_symbols(symbols or None))
-        return [_read(file, recogniser, decoder) for file in files]
+        recogniser = self._recogniser(wanted.model)
+        if self._decoder is None or self._decoder[0] != wanted:  # a lexicon takes a while
+            self._decoder = (wanted, _make_decoder(recogniser.card, wanted))
+        return [_read(file, recogniser, self._decoder[1]) for file in files]
 
     def _recogniser(self, model: str) -> Recogniser:
         found = load_model(model)
@@ -179,8 +202,24 @@ def _warm(recogniser: Recogniser) -> Recogniser:
     return recogniser
 
 
+def _make_decoder(card: ModelCard, wanted: Wanted) -> Decoder:
+    with TemporaryDirectory(prefix="pifleet-try-") as scratch:
+        lexicon = _kept_lexicon(Path(scratch), wanted)
+        demand = Demand(parse_symbols(wanted.symbols or None), wanted.pattern or None, lexicon)
+        automaton = make_constraint(card, demand).automaton
+        return make_decoder(card, demand.symbols, automaton)
+
+
+def _kept_lexicon(folder: Path, wanted: Wanted) -> Path | None:
+    if wanted.lexicon is None:
+        return None
+    path = folder / "lexicon.txt"
+    path.write_bytes(wanted.lexicon)
+    return path
+
+
 def read_by_fleet(
-    settings: Settings, model: str, symbols: str, files: Sequence[UploadedFile]
+    settings: Settings, wanted: Wanted, files: Sequence[UploadedFile]
 ) -> list[ReadImage]:
     """Let the fleet read files: a job of its own, that is on no list.
 
@@ -194,24 +233,23 @@ def read_by_fleet(
         for number, file in enumerate(files):
             (folder / f"{number:04}.png").write_bytes(file.data or b"")
         output = Path(scratch) / "try.csv"
-        _submit(settings, model, symbols, source=folder, output=output)
+        options = wanted.options(_kept_lexicon(Path(scratch), wanted))
+        _submit(settings, [str(folder), "-o", str(output), *options], scratch=Path(scratch))
         with Ledger(ledger_path(output), read_only=True) as ledger:
             rows = list(ledger.rows(("text", "confidence", "reason", "worker")))
     return [_from_row(file, row) for file, row in zip(files, rows, strict=True)]
 
 
-def _submit(settings: Settings, model: str, symbols: str, *, source: Path, output: Path) -> None:
-    state, log = output.parent / "state", output.parent / "log"
-    command = [*(sys.executable, "-m", "pifleet", "submit", str(source), "-o", str(output))]
-    command += [f"--model={model}", *([f"--symbols={symbols}"] if symbols else [])]
+def _submit(settings: Settings, words: Sequence[str], *, scratch: Path) -> None:
+    log = scratch / "log"
     env = os.environ | {
         "PIFLEET_REDIS_URL": settings.redis_url,
-        "PIFLEET_STATE_DIR": str(state),
+        "PIFLEET_STATE_DIR": str(scratch / "state"),
     }
     with log.open("wb") as file:
         try:
             done = subprocess.run(
-                command,
+                [sys.executable, "-m", "pifleet", "submit", *words],
                 env=env,
                 stdin=subprocess.DEVNULL,
                 stdout=file,

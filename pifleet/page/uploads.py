@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from aiohttp import BodyPartReader, web
 
 MOST_FILES = 32
+MOST_FIELDS = 32
 MOST_BYTES = 8 * 1024 * 1024  # of a file; as many as a worker fetches
 MOST_UPLOAD = 48 * 1024 * 1024  # together
 MOST_FIELD = 8 * 1024
@@ -34,6 +35,7 @@ class UploadLimits:
 class UploadedFile:
     """A file of a form; its name is whatever the other side says. No data: it was too large."""
 
+    field: str
     name: str
     data: bytes | None
 
@@ -44,6 +46,10 @@ class Upload:
 
     files: list[UploadedFile] = field(default_factory=list)
     fields: dict[str, str] = field(default_factory=dict)
+
+    def named(self, field_name: str) -> list[UploadedFile]:
+        """List the files of one field."""
+        return [file for file in self.files if file.field == field_name]
 
 
 async def read_upload(request: web.Request, limits: UploadLimits) -> Upload:
@@ -85,7 +91,7 @@ def check_length(request: web.Request, most: int) -> None:
 
 async def _take(part: BodyPartReader, found: Upload, limits: UploadLimits) -> None:
     if part.filename is None:
-        if len(found.fields) >= MOST_FILES:
+        if len(found.fields) >= MOST_FIELDS:
             raise web.HTTPBadRequest(text="too many fields")
         data = await _read_capped(part, MOST_FIELD)
         if data is None:
@@ -98,7 +104,7 @@ async def _take(part: BodyPartReader, found: Upload, limits: UploadLimits) -> No
             max_size=limits.files, actual_size=limits.files + 1, text=text
         )
     data = await _read_capped(part, limits.file_bytes)
-    found.files.append(UploadedFile(part.filename[:MOST_NAME], data))
+    found.files.append(UploadedFile(part.name or "", part.filename[:MOST_NAME], data))
 
 
 async def _read_capped(part: BodyPartReader, most: int) -> bytes | None:

@@ -16,6 +16,7 @@ from broker.claims import make_token
 from broker.results import ChunkResult, Outcome, Row
 from contract.errors import MessageError
 from producer.job.store import Ledger
+from recognition.automaton import Automaton, unpack
 from recognition.card import read_card
 
 log = logging.getLogger(__name__)
@@ -26,14 +27,24 @@ Members = Callable[[int], frozenset[int]]
 class AnswerCheck:
     """What the answers to one job are held against."""
 
-    def __init__(self, members: Members, allowed: Iterable[str], *, secret: str) -> None:
+    def __init__(
+        self,
+        members: Members,
+        allowed: Iterable[str],
+        *,
+        secret: str,
+        accepts: Callable[[str], bool] | None = None,
+    ) -> None:
         """Hold them against this.
 
         Args:
             members: finds the indexes of the images of a delivery; none for an unknown one.
             allowed: the symbols that may be written.
             secret: of the job, from which the tokens of its deliveries are made.
+            accepts: tells whether a text of these symbols is one that the job accepts; None where
+                it accepts all.
         """
+        self._accepts = accepts
         self._members = members
         self._secret = secret
         self._allowed = frozenset(allowed)
@@ -84,11 +95,22 @@ class AnswerCheck:
             return
         if not self._allowed.issuperset(row.text):
             raise MessageError(f"image {row.index} is read as {row.text!r:.40}, beyond the symbols")
+        if self._accepts is not None and not self._accepts(row.text):
+            raise MessageError(f"image {row.index} is read as {row.text!r:.40}, not as demanded")
 
 
-def allowed_symbols(ledger: Ledger) -> str:
-    """Name the symbols that the texts of a ledger's job may hold."""
-    return ledger.spec.symbols or read_card(ledger.model).symbols
+def answer_check(ledger: Ledger, members: Members) -> AnswerCheck:
+    """Make the check of the answers to a ledger's job."""
+    allowed = ledger.spec.symbols or read_card(ledger.model).symbols
+    packed = ledger.automaton
+    accepts = None if packed is None else _acceptor(ledger.model, packed)
+    return AnswerCheck(members, allowed, secret=ledger.secret, accepts=accepts)
+
+
+def _acceptor(model: bytes, packed: bytes) -> Callable[[str], bool]:
+    charset = read_card(model).charset
+    automaton = Automaton.from_buffer(unpack(packed))
+    return lambda text: automaton.accepts(charset.encode(text))
 
 
 def _check_indexes(rows: tuple[Row, ...], members: frozenset[int]) -> None:

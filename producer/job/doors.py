@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from broker.automata import push_automaton
 from broker.chunks import ChunkSender, Notice
 from broker.claims import ChunkTask, Claims
 from broker.heartbeats import Fleet, ask_to_rest, look
@@ -75,6 +76,7 @@ class Doors:
         look: reads the fleet; some workers are known by name.
         repair: removes keys of a wrong type.
         push_model: puts the model there.
+        push_automaton: puts the automaton of the accepted texts there.
         ask_to_rest: asks a worker to take nothing for a while.
         forget_limits: removes the limits of rate of these hosts.
         monotonic: tells the time, seconds.
@@ -87,6 +89,7 @@ class Doors:
     look: Callable[[Clocks, Iterable[str]], Fleet]
     repair: Callable[[], object]
     push_model: Callable[[str, bytes, str | None], None]
+    push_automaton: Callable[[str, bytes], None]
     ask_to_rest: Callable[[str, str], None]
     forget_limits: Callable[[Iterable[str]], None]
     monotonic: Callable[[], float] = time.monotonic
@@ -108,6 +111,7 @@ def redis_doors(client: Redis, redis_url: str, job: str) -> Doors:
         look=partial(look, client),
         repair=partial(repair, client, job=job),
         push_model=partial(push_model, client),
+        push_automaton=partial(push_automaton, client),
         ask_to_rest=partial(ask_to_rest, client),
         forget_limits=partial(forget_limits, client, job),
     )

@@ -21,7 +21,7 @@ from broker.results import ChunkResult, Crash, Outcome
 from contract.clocks import USUAL, Clocks
 from contract.errors import AccessError, ModelError, ServiceError, UserError
 from contract.reasons import Reason
-from producer.job.answer_check import AnswerCheck, allowed_symbols
+from producer.job.answer_check import answer_check
 from producer.job.deliveries import NOT_SENT, WIPED, Deliveries
 from producer.job.doors import Doors
 from producer.job.outliers import Outliers
@@ -43,6 +43,7 @@ VERSION_PATIENCE = 3  # times as long: another job's notices may be what a worke
 MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
 MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
+MOST_NAMED = 3  # workers in a message
 SAME_VERSION = "run the same version everywhere"
 # Whoever claimed it is gone, and was never heard with it: it may have died at once. That says as
 # little as a process that dies between two images.
@@ -117,9 +118,7 @@ class JobRun:
         self._stream, self._claims = doors.stream, doors.claims
         self._stream.position = ledger.get("position") or "0"
         self._secret = ledger.secret
-        self._check = AnswerCheck(
-            self._deliveries.members, allowed_symbols(ledger), secret=self._secret
-        )
+        self._check = answer_check(ledger, self._deliveries.members)
         self._reconciler = Reconciler(
             self._spec.job, hedge=not self._spec.is_limited, clocks=options.clocks
         )
@@ -281,7 +280,11 @@ class JobRun:
             return
         waits = f"the job waits in {self._ledger.path}"
         if is_version:
-            raise UserError(f"no worker understands this program: {SAME_VERSION}; {waits}")
+            names = ", ".join(w.worker for w in refusals[:MOST_NAMED])
+            more = ", …" if len(refusals) > MOST_NAMED else ""
+            raise UserError(
+                f"no worker understands this program ({names}{more}): {SAME_VERSION}; {waits}"
+            )
         raise ModelError(
             f"workers refuse model {self._spec.model_name}: {worker.refused[model]}"
             f" (worker {worker.worker}); {waits}"
@@ -337,6 +340,9 @@ class JobRun:
     def _push_model(self) -> None:
         signature = self._ledger.get(SIGNATURE_KEY)
         self._doors.push_model(self._spec.model, self._ledger.model, signature)
+        packed = self._ledger.automaton
+        if self._spec.automaton is not None and packed is not None:
+            self._doors.push_automaton(self._spec.automaton, packed)
 
     # -- sending ------------------------------------------------------------------------------
 
@@ -356,6 +362,7 @@ class JobRun:
             token=make_token(self._secret, delivery),
             rate=spec.rate,
             per_host=spec.per_host,
+            automaton=spec.automaton,
         )
         try:
             self._claims.add(task)

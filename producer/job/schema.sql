@@ -8,6 +8,10 @@ CREATE TABLE IF NOT EXISTS model (
     data BLOB NOT NULL  -- one row: the model file, so that a job can be ended without it
 );
 
+CREATE TABLE IF NOT EXISTS automaton (
+    packed BLOB NOT NULL  -- at most one row: of the texts that the job accepts, likewise
+);
+
 CREATE TABLE IF NOT EXISTS image (
     idx        INTEGER PRIMARY KEY,
     name       TEXT NOT NULL UNIQUE,

@@ -29,6 +29,9 @@ class JobSpec(msgspec.Struct, frozen=True):
         served: the folder that the producer serves, if the source is one.
         rate: requests a second that the fleet may make for the job; None for no limit.
         per_host: requests a second that the fleet may make to each host; None for no limit.
+        pattern: that each text matches as a whole; None for any.
+        words: SHA-256 of the words that the texts are among; None for any.
+        automaton: SHA-256 of what pattern and words come to; None without either.
     """
 
     job: str
@@ -40,6 +43,9 @@ class JobSpec(msgspec.Struct, frozen=True):
     served: str | None = None
     rate: float | None = None
     per_host: float | None = None
+    pattern: str | None = None
+    words: str | None = None
+    automaton: str | None = None
 
     @property
     def is_limited(self) -> bool:

@@ -139,10 +139,18 @@ class Ledger:
         """Write one of the job's own notes in a transaction that is open."""
         self.db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
-    def seal(self, spec: JobSpec, images: Iterable[SourceImage], *, model: bytes) -> int:
+    def seal(
+        self,
+        spec: JobSpec,
+        images: Iterable[SourceImage],
+        *,
+        model: bytes,
+        automaton: bytes | None = None,
+    ) -> int:
         """Write the whole source and the model in one transaction: half a job never exists.
 
-        The model is kept because the job may end on a day when its file is another.
+        The model is kept because the job may end on a day when its file is another; so is what the
+        lexicon came to, packed.
 
         Returns:
             The number of images.
@@ -160,6 +168,8 @@ class Ledger:
             if not total:
                 raise SourceError(f"source {spec.source} names no image")
             self.db.execute("INSERT INTO model VALUES (?)", (model,))
+            if automaton is not None:
+                self.db.execute("INSERT INTO automaton VALUES (?)", (automaton,))
             self.note("spec", msgspec.json.encode(spec).decode())
             self.note("created_at", str(time.time()))
             self.note("secret", secrets.token_hex(32))
@@ -170,6 +180,13 @@ class Ledger:
     def model(self) -> bytes:
         """The model file that the job is read with."""
         return bytes(self.db.execute("SELECT data FROM model").fetchone()[0])
+
+    @property
+    def automaton(self) -> bytes | None:
+        """The automaton of the texts that the job accepts, packed; None where it accepts all."""
+        if self.spec.automaton is None:
+            return None
+        return bytes(self.db.execute("SELECT packed FROM automaton").fetchone()[0])
 
     # -- reading ------------------------------------------------------------------------------
 

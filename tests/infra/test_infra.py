@@ -61,3 +61,16 @@ def test_compose_gives_no_password_of_its_own() -> None:
     assert "${REDIS_PASSWORD:?" in services["redis"]["command"][-1]
     assert "${FLOWER_BASIC_AUTH:?" in services["flower"]["environment"]["FLOWER_BASIC_AUTH"]
     assert all(":" in service.get("image", "built:here") for service in services.values())
+
+
+def test_every_package_is_installed() -> None:
+    setup = configparser.ConfigParser()
+    setup.read(INFRA.parent / "setup.cfg")
+    named = set(setup["options"]["packages"].split())
+    rooms = {name.partition(".")[0] for name in named}
+    found = {
+        ".".join(path.parent.relative_to(INFRA.parent).parts)
+        for room in rooms
+        for path in (INFRA.parent / room).rglob("__init__.py")
+    }
+    assert named == found

@@ -193,8 +193,8 @@ def test_what_is_too_large_is_refused_before_it_is_read(page: Page) -> None:
 @pytest.mark.parametrize(
     ("files", "status", "said"),
     [
-        ([("images", (f"{i}.png", b"x")) for i in range(33)], 413, "32 at once"),
-        ([], 400, "no image came along"),
+        ([("images", (f"{i}.png", b"x")) for i in range(33)], 400, "1 to 32 at once"),
+        ([], 400, "0 images came along"),
     ],
     ids=["too many", "none"],
 )
@@ -301,6 +301,18 @@ def test_texts_and_names_are_data_in_json_and_in_pages(page: Page) -> None:
         answer = page.get(path, headers={"Accept": "text/html"})
         assert answer.status_code == 404
         assert "<img src=x" not in answer.text
+
+
+def test_a_pattern_and_a_lexicon_keep_the_reading_to_what_they_allow(page: Page) -> None:
+    image = ("images", ("a.png", png("A1")))
+    words = ("lexicon", ("words.txt", b"B1\nA7\n"))
+    read = page.post("/api/read", files=[image, words]).json()
+    assert read[0]["text"] in ("B1", "A7")
+    assert {one["text"] for one in read[0]["alternatives"]} <= {"B1", "A7"}
+    read = page.post("/api/read", files=[image], data={"pattern": "[0-9]{2}"}).json()
+    assert read[0]["text"].isdigit()
+    refused = page.post("/api/read", files=[image], data={"pattern": "[0-9"})
+    assert refused.status_code == 400
 
 
 def test_a_model_is_named_and_never_a_path(page: Page) -> None:

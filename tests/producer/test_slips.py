@@ -35,7 +35,7 @@ def begin(
     monkeypatch.chdir(tmp_path)
 
     def submit(
-        source: str, *, output: str = "s.csv", stdin: str = "", **options: str | bool
+        source: str, *, output: str = "s.csv", stdin: str = "", **options: str | bool | Path
     ) -> str:
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
         wanted = {"model": str(tiny_model), **options}
@@ -95,6 +95,33 @@ def test_list_that_was_changed_is_refused_and_a_moved_one_is_not(
         begin("list.txt")
     (tmp_path / "list.txt").unlink()
     assert begin("list.txt") == job  # the ledger holds the images; the list is not needed any more
+
+
+@pytest.mark.redis
+def test_other_demands_of_the_texts_are_refused(begin: Begin, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(FIRST)
+    words = tmp_path / "words.txt"
+    words.write_text("AB\nCD\n")
+    job = begin("list.txt", pattern="[A-Z]{2}", lexicon=words)
+    words.write_text("CD\r\nAB\nAB\n\n")
+    assert begin("list.txt", pattern="[A-Z]{2}", lexicon=words) == job  # the same words
+    with pytest.raises(LedgerError, match=f"holds job {job} with another pattern and lexicon"):
+        begin("list.txt")
+    with pytest.raises(LedgerError, match="another pattern:"):
+        begin("list.txt", pattern="[A-Z]{1,2}", lexicon=words)
+    words.write_text("AB\nCE\n")
+    with pytest.raises(LedgerError, match="another lexicon:"):
+        begin("list.txt", pattern="[A-Z]{2}", lexicon=words)
+
+
+@pytest.mark.redis
+def test_lexicon_is_never_overwritten(begin: Begin, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(FIRST)
+    words = tmp_path / "words.csv"
+    words.write_text("AB\n")
+    with pytest.raises(OutputError, match="is what is read here"):
+        begin("list.txt", output="words.csv", lexicon=words)
+    assert words.read_text() == "AB\n"
 
 
 @pytest.mark.redis

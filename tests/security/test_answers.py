@@ -97,6 +97,13 @@ def test_answer_that_cannot_be_ours_is_refused(bad: ChunkResult, why: str) -> No
         check(bad)
 
 
+def test_text_that_the_job_does_not_accept_is_refused() -> None:
+    members = MEMBERS.__getitem__
+    checker = AnswerCheck(members, "ABC", secret=SECRET, accepts={"A"}.__contains__)
+    with pytest.raises(MessageError, match="not as demanded"):
+        checker.check(replace(GOOD, rows=(Row(10, "B", 1.0), *GOOD.rows[1:])))
+
+
 def test_refused_answer_is_logged_and_the_others_are_taken(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

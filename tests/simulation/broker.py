@@ -171,6 +171,7 @@ class Broker:
             look=ends.look,
             repair=ends.repair,
             push_model=ends.push_model,
+            push_automaton=ends.push_automaton,
             ask_to_rest=ends.ask_to_rest,
             forget_limits=ends.forget_limits,
             monotonic=partial(_tell, self.world),
@@ -238,6 +239,10 @@ class _Ends:
     def push_model(self, digest: str, data: bytes, signature: str | None) -> None:
         with self.command():
             self.broker.kept.models.add(digest)
+
+    def push_automaton(self, digest: str, packed: bytes) -> None:
+        with self.command():
+            raise AssertionError("the jobs of a simulation accept all texts")
 
     def ask_to_rest(self, worker: str, why: str) -> None:
         with self.command():

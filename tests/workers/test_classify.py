@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -76,7 +77,34 @@ def test_csv_is_written_whole(folder: Path, tiny_model: Path, tmp_path: Path) ->
     result = run(tiny_model, folder, "--csv", out)
     assert out.read_bytes() == b'"a,1.PNG",A\nb.png,BC\nbroken.png,\ndeep/a.bmp,XY\ndeep/b.pbm,g\n'
     assert result.stdout == ""
-    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["out.csv"]
+    names = sorted(path.name for path in tmp_path.iterdir() if path.is_file())
+    assert names == ["out.csv", "out.failures.csv"]
+    header, failure = (tmp_path / "out.failures.csv").read_text().splitlines()
+    assert header == "name,reason,detail"
+    assert failure.startswith("broken.png,truncated,")
+
+
+def test_texts_are_those_of_the_pattern_and_the_confidence_stands_behind_them(
+    folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out.csv"
+    result = run(tiny_model, folder, "--pattern", "[A-Z]{2}", "--confidence", "--csv", out)
+    rows = [line.split(",") for line in out.read_text().replace('"a,1.PNG"', "a").splitlines()]
+    assert {name: text for name, text, _ in rows}["b.png"] == "BC"
+    assert all(re.fullmatch("[A-Z]{2}", text) for _, text, _ in rows if text)
+    assert {name: confidence for name, _, confidence in rows}["broken.png"] == ""
+    assert float({name: confidence for name, _, confidence in rows}["b.png"]) > 0.9
+    assert "pattern: [A-Z]{2}" in result.stderr
+
+
+def test_texts_are_words_of_the_lexicon(folder: Path, tiny_model: Path, tmp_path: Path) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("BC\nBD\nXY\n")
+    result = run(tiny_model, folder, "--lexicon", words, "--pattern", "B.|XY")
+    texts = [line.split("\t")[1] for line in result.stdout.splitlines()]
+    assert texts[1] == "BC"
+    assert set(texts) <= {"BC", "BD", "XY", ""}
+    assert "lexicon: 3 words; 3 of them match" in result.stderr
 
 
 def test_json_is_one_object_an_image(folder: Path, tiny_model: Path) -> None:
@@ -107,8 +135,11 @@ def test_only_allowed_symbols_are_written(tiny_model: Path, tmp_path: Path) -> N
         (["--symbols", "Ä"], UserError, "not in the charset"),
         (["--model", "nonsense"], ModelError, "no model 'nonsense'"),
         (["--csv", "/nowhere/out.csv"], OutputError, "cannot be written"),
+        (["--pattern", "A{"], UserError, "begins no repeat"),
+        (["--pattern", "A{129}"], UserError, "takes 257 frames, and model tiny has at most 128"),
+        (["--lexicon", "/bin/sh"], UserError, "/bin/sh is no text"),
     ],
-    ids=["symbol", "model", "output"],
+    ids=["symbol", "model", "output", "pattern", "long", "lexicon"],
 )
 def test_bad_input_is_one_sentence(
     tiny_model: Path, folder: Path, arguments: list[str], error: type[UserError], words: str

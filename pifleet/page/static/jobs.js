@@ -1,5 +1,5 @@
 // Jobs: what this machine has begun, live, and a new one.
-import { ask, byId, count, counted, doing, duration, el, keepInStep, notice, offer, takeDrops, watch } from "./page.js";
+import { ask, byId, count, counted, doing, duration, el, keepInStep, notice, offer, takeDrops, wanted, watch } from "./page.js";
 
 const STATES = { running: "running", open: "can go on", done: "done", cancelled: "cancelled" };
 let list = null;
@@ -85,9 +85,7 @@ takeDrops(document.body, takeList);
 byId("list").addEventListener("change", (event) => takeList([...event.target.files]));
 byId("new").addEventListener("submit", async (event) => {
   event.preventDefault();
-  const form = new FormData();
-  form.append("model", byId("model").value);
-  form.append("symbols", byId("symbols").value.trim());
+  const form = wanted();
   if (list) form.append("list", list, list.name);
   else form.append("folder", byId("folder").value);
   const begun = await doing(() => ask("/api/jobs", { method: "POST", form }));

@@ -107,6 +107,15 @@ export async function offer() {
   return choices;
 }
 
+/** Put what is wanted of the texts into a form. */
+export function wanted() {
+  const form = new FormData();
+  for (const id of ["model", "symbols", "pattern"]) form.append(id, byId(id).value.trim());
+  const [lexicon] = byId("lexicon").files;
+  if (lexicon) form.append("lexicon", lexicon, lexicon.name);
+  return form;
+}
+
 /** Let files be dropped somewhere. */
 export function takeDrops(place, take) {
   addEventListener("dragover", (event) => event.preventDefault());

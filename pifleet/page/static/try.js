@@ -1,5 +1,5 @@
 // Try: images go in, readings come out, the newest on top.
-import { ask, byId, doing, el, notice, offer, percent, takeDrops } from "./page.js";
+import { ask, byId, doing, el, notice, offer, percent, takeDrops, wanted } from "./page.js";
 
 const MOST = 32;
 const MOST_BYTES = 8 * 2 ** 20;
@@ -77,9 +77,7 @@ async function read(files) {
     if (file.size > MOST_BYTES) fill(card, { name: file.name, problem: "it is larger than 8 MB: scale it down" }, original, model);
   }
   if (!small.length) return;
-  const form = new FormData();
-  form.append("model", model);
-  form.append("symbols", byId("symbols").value.trim());
+  const form = wanted();
   form.append("where", byId("where").value);
   small.forEach(({ file }) => form.append("images", file, file.name));
   try {
