@@ -6,23 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Annotated, Any, TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 from aiohttp import web
 from aiohttp.helpers import content_disposition_header
-from msgspec import Meta
 
 from contract.errors import ServiceError, SettingsError, UserError
 from contract.files import failures_path
-from contract.reasons import Reason
 from contract.settings import Settings
 from pifleet.page.board import Board, Moment, State
 from pifleet.page.desk import Desk
 from pifleet.page.images import JobImages
 from pifleet.page.labelled import LabelledSet, labelled_path, write_labelled
 from pifleet.page.links import Link, Links
-from pifleet.page.reading import HereReader, ModelChoice, Models, ReadImage, Wanted, read_by_fleet
+from pifleet.page.messages import Begun, Choices, Done, Replay, Screen, Words, Written
+from pifleet.page.reading import HereReader, Models, ReadImage, Wanted, read_by_fleet
 from pifleet.page.uploads import (
     MOST_FILES,
     Upload,
@@ -33,9 +32,8 @@ from pifleet.page.uploads import (
 )
 from producer.cancel import cancel as cancel_job
 from producer.registry import find_output
-from producer.review.corrections import MOST_SYMBOLS, MOST_WHO, How
 from producer.review.estimate import Estimate
-from producer.review.review import MOST_A_SCREEN, Order, Review, ReviewImage, Said
+from producer.review.review import Order, Review, Said
 from producer.submission import corrected_path
 from recognition.charset import PRESETS
 
@@ -46,72 +44,6 @@ KEEP_ALIVE_S = 15.0
 AT_ONCE = 2  # uploads of images in memory
 
 Result = TypeVar("Result")
-
-
-class Choices(msgspec.Struct, frozen=True):
-    """What Try offers: models, sets of symbols by name, and whether a fleet is there."""
-
-    models: list[ModelChoice]
-    presets: dict[str, str]
-    has_fleet: bool
-
-
-class Begun(msgspec.Struct, frozen=True):
-    """A job that was begun: the name of the submission that it will write."""
-
-    submission: str
-
-
-class Done(msgspec.Struct, frozen=True):
-    """What was done, in a sentence."""
-
-    said: str
-
-
-class Written(msgspec.Struct, frozen=True):
-    """A file that was written, and how many of its texts a person put right."""
-
-    file: str
-    corrected: int
-
-
-class Screen(msgspec.Struct, frozen=True):
-    """A screen of images to look at.
-
-    Attributes:
-        images: at most as many as were asked for.
-        estimate: of the whole submission.
-        symbols: that the job may write; others are most likely a slip.
-        name: of the submission.
-        is_open: whether the job is not at its end yet.
-    """
-
-    images: list[ReviewImage]
-    estimate: Estimate
-    symbols: str
-    name: str
-    is_open: bool
-
-
-class Replay(msgspec.Struct, frozen=True):
-    """Which failed images to try again: those with a reason, or all."""
-
-    reason: Reason | None = None
-
-
-class Words(msgspec.Struct, frozen=True):
-    """What a person says of some images."""
-
-    words: Annotated[list[Word], Meta(max_length=MOST_A_SCREEN)]
-    how: How = "least sure"
-    who: Annotated[str, Meta(max_length=MOST_WHO)] = ""
-
-
-class Word(msgspec.Struct, frozen=True):
-    """What a person says of one image; no text takes the last word back."""
-
-    index: int
-    text: Annotated[str, Meta(max_length=MOST_SYMBOLS)] | None = None
 
 
 @dataclass(slots=True)

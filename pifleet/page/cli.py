@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from producer.review.estimate import Estimate
     from producer.review.review import Review
 
-FILE = click.Path(path_type=Path, dir_okay=False, exists=True)
+FILE = click.Path(path_type=Path, dir_okay=False)
 JSON = click.option("--json", "as_json", is_flag=True, help="For machines.")
 
 

@@ -9,10 +9,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from pifleet.page.api import Begun, Choices, Done, Replay, Screen, Words, Written
+from pifleet.page.api import Api
 from pifleet.page.board import Moment, State
 from pifleet.page.labelled import LabelledSet
 from pifleet.page.links import Link
+from pifleet.page.messages import Begun, Choices, Done, Replay, Screen, Words, Written
 from pifleet.page.reading import ReadImage
 from producer.review.estimate import Estimate
 
@@ -117,8 +118,6 @@ def describe() -> dict[str, Any]:
 
 
 def _operation(endpoint: Endpoint, by_type: dict[str, Any]) -> dict[str, Any]:
-    from pifleet.page.api import Api
-
     summary = (getattr(Api, endpoint.handler).__doc__ or "").strip()
     parts = [part.strip("{}") for part in endpoint.plain_path.split("/") if part.startswith("{")]
     parameters = [_parameter(part.partition("}")[0], "path") for part in parts]
