@@ -14,11 +14,20 @@ from numpy.typing import NDArray
 
 # Confidences travel with four digits: 1.0000 is anything from 0.99995, and no image is certain.
 LEAST_DOUBT = 2.5e-5
-# The card's calibration counts as if this many errors had been expected, and found.
-TRUST = 5.0
+# What is believed before anybody looked: the odds of an error may be four times as high or low as
+# the model promises, with 95 %, and the confidences spread a third more or less.
+SHIFT_SD, SLOPE_SD = 0.7, 0.15
+SHIFTS = np.linspace(-4.0, 4.0, 65)
+SLOPES = np.exp(np.linspace(-0.45, 0.45, 13))
+BIN = 0.05  # of log odds
+NEGLIGIBLE = 1e-5  # weight of a pair, against the most probable one
+BISECTIONS = 40
 LOW, HIGH = 0.025, 0.975  # 95 %
 Z = 1.959964  # the normal quantile of HIGH
 FEWEST_SPOTS = 20  # below, an interval says nothing
+
+
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,31 +109,28 @@ class Looks:
 def estimate(looks: Looks) -> Estimate:
     """Estimate what is left.
 
-    The errors of an image are taken for Poisson with the rate ``m * (1 - confidence)``, and the
-    multiplier ``m``, how much harder the job is than what the model was calibrated on, for a Gamma
-    with mean 1 before anybody looked. What is found among those looked at updates it; the number
-    of errors left is then negative binomial.
+    The log odds of an image being wrong are taken for ``shift + slope * logit(1 - confidence)``:
+    how much harder the job is than what the model was calibrated on, and how much its confidences
+    spread. Both are uncertain, and what is found among the images that were looked at tells more
+    of them; the errors left follow from all pairs, each as probable as it is by then.
 
-    Source: Gelman et al., Bayesian Data Analysis, 3rd edition, section 2.6 (Gamma-Poisson, and the
-    negative binomial as its predictive distribution).
+    Source: Cox 1958, "Two further applications of a model for binary regression" (intercept and
+    slope of calibration), with a posterior over a grid.
     """
-    doubt = np.maximum(1.0 - looks.confidence, LEAST_DOUBT)
-    left = ~looks.is_looked_at
-    promised, wrong = float(doubt[looks.is_looked_at].sum()), int(looks.was_wrong.sum())
-    shape = TRUST + wrong
-    mean = shape / (TRUST + promised) * float(doubt[left].sum())
-    errors = _predicted(mean, shape, most=int(left.sum()))
+    doubt = np.clip(1.0 - looks.confidence, LEAST_DOUBT, 1.0 - LEAST_DOUBT)
+    left, wrong = ~looks.is_looked_at, int(looks.was_wrong.sum())
+    errors = _predicted(_counted(np.log(doubt / (1.0 - doubt)), looks))
     read = len(doubt)
     return Estimate(
         images=looks.images,
         failed=looks.failed,
         looked_at=read - int(left.sum()),
         wrong=wrong,
-        promised_wrong=promised,
+        promised_wrong=float(doubt[looks.is_looked_at].sum()),
         errors_left=errors,
         exact_match=Range(*(_share(read - e, looks.images) for e in _reversed(errors))),
         exact_match_before=_share(read - errors.value - wrong, looks.images),
-        spot_check=_spot_check(looks, doubt, errors.value),
+        spot_check=_spot_check(looks, errors),
     )
 
 
@@ -139,7 +145,7 @@ def wilson(wrong: int, n: int) -> Range:
     return Range(share, max(0.0, middle - half), min(1.0, middle + half))
 
 
-def _spot_check(looks: Looks, doubt: NDArray[np.float64], promised: float) -> SpotCheck | None:
+def _spot_check(looks: Looks, promised: Range) -> SpotCheck | None:
     """Take the random ones among the surest part, of which images are left.
 
     Below the least confidence that nobody looked at all is known; above it what chance chose
@@ -154,22 +160,57 @@ def _spot_check(looks: Looks, doubt: NDArray[np.float64], promised: float) -> Sp
         return None
     share = wilson(wrong, n)
     errors = Range(*(rest * part for part in (share.value, share.low, share.high)))
-    agrees = errors.low <= promised <= errors.high
+    agrees = errors.low <= promised.high and promised.low <= errors.high
     return SpotCheck(n, wrong, share, errors, agrees)
 
 
-def _predicted(mean: float, shape: float, *, most: int) -> Range:
-    """Find the quantiles of a negative binomial, in logarithms: small ones vanish otherwise."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Counted:
+    """Images by the log odds of their doubt, rounded; all arrays are (bins,) float64."""
+
+    log_odds: Floats
+    left: Floats
+    right: Floats
+    wrong: Floats
+
+
+def _counted(log_odds: Floats, looks: Looks) -> _Counted:
+    """Count: a million images are a few hundred bins."""
+    bins, place = np.unique(np.round(log_odds / BIN) * BIN, return_inverse=True)
+    left = ~looks.is_looked_at
+    right = looks.is_looked_at & ~looks.was_wrong
+    counts = (
+        np.bincount(place[chosen], minlength=len(bins)) for chosen in (left, right, looks.was_wrong)
+    )
+    return _Counted(bins, *(count.astype(np.float64) for count in counts))
+
+
+def _predicted(counted: _Counted) -> Range:
+    """Find the median and the interval of the errors left: a mixture of nearly normal numbers."""
+    most = float(counted.left.sum())
     if most == 0:
         return Range(0.0, 0.0, 0.0)
-    spread = math.sqrt(mean + mean * mean / shape)
-    k = np.arange(1, math.ceil(mean + 12 * spread) + 10)
-    ratio = mean / (mean + shape)
-    start = shape * math.log(shape / (mean + shape))
-    steps = np.log((k - 1 + shape) / k * ratio)
-    cumulated = np.cumsum(np.exp(start + np.concatenate([[0.0], np.cumsum(steps)])))
-    low, high = (float(np.searchsorted(cumulated, q * cumulated[-1])) for q in (LOW, HIGH))
-    return Range(*(min(value, float(most)) for value in (mean, low, high)))
+    shift, slope = (grid.ravel() for grid in np.meshgrid(SHIFTS, SLOPES))
+    scores = shift[:, None] + slope[:, None] * counted.log_odds
+    wrong = 1.0 / (1.0 + np.exp(-scores))
+    log_weights = -0.5 * ((shift / SHIFT_SD) ** 2 + (np.log(slope) / SLOPE_SD) ** 2)
+    log_weights -= np.logaddexp(0.0, -scores) @ counted.wrong
+    log_weights -= np.logaddexp(0.0, scores) @ counted.right
+    weights = np.exp(log_weights - log_weights.max())
+    means, variances = wrong @ counted.left, (wrong * (1.0 - wrong)) @ counted.left
+    kept = weights > NEGLIGIBLE
+    parts = [(weights / weights.sum())[kept], means[kept], np.sqrt(variances[kept]) + 1e-9]
+    return Range(*(_quantile(*parts, q, most=most) for q in (0.5, LOW, HIGH)))
+
+
+def _quantile(weights: Floats, means: Floats, spreads: Floats, q: float, *, most: float) -> float:
+    low, high = 0.0, most
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        scores = (middle - means) / (spreads * math.sqrt(2.0))
+        below = sum(w * 0.5 * (1.0 + math.erf(z)) for w, z in zip(weights, scores, strict=True))
+        low, high = (middle, high) if below < q else (low, middle)
+    return (low + high) / 2
 
 
 def _reversed(errors: Range) -> tuple[float, float, float]:

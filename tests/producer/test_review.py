@@ -155,10 +155,10 @@ def looks(confidence: Sequence[float], *, seen: int = 0, wrong: int = 0, failed:
 def test_before_anybody_looked_the_errors_are_those_that_the_confidences_promise() -> None:
     found = estimate(looks([0.5] * 20 + [0.99] * 980))
 
-    assert found.errors_left.value == pytest.approx(19.8)
+    assert found.errors_left.value == pytest.approx(19.8, rel=0.1)
     assert found.errors_left.low < 12
     assert found.errors_left.high > 30
-    assert found.exact_match.value == pytest.approx(0.9802)
+    assert found.exact_match.value == pytest.approx(0.9802, abs=0.003)
 
 
 def test_what_is_found_moves_what_is_left_and_narrows_it() -> None:
@@ -168,8 +168,8 @@ def test_what_is_found_moves_what_is_left_and_narrows_it() -> None:
     easier = estimate(looks(confidence, seen=200, wrong=20))
 
     assert easier.errors_left.value < kept.errors_left.value < harder.errors_left.value
-    assert kept.errors_left.value == pytest.approx(40)
-    assert kept.exact_match_before == pytest.approx(1 - 0.14)
+    assert kept.errors_left.value == pytest.approx(40, rel=0.1)
+    assert kept.exact_match_before == pytest.approx(1 - 0.14, abs=0.01)
     before = estimate(looks(confidence)).errors_left
     after = kept.errors_left
     assert (after.high - after.low) / after.value < (before.high - before.low) / before.value
@@ -184,26 +184,27 @@ def test_who_looked_at_all_has_no_errors_left_but_those_that_failed() -> None:
 
 
 def test_no_image_is_certain_however_sure_the_model_is() -> None:
-    assert estimate(looks([1.0] * 40_000)).errors_left.value == pytest.approx(1.0)
+    assert estimate(looks([1.0] * 40_000)).errors_left.value == pytest.approx(1.0, abs=0.3)
 
 
 def test_an_empty_job_is_estimated_as_nothing() -> None:
     assert estimate(looks([], failed=3)).exact_match.value == 0.0
 
 
-@pytest.mark.parametrize("harder", [0.5, 1.0, 2.5])
-def test_the_interval_holds_the_errors_that_are_really_left(harder: float) -> None:
-    """In 300 jobs of any difficulty, the interval after 200 looks misses the truth in few."""
+@pytest.mark.parametrize("shift", [-0.7, 0.0, 1.3], ids=["easier", "as promised", "unseen font"])
+def test_the_interval_holds_the_errors_that_are_really_left(shift: float) -> None:
+    """In 100 jobs of any difficulty, the interval after 200 looks misses the truth in few."""
     rng = np.random.default_rng(7)
     held = 0
-    for _ in range(300):
-        confidence = np.sort(1 - rng.beta(0.4, 8.0, size=2_000))
-        is_wrong = rng.random(2_000) < np.minimum(1.0, harder * (1 - confidence))
+    for _ in range(100):
+        confidence = np.sort(1 - rng.beta(0.4, 8.0, size=2_000).clip(1e-4, 1 - 1e-4))
+        odds = np.exp(shift) * (1 - confidence) / confidence
+        is_wrong = rng.random(2_000) < odds / (1 + odds)
         seen = np.arange(2_000) < 200
         nothing = np.zeros(2_000, dtype=bool)
         found = estimate(Looks(2_000, 0, confidence, seen, is_wrong & seen, nothing)).errors_left
         held += found.low <= (is_wrong & ~seen).sum() <= found.high
-    assert held >= 270
+    assert held >= 90
 
 
 def test_a_check_at_random_tells_without_believing_the_model() -> None:

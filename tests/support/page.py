@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,35 +65,33 @@ def page_server(folder: Path, redis_url: str = NO_REDIS, **options: Any) -> Iter
     env = fleet_env(redis_url, folder)
     settings = Settings.from_env(env)
     asked = ServeOptions(port=0, folder=folder, model=str(TINY_MODEL), who="tester", **options)
-    address: Future[str] = Future()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
+    begun: Future[tuple[str, Callable[[], object]]] = Future()
 
     async def serve() -> None:
+        loop, stop = asyncio.get_running_loop(), asyncio.Event()
         async with serving(asked, settings, token=TOKEN) as (printed, desk):
             desk.environ |= env
-            address.set_result(printed)
+            begun.set_result((printed, partial(loop.call_soon_threadsafe, stop.set)))
             await stop.wait()
 
     def run() -> None:
         try:
-            loop.run_until_complete(serve())
+            asyncio.run(serve())
         except BaseException as error:
-            if not address.done():
-                address.set_exception(error)
+            if not begun.done():
+                begun.set_exception(error)
             raise
-        finally:
-            loop.close()
 
     thread = threading.Thread(target=run, name="page")
     thread.start()
+    address, stop = begun.result(20)
     try:
-        page = Page(address.result(20).partition("/login")[0], folder)
+        page = Page(address.partition("/login")[0], folder)
         page.program.headers["Authorization"] = f"Bearer {TOKEN}"
         with page.program:
             yield page
     finally:
-        loop.call_soon_threadsafe(stop.set)
+        stop()
         thread.join(20)
 
 
