@@ -199,16 +199,19 @@ def _predicted(counted: _Counted) -> Range:
     weights = np.exp(log_weights - log_weights.max())
     means, variances = wrong @ counted.left, (wrong * (1.0 - wrong)) @ counted.left
     kept = weights > NEGLIGIBLE
-    parts = [(weights / weights.sum())[kept], means[kept], np.sqrt(variances[kept]) + 1e-9]
-    return Range(*(_quantile(*parts, q, most=most) for q in (0.5, LOW, HIGH)))
+    shares, middles = (weights / weights.sum())[kept], means[kept]
+    spreads = np.sqrt(variances[kept]) + 1e-9
+    return Range(*(_quantile(q, most, (shares, middles, spreads)) for q in (0.5, LOW, HIGH)))
 
 
-def _quantile(weights: Floats, means: Floats, spreads: Floats, q: float, *, most: float) -> float:
+def _quantile(q: float, most: float, mixture: tuple[Floats, Floats, Floats]) -> float:
+    """Find a quantile of a mixture of normal numbers (shares, means, spreads) by bisection."""
+    shares, means, spreads = mixture
     low, high = 0.0, most
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         scores = (middle - means) / (spreads * math.sqrt(2.0))
-        below = sum(w * 0.5 * (1.0 + math.erf(z)) for w, z in zip(weights, scores, strict=True))
+        below = sum(w * 0.5 * (1.0 + math.erf(z)) for w, z in zip(shares, scores, strict=True))
         low, high = (middle, high) if below < q else (low, middle)
     return (low + high) / 2
 
