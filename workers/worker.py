@@ -24,9 +24,9 @@ from contract.settings import Settings
 from recognition.interpreter import runtime_name
 from workers import process
 from workers.consumer import Consumer
-from workers.health import in_flight
+from workers.health import in_flight, origin_board
 from workers.health.heartbeat import HeartbeatStep
-from workers.health.host import default_processes
+from workers.health.host import default_processes, memory_mb, process_cap_mb
 from workers.model_store import trusted
 from workers.naming import choose_name, node_name
 from workers.tasks import ReadChunk
@@ -102,10 +102,12 @@ def _noted_signals() -> Iterator[set[str]]:
 
 
 def _make_worker(settings: Settings, *, name: str, processes: int) -> Any:
+    cap_mb = process_cap_mb(memory_mb=memory_mb(), processes=processes)
     return make_worker_app(settings).Worker(
         hostname=node_name(name),
         concurrency=processes,
         pool_cls="prefork",
+        max_memory_per_child=int(1000 * cap_mb),  # KB; it is replaced after its chunk
         consumer_cls=Consumer,
         queues=[QUEUE],
         optimization="fair",  # a chunk goes to a process that is free, not to one that will be
@@ -164,6 +166,7 @@ def _connect_signals(settings: Settings) -> None:
     def before_fork(**_: Any) -> None:
         preload()
         in_flight.prepare()
+        origin_board.prepare()
 
     for signal, receiver in (
         (signals.worker_init, before_fork),

@@ -24,7 +24,10 @@ from pifleet import dashboard
 OLDEST_PYTHON = (3, 11)
 FEW_FILES = 1024  # a worker holds a socket a download, a producer one a reader
 INSTEAD_OF_WORKER = "worker-tflite-runtime"
-EXTRAS = ("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "page", "dashboard")
+EXTRAS = (
+    *("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "page"),
+    *("dashboard", "metrics"),
+)
 
 
 class Level(StrEnum):

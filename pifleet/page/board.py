@@ -206,7 +206,7 @@ class Board:
 
     def _look_at_jobs(self) -> list[JobRow]:
         now = time.monotonic()
-        noted = list(noted_jobs(self._settings.state_dir))[-MOST_JOBS:]
+        noted = list(noted_jobs(self._settings.state_dir, forget=False))[-MOST_JOBS:]
         known = {job for job, _ in noted}
         self._watched = {job: one for job, one in self._watched.items() if job in known}
         rows = [self._look_at_job(job, output, now) for job, output in reversed(noted)]
@@ -292,7 +292,7 @@ def _job_row(watched: _Watched) -> JobRow:
         total=counts.total,
         read=counts.read,
         failed=counts.failed,
-        reasons=job.reasons,
+        reasons=dict(job.reasons),
         per_s=per_s,
         seconds_left=counts.open / per_s if per_s else None,
         created_at=job.created_at,

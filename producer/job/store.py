@@ -198,13 +198,22 @@ class Ledger:
         return self._clock_s + self._clock() - self._opened_at
 
     def counts(self) -> Counts:
-        """Count the images by state; it reads them all, so a run does it once."""
-        by_state = dict(self.db.execute("SELECT state, count(*) FROM image GROUP BY state"))
-        return Counts(
-            total=sum(by_state.values()),
-            read=by_state.get(State.READ, 0),
-            failed=by_state.get(State.FAILED, 0),
-            out=by_state.get(State.SENT, 0),
+        """Count the images by state, in the indexes alone; they are numbered from 0."""
+        total, waiting, out, failed = self.db.execute(
+            "SELECT (SELECT coalesce(max(idx) + 1, 0) FROM image),"
+            f" (SELECT count(*) FROM image WHERE state = {State.WAITING:d}),"
+            f" (SELECT count(*) FROM image WHERE state = {State.SENT:d}),"
+            f" (SELECT count(*) FROM image WHERE state = {State.FAILED:d})"
+        ).fetchone()
+        return Counts(total=total, read=total - waiting - out - failed, failed=failed, out=out)
+
+    def reasons(self) -> dict[str, int]:
+        """Count the failed images by reason, the most frequent first."""
+        return dict(
+            self.db.execute(
+                f"SELECT reason, count(*) AS number FROM image WHERE state = {State.FAILED:d}"
+                " GROUP BY reason ORDER BY number DESC"
+            )
         )
 
     def hosts(self) -> set[str]:
@@ -313,7 +322,7 @@ def held(ledger: Path, *, patience_s: float = LOOK_S) -> Iterator[None]:
 
 
 def is_in_use(ledger: Path) -> bool:
-    """Tell whether a producer is at work on a ledger; one that begins just then waits for us."""
+    """Tell whether a producer is at work on a ledger; who is not leaves no file for its lock."""
     if not lock_path(ledger).exists():
         return False
     try:
