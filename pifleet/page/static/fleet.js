@@ -54,10 +54,8 @@ function show(state) {
   last = state;
   const { workers } = state;
   byId("empty").hidden = workers.length > 0;
-  if (state.problem) {
-    byId("empty-title").textContent = "The fleet cannot be seen";
-    byId("empty-words").textContent = state.problem;
-  }
+  byId("empty-title").textContent = state.problem ? "The fleet cannot be seen" : "No worker is there";
+  byId("empty-words").textContent = state.problem || "Start one on a Pi, or here: pifleet worker";
   showFigures(byId("figures"), [
     ["Workers", count(workers.length)],
     ["Processes", count(workers.reduce((sum, one) => sum + one.processes, 0))],
