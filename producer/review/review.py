@@ -169,19 +169,20 @@ class Review:
     def estimate(self) -> Estimate:
         """Estimate what is left."""
         seen = self.corrections.current()
-        words = [seen.get(index) for index in self._indices.tolist()] if seen else []
-        is_looked_at = np.array([word is not None for word in words], dtype=bool)
-        was_wrong = np.array([word is not None and word.was_wrong for word in words], dtype=bool)
-        is_random = np.array([word is not None and word.how == "random" for word in words], bool)
-        nothing = np.zeros(len(self._indices), dtype=bool)
         return estimate(
             Looks(
                 self._images,
                 self._failed,
                 self._confidence,
-                *((is_looked_at, was_wrong, is_random) if words else (nothing,) * 3),
+                is_looked_at=self._mark(seen),
+                was_wrong=self._mark(i for i, word in seen.items() if word.was_wrong),
+                is_random=self._mark(i for i, word in seen.items() if word.how == "random"),
             )
         )
+
+    def _mark(self, indices: Iterable[int]) -> NDArray[np.bool_]:
+        """Mark some images among all that were read, in the order of their confidence."""
+        return np.isin(self._indices, np.fromiter(indices, dtype=np.int64))
 
     def write_corrected(self) -> Path:
         """Write the submission with the corrections, beside the first one: the same bytes always.
