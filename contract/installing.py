@@ -19,6 +19,7 @@ EXTRAS = {  # which extra brings a module; what several of them bring has the on
     "cryptography": "security",
     "flower": "dashboard",
     "filelock": "producer",
+    "jinja2": "page",
     "fontTools": "training",
     "keras": "training",
     "matplotlib": "training",

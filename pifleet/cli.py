@@ -23,6 +23,8 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "collect": ("producer.cli:collect", "End a job that was detached or interrupted."),
     "jobs": ("producer.cli:jobs", "List this machine's jobs."),
     "cancel": ("producer.cli:cancel", "End a job now."),
+    "review": ("pifleet.page.cli:review", "Put readings right, and say what is left."),
+    "serve": ("pifleet.page.cli:serve", "Serve a page to try, watch and review."),
     "dead": ("producer.dead_cli:dead", "List the images that failed, and try them again."),
     "backup": ("producer.backup:backup_command", "Copy this machine's jobs, while they run."),
     "restore": ("producer.backup:restore_command", "Put them back where they were."),

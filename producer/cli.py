@@ -130,15 +130,20 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
 @click.argument("job")
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
 @PRIORITY
+@click.option("--corrected", is_flag=True, help="Write it with what was put right, too.")
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
 @redis_option
-def collect(job: str, chunk: int, priority: str, as_json: bool, redis_url: str | None) -> None:
+def collect(
+    job: str, chunk: int, priority: str, corrected: bool, as_json: bool, redis_url: str | None
+) -> None:
     """End a job that was detached or interrupted.
 
-    JOB is its id, or the path of its CSV.
+    JOB is its id, or the path of its CSV. With --corrected, what a person put right (`pifleet
+    review`, `pifleet serve`) goes into submission.corrected.csv, beside the first submission.
 
     \b
     Example: pifleet collect 7f3a9c21
+             pifleet collect 7f3a9c21 --corrected
     """
     from producer import submit as jobs
     from producer.interrupt import going_on
@@ -146,8 +151,13 @@ def collect(job: str, chunk: int, priority: str, as_json: bool, redis_url: str |
     from producer.registry import find_output
 
     settings = job_settings(redis_url)
-    with going_on(find_output(settings.state_dir, job)):
+    output = find_output(settings.state_dir, job)
+    with going_on(output):
         summary = jobs.collect(job, settings, chunk=chunk, priority=Priority(priority))
+    if corrected:
+        from producer.review.review import Review
+
+        click.echo(f"with corrections: {Review(output).write_corrected()}", err=True)
     conclude(summary, as_json=as_json)
 
 

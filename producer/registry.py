@@ -81,20 +81,37 @@ def known_jobs(state_dir: Path, *, looked: Looked | None = None) -> Iterator[Kno
         looked: what was seen before, for whoever looks again and again: a ledger that is as it was
             is not opened, and none is forgotten, for it may be on a disk that is away.
     """
-    notes = sorted((state_dir / "jobs").glob("*.json"), key=lambda path: path.stat().st_mtime)
+    for job, output in noted_jobs(state_dir, forget=looked is None):
+        known = describe(output) if looked is None else _describe_again(output, looked)
+        if known is not None and known.spec.job == job:
+            yield known
+
+
+def noted_jobs(state_dir: Path, *, forget: bool) -> Iterator[tuple[str, Path]]:
+    """Yield the id and the submission of this machine's jobs, newest last; opens no ledger.
+
+    Args:
+        state_dir: where the list is.
+        forget: those whose ledger was removed.
+    """
+    notes = sorted((state_dir / "jobs").glob("*.json"), key=_noted_at)
     for note in notes:
         try:
             output = _noted_output(note)
         except LedgerError as error:
             log.warning("%s", error)
             continue
-        if not ledger_path(output).is_file():
-            if looked is None:
-                note.unlink(missing_ok=True)
-            continue
-        job = _describe(output) if looked is None else _describe_again(output, looked)
-        if job is not None and job.spec.job == note.stem:
-            yield job
+        if ledger_path(output).is_file():
+            yield note.stem, output
+        elif forget:
+            note.unlink(missing_ok=True)
+
+
+def _noted_at(note: Path) -> float:
+    try:
+        return note.stat().st_mtime
+    except FileNotFoundError:  # another program forgot it just now
+        return 0.0
 
 
 def _noted_output(note: Path) -> Path:
@@ -124,7 +141,7 @@ def _describe_again(output: Path, looked: Looked) -> KnownJob | None:
     before = looked.get(path)
     if before is not None and before[0] == stamp:
         return before[1]
-    found = _describe(output)
+    found = describe(output)
     looked[path] = (stamp, found)
     return found
 
@@ -136,7 +153,8 @@ def _stamp(path: Path) -> int:
         return 0
 
 
-def _describe(output: Path) -> KnownJob | None:
+def describe(output: Path) -> KnownJob | None:
+    """Read how far a job is; None where its ledger cannot be read, which is logged."""
     path = ledger_path(output)
     try:
         with Ledger(path, read_only=True) as ledger:

@@ -27,7 +27,10 @@ FULL_MB = 50  # a model, and what a process writes while it starts
 UNDER_VOLTAGE, SINCE_START = 1, 16  # bits of get_throttled, and how far those of the past lie
 FEW_FILES = 1024  # a worker holds a socket a download, a producer one a reader
 INSTEAD_OF_WORKER = "worker-tflite-runtime"
-EXTRAS = ("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "dashboard", "metrics")
+EXTRAS = (
+    *("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "page"),
+    *("dashboard", "metrics"),
+)
 
 
 class Level(StrEnum):

@@ -27,6 +27,7 @@ from producer.sources.image import SourceDigest, SourceImage
 
 SCHEMA_VERSION = 2  # in SQLite's user_version; a ledger without one is of pifleet before 0.2
 INSERT_BATCH = 10_000
+LOOK_S = 0.2  # whoever only looks whether a ledger is in use holds its lock for far less
 SOURCE_KEY = "source_sha256"  # of all names and addresses, so that another list is noticed
 
 
@@ -306,13 +307,13 @@ def lock_path(ledger: Path) -> Path:
 
 
 @contextmanager
-def held(ledger: Path) -> Iterator[None]:
+def held(ledger: Path, *, patience_s: float = LOOK_S) -> Iterator[None]:
     """Keep every producer from a ledger, whatever stands in it.
 
     Raises:
         LedgerError: a producer is at work on it.
     """
-    lock = _lock(ledger)
+    lock = _lock(ledger, patience_s=patience_s)
     try:
         yield
     finally:
@@ -325,16 +326,16 @@ def is_in_use(ledger: Path) -> bool:
     if not lock_path(ledger).exists():
         return False
     try:
-        with held(ledger):
+        with held(ledger, patience_s=0.0):
             return False
     except LedgerError:
         return True
 
 
-def _lock(path: Path) -> FileLock:
+def _lock(path: Path, *, patience_s: float = LOOK_S) -> FileLock:
     if not path.parent.is_dir():  # filelock would make it
         raise OutputError(f"ledger {path} cannot be written: no such folder")
-    lock = FileLock(lock_path(path), blocking=False)
+    lock = FileLock(lock_path(path), timeout=patience_s, poll_interval=LOOK_S / 20)
     try:
         lock.acquire()
     except Timeout as error:
