@@ -6,6 +6,7 @@ A notice says only that there is a chunk and which model reads it; the chunk its
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
@@ -13,7 +14,7 @@ from msgspec import Meta
 
 from broker.app import make_app
 from broker.keys import QUEUE, TASK_READ_CHUNK, Rights, key
-from broker.messages import Count, Message, from_object, is_storable
+from broker.messages import UNREADABLE, Count, Message, from_object, is_storable, printable
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -24,10 +25,12 @@ OTHER_VERSION = "version"  # in place of a model's digest, where a worker refuse
 
 QUEUE_KEY = key(QUEUE)  # the Redis list that Celery keeps the waiting notices in
 RIGHTS = {
-    "producer": Rights((QUEUE_KEY,), ("lpush", "llen")),
+    "producer": Rights((QUEUE_KEY,), ("lpush", "llen", "lindex")),
     "worker": Rights((QUEUE_KEY,), ("brpop", "lpush", "llen")),  # back when it drains
-    "metrics": Rights((QUEUE_KEY,), ("llen",)),
+    "metrics": Rights((QUEUE_KEY,), ("llen", "lindex")),
 }
+
+SENT_AT = "sent_at"  # header of a notice: when it was sent, by the producer's clock
 
 JobId = Annotated[str, Meta(min_length=1, max_length=MAX_JOB, pattern=r"^[A-Za-z0-9_-]+$")]
 
@@ -68,6 +71,15 @@ class Notice(Message, frozen=True, tag=NOTICE_VERSION):
         return task_id(self.job, self.delivery)
 
 
+class _Headers(msgspec.Struct, frozen=True):
+    id: str
+    sent_at: float = 0.0
+
+
+class _Waiting(msgspec.Struct, frozen=True):
+    headers: _Headers
+
+
 class ChunkSender:
     """Sends notices through Celery; one connection, kept."""
 
@@ -84,8 +96,9 @@ class ChunkSender:
             args=[notice.to_wire()],
             task_id=notice.task_id(),
             queue=QUEUE,
-            argsrepr=f"(job {notice.job}, delivery {notice.delivery}, {images} images)",
+            argsrepr=f"({images} images of job {notice.job})",
             kwargsrepr="{}",
+            headers={SENT_AT: time.time()},
             retry=False,  # the scheduler decides when to try again
         )
 
@@ -108,3 +121,19 @@ def task_id(job: str, delivery: int) -> str:
 def count_waiting(client: Redis) -> int:
     """Count the chunks of all jobs that no worker has taken."""
     return int(client.llen(QUEUE_KEY))
+
+
+def find_oldest(client: Redis) -> tuple[str, float]:
+    """Find what has waited longest: the id of its task and when it was sent, 0 where unknown.
+
+    What stands there was written by whoever holds a key to the broker: what cannot be a notice has
+    no id.
+    """
+    found = cast(bytes | None, client.lindex(QUEUE_KEY, -1))
+    if found is None:
+        return "", 0.0
+    try:
+        headers = msgspec.json.decode(found, type=_Waiting).headers
+    except UNREADABLE:
+        return "", 0.0
+    return printable(headers.id), headers.sent_at

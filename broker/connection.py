@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 OLDEST_REDIS = (6, 2)  # XADD NOMKSTREAM came with 6.2
 SHOWN_OPTIONS = frozenset(("db", "virtual_host", "ssl_ca_certs", "ssl_cert_reqs"))  # of a URL
+TOO_EARLY = "certificate is not yet valid"  # as OpenSSL says it
 SOCKET_TIMEOUT_S = 10.0  # a half-open connection costs a worker up to two of these
 LOADING_S = 600.0  # a Pi's card reads some 10 MB of append-only file a second
 LOADING_POLL_S = 0.2
@@ -103,12 +105,26 @@ def sentence(redis_url: str, error: Exception) -> str:
     found = str(error).partition(" : <")[0]  # Sentinel's error goes on with its own innards
     said = found.upper()  # redis-py drops the WRONGPASS and keeps the sentence
     if any(word in said for word in ("AUTH", "PASSWORD", "WRONGPASS", "NOPERM")):
-        advice = "check the user and password in PIFLEET_REDIS_URL"
+        advice = "check the user and password in PIFLEET_REDIS_URL; a revoked machine joins anew"
     if "NO PERMISSION" in said:
         advice = "this user lacks a right: use the user of this role, see infra/users.acl"
     if "CERTIFICATE" in said:
-        advice = "set PIFLEET_REDIS_CA to the fleet's ca.crt, and call the broker by its name in it"
+        advice = _certificate_advice(said)
     return f"Redis at {masked(redis_url)}: {found} ({advice})"
+
+
+def is_before_certificate(error: BaseException) -> bool:
+    """Tell whether a connection failed because this machine's clock is behind: it may have none."""
+    return TOO_EARLY in str(error)
+
+
+def _certificate_advice(said: str) -> str:
+    clock = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+    if TOO_EARLY.upper() in said:
+        return f"it is {clock} here: let this machine find a time server (timedatectl)"
+    if "HAS EXPIRED" in said:
+        return f"`pifleet access renew` makes another, if it is {clock} as this machine has it"
+    return "set PIFLEET_REDIS_CA to the fleet's ca.crt, and call the broker by its name in it"
 
 
 def masked(redis_url: str) -> str:
@@ -141,6 +157,7 @@ def _check_version(client: Redis, redis_url: str) -> None:
         oldest = ".".join(str(part) for part in OLDEST_REDIS)
         raise ServiceError(
             f"Redis at {masked(redis_url)} is {version}: pifleet needs {oldest} or newer"
+            " (Raspberry Pi OS Bookworm has 7.0)"
         )
 
 

@@ -20,7 +20,8 @@ from msgspec import Meta
 
 from broker.chunks import OTHER_VERSION, count_waiting
 from broker.keys import Rights, key
-from broker.messages import Count, Message, from_json, make_printable, printable
+from broker.loads import MAX_ORIGINS, Amount, OriginLoad, Stages, merge_origins
+from broker.messages import Count, Message, Seconds, from_json, make_printable, printable
 from contract.clocks import USUAL, Clocks
 from contract.errors import MessageError
 
@@ -35,6 +36,10 @@ MAX_PROCESSES = 1024  # the producer sends a few chunks for each
 
 MAX_WORKERS = 4096  # that a look takes in; the list of names is anybody's to write
 MAX_REFUSED = 20  # models that a worker names as refused
+MAX_SILENT = 256  # names that are listed as silent; the list is anybody's to write
+MAX_REASONS = 64  # there are fewer; a newer worker may know more
+SENSIBLE_C = (-60.0, 200.0)  # what is beyond is a broken sensor's, and no temperature
+MAX_AT = 1e11  # Unix time; the year 5138
 REST_S = 60.0  # a worker that was asked to rest tries again after it
 BEAT_FIELD = "beat"  # the JSON of one Heartbeat
 AT_FIELD = "at"  # when it was written, by Redis's clock, seconds
@@ -75,7 +80,7 @@ class Heartbeat(Message, frozen=True, tag=2):
         worker: its name.
         pid: of its main process, on its host.
         host: the host's name.
-        processes: how many chunks it reads at once.
+        processes: how many chunks it reads at once just now.
         in_hand: task ids of the chunks it has taken, waiting ones included.
         proofs: of the deliveries that it has claimed, see ``broker.claims.prove``.
         images: read since its start, failed ones included.
@@ -90,6 +95,12 @@ class Heartbeat(Message, frozen=True, tag=2):
         models: digests that lie in its cache.
         refused: digests of the models that it cannot use, and why.
         resting: why it takes no chunks for a while; empty while it does.
+        capacity: how many chunks it reads at once when nothing slows it.
+        slowed: why it takes fewer; empty while it takes all that it can.
+        reasons: images that failed, by the reason.
+        stages: where the seconds went.
+        origins: those used last.
+        machine: its model, such as ``Raspberry Pi 4 Model B Rev 1.4``; empty where unknown.
     """
 
     worker: str
@@ -98,24 +109,40 @@ class Heartbeat(Message, frozen=True, tag=2):
     processes: Annotated[int, Meta(ge=0, le=MAX_PROCESSES)]
     in_hand: tuple[str, ...]
     proofs: tuple[str, ...]
-    images: int
-    failed: int
-    images_per_s: float
-    started_at: float
+    images: Count
+    failed: Count
+    images_per_s: Seconds
+    started_at: Annotated[float, Meta(ge=0.0, le=MAX_AT)]
     temperature_c: float | None
-    throttled: int | None
-    rss_mb: float
+    throttled: Count | None
+    rss_mb: Amount
     version: str
     runtime: str
     models: tuple[str, ...]
     refused: dict[str, str] = msgspec.field(default_factory=dict)
     resting: str = ""
+    capacity: Annotated[int, Meta(ge=0, le=MAX_PROCESSES)] = 0
+    slowed: str = ""
+    reasons: dict[str, Count] = msgspec.field(default_factory=dict)
+    stages: Stages = Stages()
+    origins: tuple[OriginLoad, ...] = ()
+    machine: str = ""
 
     def __post_init__(self) -> None:
-        """Keep what a terminal would take for more than text out of tables."""
-        make_printable(self, "worker", "host", "version", "runtime", "resting")
+        """Keep what a terminal would take for more than text out of tables, and all in bounds."""
+        make_printable(self, "worker", "host", "version", "runtime", "resting", "slowed", "machine")
         shown = {d: printable(why) for d, why in list(self.refused.items())[:MAX_REFUSED]}
-        msgspec.structs.force_setattr(self, "refused", shown)
+        reasons = {printable(r): n for r, n in list(self.reasons.items())[:MAX_REASONS]}
+        coldest, hottest = SENSIBLE_C
+        is_sensible = self.temperature_c is not None and coldest < self.temperature_c < hottest
+        for name, value in (
+            ("refused", shown),
+            ("reasons", reasons),
+            ("origins", self.origins[:MAX_ORIGINS]),
+            ("temperature_c", self.temperature_c if is_sensible else None),
+            ("capacity", max(self.capacity, self.processes)),  # an older worker does not tell
+        ):
+            msgspec.structs.force_setattr(self, name, value)
 
     @property
     def instance(self) -> str:
@@ -172,6 +199,11 @@ class Fleet:
     def instances(self) -> set[str]:
         """The live workers, each as one start of it."""
         return {worker.instance for worker in self.workers}
+
+    @property
+    def origins(self) -> tuple[OriginLoad, ...]:
+        """The origins that workers fetch from, the busiest first."""
+        return merge_origins(load for worker in self.workers for load in worker.origins)
 
     @property
     def is_idle(self) -> bool:
@@ -233,6 +265,21 @@ def sign_off(client: Redis, worker: str) -> None:
     """
     client.hdel(heartbeat_key(worker), BEAT_FIELD, AT_FIELD)
     client.zrem(WORKERS_KEY, worker)
+
+
+def find_silent(client: Redis, clocks: Clocks = USUAL) -> dict[str, float]:
+    """List the workers that went without a word within the last hour, with the seconds since.
+
+    One that ended as it should has taken itself off the list.
+
+    Raises:
+        RedisError: Redis is away.
+    """
+    now = _redis_time(client)
+    since, until = now - FORGET_S, now - clocks.silence_s
+    found = client.zrangebyscore(WORKERS_KEY, since, until, 0, MAX_SILENT, withscores=True)
+    listed = cast(list[tuple[bytes, float]], found)
+    return {printable(_text(name)): now - last for name, last in listed}
 
 
 def ask_to_rest(client: Redis, worker: str, why: str) -> None:

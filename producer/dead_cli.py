@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import click
 
-from producer.cli import POSITIVE, conclude, job_settings, redis_option
+from producer.cli import POSITIVE, conclude, job_settings, redis_option, show
 
 
 @click.group()
@@ -30,13 +30,14 @@ def list_dead(job: str, reason: str | None, as_json: bool) -> None:
     Example: pifleet dead list 7f3a9c21 --reason timeout
     """
     from producer.dead import count_reasons, dead_images
+    from producer.tables import dead_table
 
     images = list(dead_images(job, reason, job_settings(None)))
     if as_json:
         click.echo(json.dumps([asdict(image) for image in images], indent=1))
         return
-    for image in images:
-        click.echo(f"{image.name}\t{image.reason}\t{image.detail}")
+    lines = "\n".join(f"{image.name}\t{image.reason}\t{image.detail}" for image in images)
+    show(dead_table(images), lines=lines)
     counts = ", ".join(f"{number} {reason}" for reason, number in count_reasons(images).items())
     click.echo(f"{counts or 'none failed'}; next: pifleet dead replay {job}", err=True)
 

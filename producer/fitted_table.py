@@ -38,14 +38,10 @@ class FittedTable:
     Attributes:
         columns: all that there are.
         rows: a cell for each column.
-        most_rows: of those, the ones that are drawn; None draws all.
-        noun: what a row is, for the line that says how many are not drawn.
     """
 
     columns: Sequence[Column]
     rows: Sequence[Sequence[Text]]
-    most_rows: int | None = None
-    noun: str = "row"
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw it in the width that there is."""
@@ -61,7 +57,7 @@ class FittedTable:
                 no_wrap=True,
                 min_width=width,
             )
-        for row in self.rows[: self.most_rows]:
+        for row in self.rows:
             cells = zip(kept, widths, strict=True)
             table.add_row(*(shorten(row[index], width) for index, width in cells))
         yield Group(table, *self._left_out(kept))
@@ -71,12 +67,15 @@ class FittedTable:
         return max([len(self.columns[index].name), *cells])
 
     def _left_out(self, kept: Sequence[int]) -> list[Text]:
-        more = len(self.rows) - len(self.rows[: self.most_rows])
         left = [column.name for index, column in enumerate(self.columns) if index not in kept]
-        lines = [f"{ELLIPSIS} and {more} more {self.noun}s"] if more else []
-        if left:
-            lines.append(f"a wider terminal or --json also has: {', '.join(left)}")
-        return [Text(line, style="dim") for line in lines]
+        if not left:
+            return []
+        return [Text(f"a wider terminal or --json also has: {', '.join(left)}", style="dim")]
+
+    def plain(self) -> str:
+        """Write it for another program's eyes: whole, a line a row, tabs between the cells."""
+        header = "\t".join(column.name for column in self.columns)
+        return "\n".join([header, *("\t".join(cell.plain for cell in row) for row in self.rows)])
 
 
 def choose(columns: Sequence[Column], natural: Sequence[int], width: int) -> list[int]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator
-from dataclasses import dataclass
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import LedgerError, OutputError, UserError
@@ -26,6 +27,8 @@ class KnownJob:
         output: the submission's path.
         state: ``running``, ``done``, ``cancelled``, or ``open`` (to be collected or resumed).
         created_at: Unix time, seconds.
+        reasons: failed images by their reason.
+        repeats: answers to images that had one already.
     """
 
     spec: JobSpec
@@ -33,6 +36,8 @@ class KnownJob:
     counts: Counts
     state: str
     created_at: float
+    reasons: Mapping[str, int] = field(default_factory=dict)
+    repeats: int = 0
 
 
 def remember(state_dir: Path, job: str, output: Path) -> None:
@@ -65,20 +70,48 @@ def find_output(state_dir: Path, job: str) -> Path:
     return output if is_id else _own_output(output)
 
 
-def known_jobs(state_dir: Path) -> Iterator[KnownJob]:
-    """Yield this machine's jobs, newest last; one whose ledger was removed is forgotten."""
-    notes = sorted((state_dir / "jobs").glob("*.json"), key=lambda path: path.stat().st_mtime)
+Looked = dict[Path, tuple[tuple[int, ...], KnownJob | None]]  # what a ledger said, and its stamp
+
+
+def known_jobs(state_dir: Path, *, looked: Looked | None = None) -> Iterator[KnownJob]:
+    """Yield this machine's jobs, newest last; one whose ledger was removed is forgotten.
+
+    Args:
+        state_dir: where the list is.
+        looked: what was seen before, for whoever looks again and again: a ledger that is as it was
+            is not opened, and none is forgotten, for it may be on a disk that is away.
+    """
+    for job, output in noted_jobs(state_dir, forget=looked is None):
+        known = describe(output) if looked is None else _describe_again(output, looked)
+        if known is not None and known.spec.job == job:
+            yield known
+
+
+def noted_jobs(state_dir: Path, *, forget: bool) -> Iterator[tuple[str, Path]]:
+    """Yield the id and the submission of this machine's jobs, newest last; opens no ledger.
+
+    Args:
+        state_dir: where the list is.
+        forget: those whose ledger was removed.
+    """
+    notes = sorted((state_dir / "jobs").glob("*.json"), key=_noted_at)
     for note in notes:
         try:
             output = _noted_output(note)
         except LedgerError as error:
             log.warning("%s", error)
             continue
-        if not ledger_path(output).is_file():
+        if ledger_path(output).is_file():
+            yield note.stem, output
+        elif forget:
             note.unlink(missing_ok=True)
-            continue
-        if (job := _describe(output)) is not None and job.spec.job == note.stem:
-            yield job
+
+
+def _noted_at(note: Path) -> float:
+    try:
+        return note.stat().st_mtime
+    except FileNotFoundError:  # another program forgot it just now
+        return 0.0
 
 
 def _noted_output(note: Path) -> Path:
@@ -102,7 +135,26 @@ def _own_output(asked: Path) -> Path:
     return asked.with_name(name) if name else asked.with_suffix(".csv")
 
 
-def _describe(output: Path) -> KnownJob | None:
+def _describe_again(output: Path, looked: Looked) -> KnownJob | None:
+    path = ledger_path(output)
+    stamp = tuple(_stamp(path.with_name(path.name + end)) for end in ("", "-wal", "-lock"))
+    before = looked.get(path)
+    if before is not None and before[0] == stamp:
+        return before[1]
+    found = describe(output)
+    looked[path] = (stamp, found)
+    return found
+
+
+def _stamp(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def describe(output: Path) -> KnownJob | None:
+    """Read how far a job is; None where its ledger cannot be read, which is logged."""
     path = ledger_path(output)
     try:
         with Ledger(path, read_only=True) as ledger:
@@ -113,8 +165,10 @@ def _describe(output: Path) -> KnownJob | None:
                 counts=counts,
                 state=_state(ledger, counts),
                 created_at=float(ledger.get("created_at") or 0),
+                reasons=ledger.reasons(),
+                repeats=int(ledger.get("repeats") or 0),
             )
-    except (UserError, ValueError) as error:
+    except (UserError, ValueError, sqlite3.DatabaseError) as error:
         log.warning("%s is passed over: %s", path, error)
         return None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from contract.errors import LedgerError, OutputError, SettingsError
@@ -101,6 +102,16 @@ def spreadsheet_path(output: Path) -> Path:
     return output.with_name(output.stem + ".spreadsheet.csv")
 
 
+def corrections_path(output: Path) -> Path:
+    """Name what a person said of a submission's images: ``submission.corrections.jsonl``."""
+    return output.with_name(output.stem + ".corrections.jsonl")
+
+
+def corrected_path(output: Path) -> Path:
+    """Name the submission with these corrections: ``submission.corrected.csv``."""
+    return output.with_name(output.stem + ".corrected.csv")
+
+
 def check_outputs(output: Path, *, reads: Iterable[Path] = ()) -> None:
     """Refuse a submission that would overwrite its source, its model or a ledger.
 
@@ -142,26 +153,48 @@ def write_submission(ledger: Ledger, output: Path, layout: Layout) -> None:
     Raises:
         OutputError: one of them cannot be written, or would overwrite the source.
     """
+    write_texts(ledger, output, layout, {})
+    write_rows(failures_path(output), _failures(ledger), header=FAILURE_COLUMNS)
+    if layout.is_spreadsheet_safe:
+        copy = spreadsheet_path(failures_path(output))
+        write_rows(copy, _safe(_failures(ledger)), header=FAILURE_COLUMNS)
+
+
+def write_texts(ledger: Ledger, output: Path, layout: Layout, corrected: Mapping[str, str]) -> None:
+    """Write the submission alone.
+
+    Args:
+        ledger: of the job.
+        output: the file.
+        layout: of it.
+        corrected: text by name of what a person looked at; its confidence is 1.
+
+    Raises:
+        OutputError: it cannot be written, or would overwrite the source.
+    """
     check_outputs(output, reads=source_files(ledger))
     header = layout.columns if layout.header else None
-    write_rows(output, _rows(ledger, layout), first_line=layout.first_line, header=header)
-    failures = ledger.rows(FAILURE_COLUMNS, only_failed=True)
-    write_rows(failures_path(output), failures, header=FAILURE_COLUMNS)
+    rows = partial(_rows, ledger, layout, corrected)
+    write_rows(output, rows(), first_line=layout.first_line, header=header)
     if layout.is_spreadsheet_safe:
         first = None if layout.first_line is None else spreadsheet_safe(layout.first_line)
-        rows = _safe(_rows(ledger, layout))
-        write_rows(spreadsheet_path(output), rows, first_line=first, header=header)
-        failures = _safe(ledger.rows(FAILURE_COLUMNS, only_failed=True))
-        write_rows(spreadsheet_path(failures_path(output)), failures, header=FAILURE_COLUMNS)
+        write_rows(spreadsheet_path(output), _safe(rows()), first_line=first, header=header)
+
+
+def _failures(ledger: Ledger) -> Iterator[list[str]]:
+    return ledger.rows(FAILURE_COLUMNS, only_failed=True)
 
 
 def _safe(rows: Iterator[list[str]]) -> Iterator[list[str]]:
     return ([spreadsheet_safe(cell) for cell in row] for row in rows)
 
 
-def _rows(ledger: Ledger, layout: Layout) -> Iterator[list[str]]:
-    rows = ledger.rows([COLUMNS[column] for column in layout.columns])
-    if not layout.capitalise or "text" not in layout.columns:
-        return rows
-    text = layout.columns.index("text")
-    return ([*row[:text], capitalise(row[text]), *row[text + 1 :]] for row in rows)
+def _rows(ledger: Ledger, layout: Layout, corrected: Mapping[str, str]) -> Iterator[list[str]]:
+    columns = layout.columns
+    for name, *row in ledger.rows(["name", *(COLUMNS[column] for column in columns)]):
+        cells = dict(zip(columns, row, strict=True))
+        if name in corrected:
+            cells |= {"text": corrected[name], "confidence": "1.0"}
+        if layout.capitalise and "text" in cells:
+            cells["text"] = capitalise(cells["text"])
+        yield [cells[column] for column in columns]

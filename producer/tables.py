@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 from rich.console import Group, RenderableType
@@ -18,6 +18,10 @@ from producer.registry import KnownJob
 from producer.uncollected import Uncollected
 from producer.words import counted, duration
 
+if TYPE_CHECKING:
+    from producer.dead import DeadImage
+
+BAD = "red"
 THROTTLE_FLAGS = {  # Raspberry Pi documentation, vcgencmd get_throttled
     0x1: "under-voltage",
     0x2: "frequency capped",
@@ -33,7 +37,7 @@ FLEET_COLUMNS = (
     Column("images", rank=2, is_number=True),
     Column("failed", rank=1, is_number=True),
     Column("°C", rank=3, is_number=True),
-    Column("power", rank=4, least=16),
+    Column("state", rank=4, least=16),
     Column("up", rank=6, is_number=True),
     Column("processes", rank=7, is_number=True),
     Column("MB", rank=8, is_number=True),
@@ -52,34 +56,33 @@ JOB_COLUMNS = (
     Column("source", rank=5, least=20),
     Column("model", rank=6, least=14),
 )
-TABLE_LINES = 9  # that are no worker: frame, summary and what is left out, two of which may wrap
+DEAD_COLUMNS = (Column("image", least=16), Column("reason"), Column("detail", least=16))
 MOST_NAMED = 3  # workers in a hint, and hints
 MOST_JOBS_NAMED = 3  # in the summary
 
 
-def fleet_table(fleet: Fleet, *, most_lines: int | None = None) -> RenderableType:
-    """Draw the fleet.
-
-    Args:
-        fleet: as last seen.
-        most_lines: of the terminal, for a drawing that must not scroll; those workers come first
-            then that lack power or rest.
-    """
-    rate = sum(worker.images_per_s for worker in fleet.workers)
-    summary = (
-        f"{counted(len(fleet.workers), 'worker')}, {counted(fleet.processes, 'process')},"
-        f" {rate:,.0f} images/s, {counted(fleet.waiting, 'chunk')} waiting, {in_hand_words(fleet)}"
-    )
+def fleet_table(fleet: Fleet) -> RenderableType:
+    """Draw the fleet."""
+    summary = _summary(fleet)
     if not fleet.workers:
         return f"{summary}: start a worker with `pifleet worker`"
     by_name = sorted(fleet.workers, key=lambda worker: worker.worker)
-    if most_lines is not None:
-        by_name.sort(key=lambda worker: not is_in_trouble(worker))
-    rows = [_cells(worker) for worker in by_name]
-    hints = refusal_hints(fleet)
-    most = None if most_lines is None else max(1, most_lines - TABLE_LINES - len(hints))
-    table = FittedTable(FLEET_COLUMNS, rows, most_rows=most, noun="worker")
-    return Group(Text(summary), table, *map(Text, hints))
+    table = FittedTable(FLEET_COLUMNS, [_cells(worker) for worker in by_name])
+    return Group(Text(summary), table, *map(Text, refusal_hints(fleet)))
+
+
+def fleet_lines(fleet: Fleet) -> str:
+    """Write the fleet for a pipe: a header, and a line a worker."""
+    by_name = sorted(fleet.workers, key=lambda worker: worker.worker)
+    return FittedTable(FLEET_COLUMNS, [_cells(worker) for worker in by_name]).plain()
+
+
+def _summary(fleet: Fleet) -> str:
+    rate = sum(worker.images_per_s for worker in fleet.workers)
+    return (
+        f"{counted(len(fleet.workers), 'worker')}, {counted(fleet.processes, 'process')},"
+        f" {rate:,.0f} images/s, {counted(fleet.waiting, 'chunk')} waiting, {in_hand_words(fleet)}"
+    )
 
 
 def refusal_hints(fleet: Fleet) -> list[str]:
@@ -108,7 +111,7 @@ def in_hand_words(fleet: Fleet) -> str:
 
 def is_in_trouble(worker: Heartbeat) -> bool:
     """Tell whether a worker lacks power or is too hot just now, or was told to rest."""
-    return bool(worker.resting or (worker.throttled or 0) & sum(THROTTLE_FLAGS))
+    return bool(worker.resting or worker.slowed or (worker.throttled or 0) & sum(THROTTLE_FLAGS))
 
 
 def fleet_json(fleet: Fleet) -> dict[str, Any]:
@@ -117,15 +120,22 @@ def fleet_json(fleet: Fleet) -> dict[str, Any]:
     return {"waiting": fleet.waiting, "processes": fleet.processes, "workers": workers}
 
 
-def power_words(throttled: int | None) -> str:
-    """Put a Pi's throttle flags into words: what is so now, then what was since it started."""
-    if throttled is None:
-        return ""
-    now = [word for bit, word in THROTTLE_FLAGS.items() if throttled & bit]
-    past = [word for bit, word in THROTTLE_FLAGS.items() if throttled & bit << 16]
+def state_words(worker: Heartbeat) -> Text:
+    """Say in a few words how a worker is."""
+    if worker.resting:
+        return Text(f"rests: {worker.resting}", style=BAD)
+    if worker.slowed:
+        return Text(worker.slowed, style=BAD)
+    if worker.refused:
+        return Text("refuses a model", style=BAD)
+    flags = worker.throttled or 0
+    now = [word for bit, word in THROTTLE_FLAGS.items() if flags & bit]
     if now:
-        return "[red]" + ", ".join(now)
-    return "[yellow]was " + ", ".join(past) if past else "[green]good"
+        return Text(", ".join(now), style="yellow")
+    past = [word for bit, word in THROTTLE_FLAGS.items() if flags & bit << 16]
+    if past:
+        return Text(f"was {past[0]}", style="dim")
+    return Text("reads" if worker.in_hand else "idle", style="dim")
 
 
 def jobs_table(jobs: Sequence[KnownJob], uncollected: Mapping[str, Uncollected]) -> RenderableType:
@@ -137,17 +147,30 @@ def jobs_table(jobs: Sequence[KnownJob], uncollected: Mapping[str, Uncollected])
     """
     if not jobs:
         return "no jobs on this machine yet: `pifleet submit` makes one"
-    rows = []
-    hints = []
-    for job in jobs:
-        waiting = uncollected.get(job.spec.job, Uncollected())
-        rows.append(_job_cells(job, waiting))
-        number = waiting.read + waiting.failed
-        if number:
-            hints.append(
-                f"{number:,} of them wait in Redis: pifleet collect {job.spec.job}",
-            )
-    return Group(FittedTable(JOB_COLUMNS, rows, noun="job"), *(Text(hint) for hint in hints))
+    read = {job.spec.job: uncollected.get(job.spec.job, Uncollected()) for job in jobs}
+    hints = [
+        Text(f"{one.read + one.failed:,} of them wait in Redis: pifleet collect {name}")
+        for name, one in read.items()
+        if one.read + one.failed
+    ]
+    return Group(_jobs(jobs, uncollected), *hints)
+
+
+def job_lines(jobs: Sequence[KnownJob], uncollected: Mapping[str, Uncollected]) -> str:
+    """Write the jobs for a pipe: a line a job."""
+    return _jobs(jobs, uncollected).plain()
+
+
+def _jobs(jobs: Sequence[KnownJob], uncollected: Mapping[str, Uncollected]) -> FittedTable:
+    waiting = (uncollected.get(job.spec.job, Uncollected()) for job in jobs)
+    rows = [_job_cells(job, one) for job, one in zip(jobs, waiting, strict=True)]
+    return FittedTable(JOB_COLUMNS, rows)
+
+
+def dead_table(images: Sequence[DeadImage]) -> RenderableType:
+    """Draw the images that failed; nothing where none did."""
+    rows = [[Text(one.name), Text(one.reason), Text(one.detail)] for one in images]
+    return FittedTable(DEAD_COLUMNS, rows) if rows else Text("", end="")
 
 
 def jobs_json(
@@ -191,7 +214,7 @@ def _cells(worker: Heartbeat) -> list[Text]:
         Text(f"{worker.images:,}"),
         Text(f"{worker.failed:,}"),
         Text(temperature),
-        Text.from_markup(power_words(worker.throttled)),
+        state_words(worker),
         Text(duration(time.time() - worker.started_at)),
         Text(str(worker.processes)),
         Text(f"{worker.rss_mb:,.0f}"),

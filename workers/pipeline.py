@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from broker.claims import Item
 from broker.results import Row
@@ -21,6 +21,7 @@ from recognition.decoding import Decoder
 from recognition.images import open_image, to_tensor
 from recognition.recogniser import Recogniser
 from workers.health import in_flight
+from workers.health.stages import StageTimes
 
 log = logging.getLogger(__name__)
 
@@ -38,12 +39,14 @@ class ChunkReader:
         fetch: gives the bytes behind a URL, or raises ``ImageError``.
         recogniser: the job's model.
         decoder: that keeps to the symbols which the job allows; None allows all.
+        times: where the seconds of each stage are noted.
         deadline_s: seconds after which no more fetch starts.
     """
 
     fetch: Fetch
     recogniser: Recogniser
     decoder: Decoder | None
+    times: StageTimes = field(default_factory=StageTimes)
     deadline_s: float = DEADLINE_S
 
 
@@ -58,7 +61,14 @@ async def read_items(items: Sequence[Item], how: ChunkReader) -> tuple[Row, ...]
     return tuple(rows[item.index] for item in items)
 
 
-def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder | None) -> Row:
+def read_bytes(
+    index: int,
+    data: bytes,
+    recogniser: Recogniser,
+    decoder: Decoder | None,
+    *,
+    times: StageTimes | None = None,
+) -> Row:
     """Read one image from its bytes; never raises, whatever the bytes.
 
     Args:
@@ -66,7 +76,9 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         data: a whole image file.
         recogniser: the job's model.
         decoder: that keeps to the symbols which the job allows; None allows all.
+        times: where the seconds of an image are noted that is read.
     """
+    began = time.monotonic()
     try:
         image = open_image(data, recogniser.card.input)
     except ImageError as error:
@@ -75,7 +87,9 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         log.exception("decoder-failed index=%d", index)
         return failure_row(index, ImageError(Reason.DAMAGED, repr(error)))
     try:
-        read = recogniser.read([to_tensor(image, recogniser.card.input)], decoder)[0]
+        tensor = to_tensor(image, recogniser.card.input)
+        decoded = time.monotonic()
+        read = recogniser.read([tensor], decoder)[0]
     except ImageError as error:  # nothing is drawn on it
         return failure_row(index, error)
     except Exception as error:
@@ -83,6 +97,8 @@ def read_bytes(index: int, data: bytes, recogniser: Recogniser, decoder: Decoder
         return failure_row(index, ImageError(Reason.MODEL, repr(error)))
     if not 0.0 <= read.confidence <= 1.0:  # NaN: weights that overflow on these pixels
         return failure_row(index, ImageError(Reason.MODEL, f"confidence {read.confidence}"))
+    if times is not None:
+        times.note_read(began, decoded, time.monotonic())
     return Row(index, read.text, round(read.confidence, 4))  # as many digits as travel
 
 
@@ -99,7 +115,8 @@ async def _work(
 
 
 async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
-    if time.monotonic() > stop_at:
+    asked = time.monotonic()
+    if asked > stop_at:
         late = ImageError(Reason.TIMEOUT, "the chunk's time ran out before this image's turn")
         return failure_row(item.index, late)
     try:
@@ -110,7 +127,8 @@ async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
         log.exception("fetch-failed index=%d", item.index)
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
     in_flight.begin(item.index)
+    how.times.fetch.note(time.monotonic() - asked)
     try:
-        return read_bytes(item.index, data, how.recogniser, how.decoder)
+        return read_bytes(item.index, data, how.recogniser, how.decoder, times=how.times)
     finally:
         in_flight.end()

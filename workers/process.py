@@ -12,8 +12,8 @@ import os
 import random
 import resource
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass
 from functools import partial
 
 import msgspec
@@ -23,6 +23,7 @@ from broker.app import SOFT_LIMIT_S
 from broker.chunks import Notice
 from broker.claims import ChunkTask, claim
 from broker.connection import make_client
+from broker.loads import Stages
 from broker.messages import printable
 from broker.rates import RateLimits, make_gate
 from broker.results import MAX_DETAIL, ChunkResult, Crash, Outcome, Row, deliver
@@ -32,7 +33,8 @@ from recognition.decoding import Decoder, make_decoder
 from recognition.recogniser import Recogniser
 from workers.automaton_store import AutomatonStore
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
-from workers.health import in_flight
+from workers.health import in_flight, origin_board
+from workers.health.stages import StageTimes
 from workers.model_store import ModelStore, NoModel, trusted
 from workers.pipeline import DEADLINE_S, ChunkReader, read_items
 
@@ -40,12 +42,12 @@ log = logging.getLogger(__name__)
 
 CLAIM_S = 30.0  # Redis may be away for a moment; longer, and the chunk is another's
 CLAIM_AGAIN_S = 0.2
+TELL_S = 1.0  # half a heartbeat
 REFUSED_S = 5.0  # a model that could not be used is tried again: its signature may have come
 
 
-@dataclass(frozen=True, slots=True)
-class ChunkSummary:
-    """What a chunk came to, as Flower and the worker's counters see it.
+class ChunkSummary(msgspec.Struct, frozen=True):
+    """What a chunk came to, for the counters of the worker's parent process.
 
     Attributes:
         images: read, failed ones included.
@@ -53,6 +55,8 @@ class ChunkSummary:
         took_s: seconds.
         outcome: a word of ``Outcome``, or why there was none.
         refusal: the model that this worker cannot use, and why.
+        reasons: the failed images by their reason.
+        stages: where the seconds of the images went.
     """
 
     images: int = 0
@@ -60,10 +64,29 @@ class ChunkSummary:
     took_s: float = 0.0
     outcome: str = "skipped"
     refusal: tuple[str, str] | None = None
+    reasons: dict[str, int] = msgspec.field(default_factory=dict)
+    stages: Stages = Stages()
 
-    def to_dict(self) -> dict[str, object]:
-        """Build the task's return value; only its repr leaves the process."""
-        return asdict(self)
+    def to_text(self) -> str:
+        """Write it as the task's return value; only its repr leaves the process."""
+        return msgspec.json.encode(self).decode()
+
+    @classmethod
+    def from_text(cls, text: str) -> ChunkSummary:
+        """Read it.
+
+        Raises:
+            msgspec.MsgspecError: it is none.
+        """
+        return msgspec.json.decode(text, type=cls)
+
+    def __str__(self) -> str:
+        """Say it to a person, who sees it in Flower."""
+        if not self.images:
+            return self.outcome
+        rate = f", {self.images / self.took_s:,.0f}/s" if self.took_s else ""
+        failed = f", {self.failed} failed" if self.failed else ""
+        return f"{self.images} images{failed}{rate}"
 
 
 class WorkerProcess:
@@ -82,6 +105,7 @@ class WorkerProcess:
         self._store = ModelStore(settings.cache_dir, self._redis, trusted=trusted(settings))
         self._automata = AutomatonStore(settings.cache_dir, self._redis)
         self._refused: dict[str, tuple[str, float]] = {}  # why, and until when, by model
+        self._times = StageTimes()  # of the chunk in hand
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
         limits = limits or FetchLimits()
@@ -162,7 +186,8 @@ class WorkerProcess:
     def _handle(self, task: ChunkTask, worker: str) -> ChunkSummary:
         result = self.read(task, worker)
         was_added = deliver(self._redis, task.job, result, rng=self._rng)
-        failed = sum(row.reason is not None for row in result.rows)
+        reasons = Counter(str(row.reason) for row in result.rows if row.reason is not None)
+        failed = reasons.total()
         log.info(
             "chunk job=%s delivery=%d outcome=%s images=%d failed=%d took_s=%.3f",
             *(task.job, task.delivery, result.outcome, len(result.rows), failed, result.took_s),
@@ -170,7 +195,10 @@ class WorkerProcess:
         outcome = str(result.outcome) if was_added else "undelivered"
         why = self.refusal(task.model)
         refusal = (task.model, why) if why else None
-        return ChunkSummary(len(result.rows), failed, result.took_s, outcome, refusal)
+        stages = self._times.take()
+        return ChunkSummary(
+            *(len(result.rows), failed, result.took_s, outcome, refusal, dict(reasons), stages)
+        )
 
     def _answer(self, task: ChunkTask, worker: str) -> ChunkResult:
         answer = partial(ChunkResult, delivery=task.delivery, worker=worker, token=task.token)
@@ -198,9 +226,20 @@ class WorkerProcess:
         now = time.monotonic()
         gate = make_gate(self._redis, limits, until=now + self._chunk_limit_s / 2)
         fetch = partial(self._fetcher.fetch, gate=gate, start_by=now + DEADLINE_S)
-        how = ChunkReader(fetch, recogniser, decoder)
-        async with asyncio.timeout(self._chunk_limit_s):
-            return await read_items(task.items, how)
+        how = ChunkReader(fetch, recogniser, decoder, self._times)
+        telling = asyncio.create_task(self._tell_origins())
+        try:
+            async with asyncio.timeout(self._chunk_limit_s):
+                return await read_items(task.items, how)
+        finally:
+            telling.cancel()
+            origin_board.post(self._fetcher.states())
+
+    async def _tell_origins(self) -> None:
+        """Let the parent see how the origins are while a chunk lasts: a slow one takes minutes."""
+        while True:
+            await asyncio.sleep(TELL_S)
+            origin_board.post(self._fetcher.states())
 
 
 _current: WorkerProcess | None = None

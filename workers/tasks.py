@@ -13,6 +13,7 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 from billiard.exceptions import Terminated, TimeLimitExceeded, WorkerLostError
 from celery import Task
 from celery.exceptions import Ignore, Reject, Retry
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NO_CRASH = (Terminated, Ignore, Reject, Retry)  # asked for, by a person or the task itself
+MAX_SUMMARY = 16_384  # characters of a chunk's summary; one comes to 600
 LEAVE_S = 1.0  # before a chunk goes back: others get it meanwhile, and the queue does not spin
 REPORT_TIMEOUT_S = 3.0  # the parent feeds all its processes: it must not wait for Redis long
 
@@ -47,20 +49,21 @@ class ReadChunk(Task):  # type: ignore[misc]  # celery ships no types
 
     name = TASK_READ_CHUNK
     Request = "workers.tasks:ChunkRequest"
+    resultrepr_maxsize = MAX_SUMMARY  # Celery cuts at 1,024 characters
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         # Of the parent process, which sees each chunk's return value.
         self.statistics = Statistics()
 
-    def run(self, message: dict[str, Any]) -> dict[str, object]:
+    def run(self, message: dict[str, Any]) -> str:
         """Read one chunk.
 
         Args:
             message: a ``Notice`` as JSON object.
 
         Returns:
-            Images, failed ones, seconds: what Flower shows.
+            A ``ChunkSummary``.
 
         Raises:
             Reject: this worker cannot serve it and another may; it goes back into the queue.
@@ -74,25 +77,25 @@ class ReadChunk(Task):  # type: ignore[misc]  # celery ships no types
             self._leave(notice.model, why)
         return self._handle(notice, worker=worker_of(self.request.hostname))
 
-    def _refuse(self, message: dict[str, Any], error: MessageError) -> dict[str, object]:
+    def _refuse(self, message: dict[str, Any], error: MessageError) -> str:
         """Drop what no worker could ever read; what a newer producer sent may be another's."""
         log.error("message-refused task=%s error=%s", self.request.id, printable(str(error)))
         if is_of_another_version(message):
             self._leave(OTHER_VERSION, "notices of another version of pifleet")
-        return {"images": 0, "failed": 0, "outcome": f"refused: {error}"}
+        return process.ChunkSummary(outcome=f"refused: {error}").to_text()
 
     def _leave(self, model: str, why: str) -> None:
         time.sleep(LEAVE_S)
         raise Reject((model, why), requeue=True)
 
-    def _handle(self, notice: Notice, *, worker: str) -> dict[str, object]:
+    def _handle(self, notice: Notice, *, worker: str) -> str:
         try:
-            return process.current().handle(notice, worker).to_dict()
+            return process.current().handle(notice, worker).to_text()
         except Exception as error:  # the task border: the producer must hear of it
             log.exception("chunk-failed job=%s delivery=%d", notice.job, notice.delivery)
             process.open_process(self.settings)  # an exception from nowhere may have torn the loop
             process.current().report_crash(notice, worker, repr(error))
-            return {"images": 0, "failed": 0, "outcome": f"crashed: {error!r}"}
+            return process.ChunkSummary(outcome=f"crashed: {error!r}").to_text()
 
 
 class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
@@ -112,9 +115,12 @@ class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
         """
         if type == "task-succeeded":
             summary = parse_summary(fields.get("result"))
-            self.task.statistics.note_done(images=summary.images, failed=summary.failed)
+            self.task.statistics.note_done(
+                *(summary.images, summary.failed), reasons=summary.reasons, stages=summary.stages
+            )
             if summary.refusal:
                 self.task.statistics.note_refused(*summary.refusal)
+            fields["result"] = str(summary)  # what Flower shows
         super().send_event(type, **fields)
 
     def on_failure(
@@ -181,7 +187,6 @@ def token_of_unclaimed(client: Redis, notice: Notice) -> str:
 def parse_summary(returned: Any) -> process.ChunkSummary:
     """Read a task's return value, which arrives as its repr."""
     try:
-        summary = ast.literal_eval(returned) if isinstance(returned, str) else returned
-        return process.ChunkSummary(**summary)
-    except (ValueError, SyntaxError, TypeError):
+        return process.ChunkSummary.from_text(ast.literal_eval(returned))
+    except (ValueError, SyntaxError, TypeError, msgspec.MsgspecError):
         return process.ChunkSummary()

@@ -16,7 +16,7 @@ from celery.platforms import EX_OK, SecurityWarning
 from celery.worker.control import Panel
 
 from broker.app import make_app
-from broker.connection import connect, masked, redis_errors
+from broker.connection import masked, redis_errors
 from broker.keys import QUEUE
 from contract.errors import ServiceError
 from contract.exit_codes import INTERRUPTED
@@ -24,9 +24,10 @@ from contract.settings import Settings
 from recognition.interpreter import runtime_name
 from workers import process
 from workers.consumer import Consumer
-from workers.health import in_flight
+from workers.health import in_flight, origin_board
+from workers.health.clock import connect_in_time
 from workers.health.heartbeat import HeartbeatStep
-from workers.health.host import default_processes
+from workers.health.host import default_processes, memory_mb, process_cap_mb
 from workers.model_store import trusted
 from workers.naming import choose_name, node_name
 from workers.tasks import ReadChunk
@@ -70,7 +71,7 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
     """
     runtime = runtime_name()
     trusted(settings)  # says now what each process would say later
-    with connect(settings.redis_url) as redis, redis_errors(settings.redis_url):
+    with connect_in_time(settings) as redis, redis_errors(settings.redis_url):
         name = choose_name(settings, redis)
     processes = processes or default_processes()
     log.info(
@@ -102,10 +103,12 @@ def _noted_signals() -> Iterator[set[str]]:
 
 
 def _make_worker(settings: Settings, *, name: str, processes: int) -> Any:
+    cap_mb = process_cap_mb(memory_mb=memory_mb(), processes=processes)
     return make_worker_app(settings).Worker(
         hostname=node_name(name),
         concurrency=processes,
         pool_cls="prefork",
+        max_memory_per_child=int(1000 * cap_mb),  # KB; it is replaced after its chunk
         consumer_cls=Consumer,
         queues=[QUEUE],
         optimization="fair",  # a chunk goes to a process that is free, not to one that will be
@@ -164,6 +167,7 @@ def _connect_signals(settings: Settings) -> None:
     def before_fork(**_: Any) -> None:
         preload()
         in_flight.prepare()
+        origin_board.prepare()
 
     for signal, receiver in (
         (signals.worker_init, before_fork),

@@ -49,33 +49,35 @@ class LeanOrigin(asyncio.Protocol):
 
 
 @contextmanager
-def lean_origin(folder: Path, *, delay_ms: int = 0) -> Iterator[str]:
+def lean_origin(folder: Path, *, delay_ms: int = 0, host: str = "127.0.0.1") -> Iterator[str]:
     """Run the origin in a process of its own; gives its address, without a slash at the end.
 
     Raises:
         ServiceError: it does not start.
     """
-    with running_program(__name__, str(folder), "--delay-ms", str(delay_ms)) as address:
+    options = ("--delay-ms", str(delay_ms), "--host", host)
+    with running_program(__name__, str(folder), *options) as address:
         yield address
 
 
-async def _serve(folder: Path, delay_s: float) -> None:
+async def _serve(folder: Path, host: str, delay_s: float) -> None:
     bodies = [path.read_bytes() for path in sorted(folder.glob("*.png"))]
     answers = [HEAD % len(body) + body for body in bodies]
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: LeanOrigin(answers, delay_s), "127.0.0.1", 0)
-    click.echo(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    server = await loop.create_server(lambda: LeanOrigin(answers, delay_s), host, 0)
+    click.echo(f"http://{host}:{server.sockets[0].getsockname()[1]}")
     await server.serve_forever()
 
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--delay-ms", type=click.IntRange(0), default=0, help="Before each answer.")
-def main(folder: Path, delay_ms: int) -> None:
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+def main(folder: Path, delay_ms: int, host: str) -> None:
     """Serve the PNG files of FOLDER until ended."""
     import uvloop
 
-    uvloop.run(_serve(folder, delay_ms / 1000))
+    uvloop.run(_serve(folder, host, delay_ms / 1000))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,9 @@ the broker.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +20,8 @@ import click
 
 from broker.connection import connect, redis_errors
 from broker.transport import DATABASE
-from contract.errors import OutputError, SettingsError, UserError
+from contract.errors import OutputError, ServiceError, SettingsError, UserError
+from contract.files import SECRET_MODE
 from contract.settings import with_authority
 from pifleet.access.roles import (
     ADMIN,
@@ -41,6 +45,9 @@ from pifleet.access.users_file import (
 if TYPE_CHECKING:
     from redis import Redis
 
+log = logging.getLogger(__name__)
+
+LOCK_TIMEOUT_S = 30.0
 USERS, AUTHORITY, CONFIG = "users.acl", "ca.crt", "tls.conf"
 FIRST_USERS = (ADMIN, PRODUCER, DASHBOARD, METRICS)
 AT_THE_BROKER = Path("/etc/redis/pifleet")
@@ -131,19 +138,81 @@ def grant_user(folder: Path, name: str, role: Role, *, offline: bool) -> Grant:
         ServiceError: the broker cannot be reached, or refuses.
     """
     user = new_user(name, role)
+    with held(folder):
+        note = _admit(folder, user, offline=offline)
+    url = _url(user, *broker_place(folder))
+    return Grant(name, url, folder / AUTHORITY, note)
+
+
+def admit_hashed(folder: Path, name: str, role: Role, *, hashed: str) -> None:
+    """Let in a machine that made its password itself; who calls holds the folder.
+
+    Nothing happens where it is in already, so that it may ask again.
+
+    Args:
+        folder: as ``make_folder`` made it.
+        name: of the user.
+        role: what it may do.
+        hashed: SHA-256 of its password.
+
+    Raises:
+        UserError: another has this name.
+        ServiceError: the broker cannot be reached, or refuses.
+    """
+    if f"#{hashed}" in read_users(folder / USERS).get(name, "").split():
+        return
+    note = _admit(folder, new_user(name, role, hashed=hashed), offline=False)
+    if note:
+        log.warning("user-not-kept name=%s why=%s", name, note)
+
+
+def broker_place(folder: Path) -> tuple[str, int]:
+    """Tell the host and port of the fleet's broker.
+
+    Raises:
+        UserError: the folder has none.
+    """
+    broker = urlsplit(admin_url(folder))
+    return str(broker.hostname), broker.port or 6379
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep others from changing users or tokens meanwhile: each change reads all and writes all.
+
+    Raises:
+        UserError: there is no such folder, or it may not be written.
+    """
+    from filelock import FileLock, Timeout
+
+    advice = "name the folder of `pifleet access init` by --folder, and be its owner"
+    if not folder.is_dir():  # the lock would make it
+        raise UserError(f"{folder} is no folder: {advice}")
+    lock = FileLock(folder / ".lock", timeout=LOCK_TIMEOUT_S, mode=SECRET_MODE)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ServiceError(f"{folder} is being changed by another command: try again") from error
+    except OSError as error:
+        raise UserError(f"{folder} cannot be changed: {error.strerror} ({advice})") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _admit(folder: Path, user: User, *, offline: bool) -> str:
     users = read_users(folder / USERS)
-    if name in users:
-        raise UserError(f"{name} may join already: revoke it first, or choose another name")
+    if user.name in users:
+        raise UserError(f"{user.name} may join already: revoke it first, or choose another name")
     note = "load it at the broker with: redis-cli ACL LOAD" if offline else ""
     if not offline:
         url = admin_url(folder)
         with connect(url) as redis, redis_errors(url):
-            redis.execute_command("ACL", "SETUSER", name, *user.rules())
+            redis.execute_command("ACL", "SETUSER", user.name, *user.rules())
             note = _save(redis)
-    write_users(folder / USERS, {**users, name: user.line()})
-    broker = urlsplit(admin_url(folder))
-    url = _url(user, str(broker.hostname), broker.port or 6379)
-    return Grant(name, url, folder / AUTHORITY, note)
+    write_users(folder / USERS, {**users, user.name: user.line()})
+    return note
 
 
 def revoke_user(folder: Path, name: str, *, offline: bool) -> str:
@@ -156,9 +225,14 @@ def revoke_user(folder: Path, name: str, *, offline: bool) -> str:
         UserError: nobody has this name, or it is one that the fleet cannot do without.
         ServiceError: the broker cannot be reached; the user may still get in.
     """
-    users = read_users(folder / USERS)
     if name in (ADMIN.name, "default"):
         raise SettingsError("user", name, "another: without it nobody could grant or revoke")
+    with held(folder):
+        return _expel(folder, name, offline=offline)
+
+
+def _expel(folder: Path, name: str, *, offline: bool) -> str:
+    users = read_users(folder / USERS)
     is_known = users.pop(name, None) is not None
     note = "it gets in until the broker has loaded the file: redis-cli ACL LOAD" if offline else ""
     if not offline:

@@ -41,12 +41,13 @@ def make_authority(folder: Path) -> None:
     _write_certificate(folder / "ca.crt", builder.sign(key, hashes.SHA256()))
 
 
-def make_server_certificate(folder: Path, hosts: tuple[str, ...]) -> None:
+def make_server_certificate(folder: Path, hosts: tuple[str, ...], *, name: str = "server") -> None:
     """Write ``server.key`` and ``server.crt``, signed by the folder's authority.
 
     Args:
         folder: with ``ca.key`` and ``ca.crt``.
         hosts: names and addresses by which the fleet calls the broker.
+        name: of the two files: another server than the broker has its own.
 
     Raises:
         UserError: the folder has no authority, or one that cannot be read.
@@ -54,18 +55,18 @@ def make_server_certificate(folder: Path, hosts: tuple[str, ...]) -> None:
     """
     authority_key, authority = _load_authority(folder)
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, hosts[0][:64])])
     own_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
     builder = (
-        _builder(name, authority.subject, key, SERVER_LIFE)
+        _builder(subject, authority.subject, key, SERVER_LIFE)
         .add_extension(x509.SubjectAlternativeName([_host(host) for host in hosts]), critical=False)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(is_authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(own_key, critical=False)
     )
-    _write_key(folder / "server.key", key)
-    _write_certificate(folder / "server.crt", builder.sign(authority_key, hashes.SHA256()))
+    _write_key(folder / f"{name}.key", key)
+    _write_certificate(folder / f"{name}.crt", builder.sign(authority_key, hashes.SHA256()))
 
 
 def _builder(

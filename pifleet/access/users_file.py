@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from contract.errors import OutputError, SettingsError, UserError
@@ -29,32 +29,41 @@ class User:
     Attributes:
         name: that it logs in with.
         role: what it may do.
-        password: in the clear, known only to whoever made it; it is stored hashed.
+        hashed: SHA-256 of its password, which is what the broker stores.
+        password: in the clear; empty where it is known to nobody but the user itself.
     """
 
     name: str
     role: Role
-    password: str
+    hashed: str
+    password: str = field(default="", repr=False)
 
     def rules(self) -> list[str]:
         """List what `ACL SETUSER` takes after the name."""
-        hashed = hashlib.sha256(self.password.encode()).hexdigest()
-        return f"reset on #{hashed} {self.role.rules(self.name)}".split()
+        return f"reset on #{self.hashed} {self.role.rules(self.name)}".split()
 
     def line(self) -> str:
         """Write its line of the users file."""
         return f"user {self.name} {' '.join(self.rules()[1:])}"  # a file begins from nothing
 
 
-def new_user(name: str, role: Role) -> User:
+def new_user(name: str, role: Role, *, hashed: str | None = None) -> User:
     """Make a user with a password of its own.
+
+    Args:
+        name: that it logs in with.
+        role: what it may do.
+        hashed: SHA-256 of a password that it has made itself; None makes one.
 
     Raises:
         SettingsError: the name cannot be one.
     """
     if not NAME.fullmatch(name) or name == "default":
         raise SettingsError("user", name, "letters, digits, dots and dashes; not `default`")
-    return User(name=name, role=role, password=secrets.token_urlsafe(PASSWORD_BYTES))
+    if hashed is not None:
+        return User(name, role, hashed)
+    password = secrets.token_urlsafe(PASSWORD_BYTES)
+    return User(name, role, hashlib.sha256(password.encode()).hexdigest(), password)
 
 
 def read_users(path: Path) -> dict[str, str]:

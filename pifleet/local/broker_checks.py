@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import socket
+import ssl
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
+from importlib.metadata import version
+from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from redis import Redis
 from redis.exceptions import NoPermissionError, RedisError
 
 from broker.connection import client_url, connect, make_client, masked, redis_errors
+from broker.heartbeats import look
 from broker.repair import repair_all
 from contract.errors import FleetError, UserError
+from contract.settings import CA_QUERY
 from pifleet.local.machine_checks import Finding, fail, ok, warn
 from pifleet.local.up import is_loopback
 
@@ -19,6 +24,9 @@ MOST_SKEW_S = 2.0  # a heartbeat is dated by its sender and judged by the produc
 SUBJECT = "redis"
 SETTING = "redis url"
 ACCESS = "redis access"
+CERTIFICATE = "redis certificate"
+VERSION = "version"
+ENDS_SOON_DAYS = 30
 SETTINGS = ("maxmemory-policy", "appendonly")
 PROBE_S = 3.0
 PASSWORDS = "`pifleet access init` makes passwords and certificates; see infra/README.md"
@@ -38,6 +46,8 @@ def check_redis(redis_url: str) -> Iterator[Finding]:
         info = redis.info("server")
         yield ok(SUBJECT, f"{masked(redis_url)} is {info['redis_version']}")
         yield check_clock(redis, time.time())
+        yield from check_certificate(redis_url, time.time())
+        yield check_versions(redis, version("pifleet"))
         yield from check_settings(redis)
         yield check_access(redis, redis_url)
 
@@ -50,6 +60,44 @@ def check_clock(redis: Redis, now: float) -> Finding:
         found = f"{abs(skew):.1f} s {'ahead of' if skew > 0 else 'behind'} the broker's"
         return warn("clock", found, "let both follow a time server (timedatectl set-ntp true)")
     return ok("clock", f"within {MOST_SKEW_S:.0f} s of the broker's")
+
+
+def check_certificate(redis_url: str, now: float) -> Iterator[Finding]:
+    """Look at when the broker's certificate ends; nothing where it has none."""
+    place = urlsplit(client_url(redis_url))
+    if place.scheme != "rediss" or place.hostname is None:
+        return
+    authority = parse_qs(place.query).get(CA_QUERY, [None])[0]
+    context = ssl.create_default_context(cafile=authority)
+    address = (place.hostname, place.port or 6379)
+    try:
+        with (
+            socket.create_connection(address, timeout=PROBE_S) as plain,
+            context.wrap_socket(plain, server_hostname=place.hostname) as secured,
+        ):
+            ends = ssl.cert_time_to_seconds(str((secured.getpeercert() or {})["notAfter"]))
+    except (OSError, KeyError) as error:
+        yield warn(CERTIFICATE, f"cannot be looked at: {error}", "")
+        return
+    days = (ends - now) / 86400
+    if days < ENDS_SOON_DAYS:
+        advice = "`pifleet access renew` on the control node; no Pi is visited"
+        yield warn(CERTIFICATE, f"ends in {days:.0f} days", advice)
+    else:
+        yield ok(CERTIFICATE, f"good for {days:.0f} days")
+
+
+def check_versions(redis: Redis, own: str) -> Finding:
+    """Compare this machine's version with that of the workers that can be heard."""
+    try:
+        workers = look(redis).workers
+    except NoPermissionError:  # as it should be on a Pi: infra/users.acl
+        return ok(VERSION, f"{own}; only the control node may see the fleet's")
+    others = sorted({one.version for one in workers} - {own})
+    if others:
+        found = f"{own} here, {', '.join(others)} in the fleet"
+        return warn(VERSION, found, "run the same everywhere: upgrade.yml, or infra/install.sh")
+    return ok(VERSION, f"{own}, as all {len(workers)} workers have" if workers else own)
 
 
 def check_settings(redis: Redis) -> Iterator[Finding]:

@@ -16,11 +16,17 @@ from pifleet.local import machine_checks as machine
 from pifleet.local.broker_checks import SUBJECT, check_redis, repair_broker
 from pifleet.local.machine_checks import Finding, Level
 
+NO_ADDRESS = "a Pi: sudo pifleet join; else set PIFLEET_REDIS_URL, or start `pifleet up`"
 COLOURS = {Level.OK: "green", Level.WARN: "yellow", Level.FAIL: "red"}
 
 
-def examine(settings: Settings) -> Iterator[Finding]:
-    """Look at everything, the machine first, then the broker."""
+def examine(settings: Settings, *, is_told: bool = True) -> Iterator[Finding]:
+    """Look at everything, the machine first, then the broker.
+
+    Args:
+        settings: of this machine.
+        is_told: whether somebody set the broker's address.
+    """
     yield machine.check_python()
     yield machine.check_cores()
     yield from machine.check_extras()
@@ -29,6 +35,9 @@ def examine(settings: Settings) -> Iterator[Finding]:
     yield from machine.check_models()
     yield from machine.check_folders(settings)
     yield machine.check_open_files()
+    yield machine.check_power(_throttled())
+    if not is_told:
+        yield machine.warn("broker", "no address is set: this machine is taken", NO_ADDRESS)
     yield from check_redis(settings.redis_url)
 
 
@@ -53,13 +62,22 @@ def doctor(redis_url: str | None, as_json: bool, repair: bool) -> None:
     if repair:
         click.echo(repair_broker(settings.redis_url), err=True)
     findings = []
-    for finding in examine(settings):
+    is_told = bool(redis_url or os.environ.get("PIFLEET_REDIS_URL"))
+    for finding in examine(settings, is_told=is_told):
         findings.append(finding)
         if not as_json:
             _write(finding)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
     sys.exit(findings_code(findings))
+
+
+def _throttled() -> int | None:
+    try:
+        from workers.health.host import throttled_flags
+    except ImportError:  # no worker here
+        return None
+    return throttled_flags()
 
 
 def _write(finding: Finding) -> None:

@@ -9,6 +9,7 @@ import importlib.metadata
 import os
 import platform
 import resource
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -22,9 +23,14 @@ from contract.settings import Settings
 from pifleet import dashboard
 
 OLDEST_PYTHON = (3, 11)
+FULL_MB = 50  # a model, and what a process writes while it starts
+UNDER_VOLTAGE, SINCE_START = 1, 16  # bits of get_throttled, and how far those of the past lie
 FEW_FILES = 1024  # a worker holds a socket a download, a producer one a reader
 INSTEAD_OF_WORKER = "worker-tflite-runtime"
-EXTRAS = ("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "dashboard")
+EXTRAS = (
+    *("producer", "worker", INSTEAD_OF_WORKER, "demo", "training", "page"),
+    *("dashboard", "metrics"),
+)
 
 
 class Level(StrEnum):
@@ -138,7 +144,30 @@ def check_folders(settings: Settings) -> Iterator[Finding]:
         except OSError as error:
             yield fail(str(folder), f"cannot be written: {error.strerror}", f"set {variable}")
         else:
-            yield ok(str(folder), "can be written")
+            yield _check_space(folder)
+
+
+def _check_space(folder: Path) -> Finding:
+    free_mb = shutil.disk_usage(folder).free / 1e6
+    if free_mb < FULL_MB:
+        advice = "make room: journalctl --vacuum-size=50M, apt clean, or a larger card"
+        return fail(str(folder), f"the card is full: {free_mb:.0f} MB are free", advice)
+    return ok(str(folder), "can be written")
+
+
+def check_power(flags: int | None) -> Finding:
+    """Look at a Pi's power supply.
+
+    Args:
+        flags: as `vcgencmd get_throttled` says them; None on other machines.
+    """
+    if flags is None:
+        return ok("power", "this machine does not tell")
+    if flags & (UNDER_VOLTAGE | UNDER_VOLTAGE << SINCE_START):
+        when = "is too low now" if flags & UNDER_VOLTAGE else "was too low since it started"
+        advice = "use the supply made for this Pi, and a short, thick cable"
+        return warn("power", f"the voltage {when} (throttled={flags:#x})", advice)
+    return ok("power", "the voltage was never too low")
 
 
 def check_open_files() -> Finding:

@@ -35,6 +35,8 @@ CREATE TABLE IF NOT EXISTS image (
 CREATE INDEX IF NOT EXISTS image_waiting ON image (suspicion, idx) WHERE state = 0;
 -- What is not at its end yet; empty when the job is over.
 CREATE INDEX IF NOT EXISTS image_out ON image (delivery) WHERE state = 1;
+-- What failed, by its reason. With the two above it counts a job without reading its images.
+CREATE INDEX IF NOT EXISTS image_failed ON image (reason) WHERE state = 3;
 
 CREATE TABLE IF NOT EXISTS delivery (
     id     INTEGER PRIMARY KEY,

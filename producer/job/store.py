@@ -27,6 +27,7 @@ from producer.sources.image import SourceDigest, SourceImage
 
 SCHEMA_VERSION = 2  # in SQLite's user_version; a ledger without one is of pifleet before 0.2
 INSERT_BATCH = 10_000
+LOOK_S = 0.2  # whoever only looks whether a ledger is in use holds its lock for far less
 SOURCE_KEY = "source_sha256"  # of all names and addresses, so that another list is noticed
 
 
@@ -197,13 +198,22 @@ class Ledger:
         return self._clock_s + self._clock() - self._opened_at
 
     def counts(self) -> Counts:
-        """Count the images by state; it reads them all, so a run does it once."""
-        by_state = dict(self.db.execute("SELECT state, count(*) FROM image GROUP BY state"))
-        return Counts(
-            total=sum(by_state.values()),
-            read=by_state.get(State.READ, 0),
-            failed=by_state.get(State.FAILED, 0),
-            out=by_state.get(State.SENT, 0),
+        """Count the images by state, in the indexes alone; they are numbered from 0."""
+        total, waiting, out, failed = self.db.execute(
+            "SELECT (SELECT coalesce(max(idx) + 1, 0) FROM image),"
+            f" (SELECT count(*) FROM image WHERE state = {State.WAITING:d}),"
+            f" (SELECT count(*) FROM image WHERE state = {State.SENT:d}),"
+            f" (SELECT count(*) FROM image WHERE state = {State.FAILED:d})"
+        ).fetchone()
+        return Counts(total=total, read=total - waiting - out - failed, failed=failed, out=out)
+
+    def reasons(self) -> dict[str, int]:
+        """Count the failed images by reason, the most frequent first."""
+        return dict(
+            self.db.execute(
+                f"SELECT reason, count(*) AS number FROM image WHERE state = {State.FAILED:d}"
+                " GROUP BY reason ORDER BY number DESC"
+            )
         )
 
     def hosts(self) -> set[str]:
@@ -297,13 +307,13 @@ def lock_path(ledger: Path) -> Path:
 
 
 @contextmanager
-def held(ledger: Path) -> Iterator[None]:
+def held(ledger: Path, *, patience_s: float = LOOK_S) -> Iterator[None]:
     """Keep every producer from a ledger, whatever stands in it.
 
     Raises:
         LedgerError: a producer is at work on it.
     """
-    lock = _lock(ledger)
+    lock = _lock(ledger, patience_s=patience_s)
     try:
         yield
     finally:
@@ -312,18 +322,20 @@ def held(ledger: Path) -> Iterator[None]:
 
 
 def is_in_use(ledger: Path) -> bool:
-    """Tell whether a producer is at work on a ledger."""
+    """Tell whether a producer is at work on a ledger; who is not leaves no file for its lock."""
+    if not lock_path(ledger).exists():
+        return False
     try:
-        with held(ledger):
+        with held(ledger, patience_s=0.0):
             return False
     except LedgerError:
         return True
 
 
-def _lock(path: Path) -> FileLock:
+def _lock(path: Path, *, patience_s: float = LOOK_S) -> FileLock:
     if not path.parent.is_dir():  # filelock would make it
         raise OutputError(f"ledger {path} cannot be written: no such folder")
-    lock = FileLock(lock_path(path), blocking=False)
+    lock = FileLock(lock_path(path), timeout=patience_s, poll_interval=LOOK_S / 20)
     try:
         lock.acquire()
     except Timeout as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -103,13 +102,11 @@ def test_broker_of_the_containers_keeps_its_data_in_its_volume(tmp_path: Path) -
     volume = next(part.split(":")[1] for part in service["volumes"] if part.startswith("redis:"))
     port = free_port()
     config = shipped_config(tmp_path, port)
-    assert volume in service["command"]
-    options = _with(service["command"][1:], {"/etc/redis.conf": str(config), volume: str(tmp_path)})
-    url = f"redis://:secret@127.0.0.1:{port}/0"
+    plain = tmp_path / "plain.conf"  # for TLS and users see test_infra.py
+    plain.write_text("")
+    places = {"/etc/redis.conf": config, "/etc/redis/pifleet/tls.conf": plain, volume: tmp_path}
+    assert places.keys() < set(service["command"])
+    options = [str(places.get(part, part)) for part in service["command"][1:]]
+    url = f"redis://:CHANGE-ME@127.0.0.1:{port}/0"
     start_as_a_unit(tmp_path, *options, url=url)
     assert list(tmp_path.glob("appendonly*"))
-
-
-def _with(command: Sequence[str], places: dict[str, str]) -> list[str]:
-    password = next(part for part in command if part.startswith("${REDIS_PASSWORD"))
-    return [{**places, password: "secret"}.get(part, part) for part in command]

@@ -49,8 +49,9 @@ def command_for(extra: str) -> str:
         (LAPTOP, ("train", "captcha", "--out", "run"), "training"),
         (BARE, ("submit", "http://127.0.0.1:1/", "--dry-run"), "producer"),
         (BARE, ("access", "init", "access", "--host", "h"), "security"),
+        (("prometheus_client",), ("exporter",), "metrics"),
     ],
-    ids=["worker", "classify", "verify", "train", "submit", "access"],
+    ids=["worker", "classify", "verify", "train", "submit", "access", "exporter"],
 )
 def test_command_that_lacks_its_extra_names_it(
     absent: tuple[str, ...], arguments: tuple[str, ...], extra: str, tmp_path: Path

@@ -100,15 +100,6 @@ def test_narrow_jobs_keep_id_state_and_counts() -> None:
         assert wanted in text
 
 
-def test_watched_fleet_of_fifty_keeps_to_the_height_and_shows_trouble_first() -> None:
-    tall = [*(beat(n, throttled=0) for n in range(49)), beat(49, throttled=0x1)]
-    lines = drawn(fleet_table(Fleet(tuple(tall), waiting=3), most_lines=24), 80)
-    assert len(lines) <= 24
-    assert "50 workers" in lines[0]
-    assert "-49 " in next(line for line in lines if line.startswith("│"))
-    assert any("more workers" in line for line in lines)
-
-
 def test_status_says_whose_chunks_are_in_hand_and_waiting() -> None:
     busy = Fleet((beat(1, in_hand=("aaaa1111.1", "bbbb2222.7", "bbbb2222.8")),), waiting=4)
     (summary, *_) = drawn(fleet_table(busy), 120)

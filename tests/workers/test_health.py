@@ -27,6 +27,7 @@ from workers.health.host import processes_for, rss_mb, temperature_c, throttled_
 from workers.health.stall import StallDetector
 from workers.health.statistics import Statistics
 from workers.naming import choose_name, node_name, worker_of
+from workers.process import ChunkSummary
 from workers.tasks import crash_detail, parse_summary
 
 
@@ -56,9 +57,10 @@ def test_rate_is_that_of_the_last_ten_seconds() -> None:
 @pytest.mark.parametrize(
     ("returned", "images"),
     [
-        ("{'images': 64, 'failed': 3, 'took_s': 0.1}", 64),
-        ({"images": 64, "failed": 3}, 64),
-        ("{'images': 64, 'fai...", 0),
+        (repr(ChunkSummary(64, 3, 0.1).to_text()), 64),
+        (repr('{"images": 64, "fai...'), 0),
+        ("'{\"images\": 64, 'fai...", 0),
+        ({"images": 64, "failed": 3}, 0),
         ("__import__('os')", 0),
         (None, 0),
     ],
@@ -72,7 +74,10 @@ def test_crash_is_told_in_one_line() -> None:
     assert crash_detail(ValueError("x")) == "its process failed: ValueError('x')"
 
 
-@pytest.mark.parametrize(("text", "wanted"), [("48312\n", 48.312), ("hot", None)])
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [("48312\n", 48.312), ("hot", None), ("2147483647", None), ("-274000", None)],
+)
 def test_temperature_is_read_in_degrees(tmp_path: Path, text: str, wanted: float | None) -> None:
     path = tmp_path / "temp"
     path.write_text(text)

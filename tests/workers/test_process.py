@@ -15,7 +15,7 @@ from contract.settings import Settings, parse_networks
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import JOB, FleetJob, chunk_task
 from tests.support.stripes import png
-from workers.process import WorkerProcess
+from workers.process import ChunkSummary, WorkerProcess
 
 pytestmark = pytest.mark.redis
 
@@ -68,8 +68,12 @@ def test_summary_counts_what_flower_shows(
 ) -> None:
     process = WorkerProcess(settings)
     urls = [origin.add("/a.png", png("A")), origin.url("/missing.png")]
-    summary = process.handle(claimable(job, *urls), "pi1").to_dict()
-    assert (summary["images"], summary["failed"], summary["outcome"]) == (2, 1, "done")
+    summary = ChunkSummary.from_text(process.handle(claimable(job, *urls), "pi1").to_text())
+    assert (summary.images, summary.failed, summary.outcome) == (2, 1, "done")
+    assert summary.reasons == {"http_status": 1}
+    assert str(summary).startswith("2 images, 1 failed, ")
+    for stage in (summary.stages.fetch, summary.stages.decode, summary.stages.model):
+        assert (sum(stage.counts), 0.0 < stage.sum_s < summary.took_s) == (1, True)
     assert job.results()[0].outcome is Outcome.DONE
     process.close()
 

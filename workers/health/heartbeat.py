@@ -11,7 +11,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +30,8 @@ from contract.errors import ServiceError
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
 from workers.consumer import note_refusal
-from workers.health import host, in_flight
+from workers.health import host, in_flight, origin_board
+from workers.health.cooling import Cooling
 from workers.health.stall import StallDetector
 from workers.health.statistics import Statistics
 from workers.health.systemd import ALIVE, READY, is_getting_on, notify
@@ -55,6 +56,7 @@ class Identity:
     host: str = field(default_factory=socket.gethostname)
     version: str = field(default_factory=lambda: _package_version())
     runtime: str = field(default_factory=lambda: _runtime())
+    machine: str = field(default_factory=lambda: host.machine_model())
     throttled: Callable[[], int | None] = field(default_factory=lambda: _throttled_source())
 
 
@@ -64,28 +66,38 @@ def observe(
     statistics: Statistics,
     *,
     in_hand: Iterable[str],
-    pids: Iterable[int],
+    pids: Sequence[int],
+    cooling: Cooling | None = None,
 ) -> Heartbeat:
-    """Put a heartbeat together."""
+    """Put a heartbeat together, and let the worker read fewer chunks if it is too hot."""
+    cooling = cooling or Cooling(who.processes)
+    temperature_c, throttled = host.temperature_c(), who.throttled()
+    cooling.look(temperature_c, throttled)
     return Heartbeat(
         worker=who.worker,
         pid=who.pid,
         host=who.host,
-        processes=who.processes,
+        processes=cooling.allowed,
         in_hand=tuple(sorted(in_hand)),
         proofs=in_flight.proofs(pids),
         images=statistics.images,
         failed=statistics.failed,
         images_per_s=round(statistics.images_per_s(), 1),
         started_at=who.started_at,
-        temperature_c=host.temperature_c(),
-        throttled=who.throttled(),
+        temperature_c=temperature_c,
+        throttled=throttled,
         rss_mb=round(host.rss_mb(pids), 1),
         version=who.version,
         runtime=who.runtime,
         models=cached_digests(settings.cache_dir),
         refused=statistics.refused(),
         resting=statistics.resting,
+        capacity=cooling.capacity,
+        slowed=cooling.why,
+        reasons=dict(statistics.reasons),
+        stages=statistics.stages,
+        origins=origin_board.read(pids),
+        machine=who.machine,
     )
 
 
@@ -130,6 +142,7 @@ class HeartbeatThread(threading.Thread):
         self._who = Identity(
             worker=worker_of(worker.hostname), pid=os.getpid(), processes=worker.concurrency
         )
+        self._cooling = Cooling(self._who.processes)
         self._stall = StallDetector(after_s=settings.stalled_after_s)
         self._is_away = False
         self._leaving_at: float | None = None
@@ -154,11 +167,16 @@ class HeartbeatThread(threading.Thread):
         """Send one heartbeat; returns the seconds to wait for the next."""
         started = time.monotonic()
         try:
+            allowed = self._cooling.allowed
             in_hand = requests_in_hand()
             pids = [os.getpid(), *pool_pids(self._worker)]
             observed = observe(
-                self._who, self._settings, self._statistics, in_hand=in_hand, pids=pids
+                *(self._who, self._settings, self._statistics),
+                in_hand=in_hand,
+                pids=pids,
+                cooling=self._cooling,
             )
+            take_at_most(self._cooling.allowed, self._worker, before=allowed)
             self._rest(beat(self._redis, observed))
             self._note_redis(is_away=False)
             if self._leaving_at is None and not self._statistics.resting:
@@ -185,7 +203,7 @@ class HeartbeatThread(threading.Thread):
         self._statistics.resting = why
 
     def _look_for_stall(self, in_hand: int) -> None:
-        has_idle_process = in_hand < self._who.processes
+        has_idle_process = in_hand < self._cooling.allowed
         waiting = count_waiting(self._redis) if has_idle_process else 0
         if self._stall.is_stalled(
             waiting=waiting,
@@ -231,6 +249,25 @@ def pool_pids(worker: Any) -> list[int]:
     """List the ids of the worker's pool processes; none for a pool without processes."""
     pool = getattr(getattr(worker, "pool", None), "_pool", None)
     return [process.pid for process in getattr(pool, "_pool", ())]
+
+
+def take_at_most(chunks: int, worker: Any, *, before: int) -> None:
+    """Let the main thread take only so many chunks at once; what is in hand is read first.
+
+    Celery takes fewer itself after it has lost its connection: only what we took from it is given
+    back.
+
+    Args:
+        chunks: the most.
+        worker: Celery's.
+        before: the most of a moment ago.
+    """
+    qos: Any = getattr(getattr(worker, "consumer", None), "qos", None)
+    if qos is None:  # it connects just now
+        return
+    room = chunks - qos.value
+    qos.decrement_eventually(max(0, -room))
+    qos.increment_eventually(max(0, min(room, chunks - before)))
 
 
 def _package_version() -> str:

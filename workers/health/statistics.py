@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+
+from broker.loads import Stages
 
 REFUSED_S = 8.0  # a worker that refuses a model is asked for it each second
 WINDOW_S = 10.0  # a rate over less jumps with every chunk
@@ -21,6 +23,8 @@ class Statistics:
         self.resting = ""
         self.images = 0
         self.failed = 0
+        self.reasons: Counter[str] = Counter()
+        self.stages = Stages()
         self.received_at = clock()
         self.done_at = clock()
 
@@ -33,10 +37,19 @@ class Statistics:
         """Note that a chunk came in."""
         self.received_at = self._clock()
 
-    def note_done(self, *, images: int, failed: int) -> None:
+    def note_done(
+        self,
+        images: int,
+        failed: int,
+        *,
+        reasons: Mapping[str, int] | None = None,
+        stages: Stages | None = None,
+    ) -> None:
         """Note that a chunk was read."""
         self.images += images
         self.failed += failed
+        self.reasons = self.reasons + Counter(reasons or {})  # anew: the heartbeat's thread reads
+        self.stages = self.stages + (stages or Stages())
         self.done_at = self._clock()
         self._recent.append((self._clock(), images))
 

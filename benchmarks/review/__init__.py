@@ -1,0 +1,1 @@
+"""What the page costs a job, and what reviewing one is worth."""

@@ -1,0 +1,1 @@
+"""The fleet's metrics, as Prometheus reads them."""

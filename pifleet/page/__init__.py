@@ -1,0 +1,1 @@
+"""``pifleet serve``: the fleet in a browser. Try a model, watch jobs, put readings right."""

@@ -1,0 +1,1 @@
+"""The fleet while somebody watches: what successive looks add up to, on one screen."""
