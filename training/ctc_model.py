@@ -8,8 +8,8 @@ import keras
 from keras import ops
 
 
-def ctc_loss(labels: Any, logits: Any) -> Any:
-    """Compute the negative log-likelihood of texts, summed over all their alignments: (n,).
+def sparse_ctc(labels: Any, logits: Any) -> Any:
+    """Compute what ``keras.losses.ctc`` does, the negative log-likelihood of texts: (n,).
 
     On TensorFlow by its own kernel, which takes sparse labels: Keras gives it dense ones, and each
     frame is then some twenty operations in a loop.
@@ -39,6 +39,8 @@ class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
     alike.
     """
 
+    is_sparse = False
+    """Whether ``sparse_ctc`` is used; a run that began without it repeats only without it."""
     teacher_share = 0.0
     teacher_temperature = 1.0
 
@@ -51,7 +53,7 @@ class CtcModel(keras.Model):  # type: ignore[misc]  # keras ships no types
         """
         y = {key: ops.convert_to_tensor(value) for key, value in y.items()}  # PyTorch gets arrays
         logits = ops.cast(ops.squeeze(y_pred, axis=1), "float32")
-        ctc = ctc_loss(y["labels"], logits)
+        ctc = (sparse_ctc if self.is_sparse else keras.losses.ctc)(y["labels"], logits)
         frames = keras.losses.sparse_categorical_crossentropy(y["frames"], logits, from_logits=True)
         framewise = ops.sum(frames * y["frame_weights"], axis=1)
         share = y["frame_share"]

@@ -104,7 +104,7 @@ def test_sources_of_the_readme_are_read_by_a_fleet(
 ) -> None:
     start_worker(concurrency=2)
     fleet = Fleet(tmp_path, redis_url, origin)
-    commands = readme_block("A source is any of these:", "\n\n`--symbols")
+    commands = readme_block("A source is any of these:", "\n\nWhat a job may be told:")
     assert len(commands) == 4
     for command in commands:
         done = fleet.run(command)

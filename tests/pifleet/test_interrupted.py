@@ -29,13 +29,14 @@ def start(redis_url: str, tmp_path: Path, tiny_model: Path) -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
     (tmp_path / "urls.txt").write_text("\n".join(f"http://127.0.0.1:9/{n}" for n in range(50)))
 
-    def begin(*arguments: str, stdout: int = subprocess.PIPE) -> subprocess.Popen[str]:
+    def begin(*arguments: str, terminal: int | None = None) -> subprocess.Popen[str]:
         process = subprocess.Popen(
             [*PIFLEET, *arguments],
             cwd=tmp_path,
             env=fleet_env(redis_url, tmp_path),
             text=True,
-            stdout=stdout,
+            stdin=terminal,
+            stdout=subprocess.PIPE if terminal is None else terminal,
             stderr=subprocess.PIPE,
             start_new_session=True,
         )
@@ -115,7 +116,7 @@ def test_collecting_can_be_interrupted_and_goes_on(
 
 def test_watching_is_ended_by_an_interrupt(start: Start) -> None:
     reader, writer = pty.openpty()
-    process = start("status", "--watch", stdout=writer)
+    process = start("status", "--watch", terminal=writer)
     assert os.read(reader, 1)  # the first drawing
 
     assert interrupt(process).strip() == "pifleet: interrupted"

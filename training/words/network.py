@@ -68,6 +68,7 @@ def _context(x: Any, frames: int) -> Any:
 def compile_words(network: Any, schedule: ScheduleConfig) -> CtcModel:
     """Add loss and optimiser to a network."""
     model = CtcModel(network.inputs, network.outputs)
+    model.is_sparse = True
     compile_network(model, schedule)
     return model
 
