@@ -22,6 +22,9 @@ WIDTHS = (60, 80, 120, 200)
 LONG = "raspberrypi-in-the-cupboard-of-the-physics-department"
 
 
+STARTED_AT = time.time() - 90_000  # of every worker, each time that it is drawn up
+
+
 def beat(number: int, **changes: object) -> Heartbeat:
     fields: dict[str, object] = {
         "worker": f"{LONG}-{number:02}",
@@ -33,7 +36,7 @@ def beat(number: int, **changes: object) -> Heartbeat:
         "images": 1_234_567,
         "failed": 123_456,
         "images_per_s": 1234.0,
-        "started_at": time.time() - 90_000,
+        "started_at": STARTED_AT,
         "temperature_c": 71.0,
         "throttled": 0x50005,
         "rss_mb": 900.0,

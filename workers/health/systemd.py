@@ -28,9 +28,10 @@ def notify(address: str | None, state: str) -> bool:
         return False
     path = "\0" + address[1:] if address.startswith("@") else address  # an abstract socket
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.setblocking(False)
         try:
             sender.sendto(state.encode(), path)
-        except OSError:  # systemd is restarting, and will ask again
+        except OSError:  # systemd is restarting, or busy, and will ask again
             return False
     return True
 
