@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,12 +18,9 @@ import numpy as np
 from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
-from contract.errors import ImageError, OutputError, UserError
+from contract.errors import OutputError, UserError
 from contract.files import atomic_write
-from recognition.card import InputSpec
 from recognition.charset import Charset
-from recognition.images import load_tensor
-from training.progress_bar import progress_bar
 
 DESCRIPTION_FILE = "set.json"
 NO_CENTRE = -1.0
@@ -193,29 +188,3 @@ def make_empty(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
     if is_used:
         raise OutputError(f"{folder} is not empty: give a new folder, so that no sets mix")
-
-
-def hold_out(images: Iterable[NDArray[np.uint8]], share: float, *, seed: int) -> NDArray[np.bool_]:
-    """Choose by the pixels, so that neither names nor their order nor doubles matter: (n,)."""
-    digests = [sha256(f"{seed} ".encode() + image.tobytes()).digest() for image in images]
-    distinct = sorted(set(digests))
-    chosen = set(distinct[: max(1, round(share * len(distinct)))])
-    return np.array([digest in chosen for digest in digests])
-
-
-def read_grey(folder: Path, names: Sequence[str], spec: InputSpec) -> Iterator[NDArray[np.uint8]]:
-    """Read labelled images as a worker fits them: each (h, w) uint8.
-
-    Raises:
-        UserError: one cannot be read.
-    """
-    with progress_bar(f"reading {folder.name}", len(names)) as advance:
-        for name in names:
-            path = folder / name
-            try:
-                yield load_tensor(path.read_bytes(), spec)[:, :, 0]
-            except OSError as error:
-                raise UserError(f"{path} cannot be read: {error.strerror}") from error
-            except ImageError as error:
-                raise UserError(f"{path} cannot be read: {error}") from error
-            advance(1)

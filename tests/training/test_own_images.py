@@ -14,11 +14,12 @@ from click.testing import CliRunner, Result
 from contract.errors import FleetError, UserError
 from pifleet.cli import cli
 from recognition.card import read_card
-from training.captcha.config import CaptchaConfig, CaptchaOwnConfig
+from training.captcha.config import CaptchaConfig
 from training.captcha.own_images import MixedSource, new_symbols, read_own
 from training.captcha.samples import CaptchaSet, draw_files
 from training.config import build_config
 from training.image_sets import read_labels, read_labels_file
+from training.own_images import OwnConfig
 
 TINY = """
 name: tiny-own
@@ -40,7 +41,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def config_of(folder: Path, **own: float) -> CaptchaConfig:
     config = build_config(CaptchaConfig, {"data": {"symbols": "AB7", "images": 64}})
-    mine = CaptchaOwnConfig(folder=str(folder), labels=str(folder / "labels.tsv"))
+    mine = OwnConfig(folder=str(folder), labels=str(folder / "labels.tsv"))
     return replace(config, own=replace(mine, **own))  # type: ignore[arg-type]
 
 

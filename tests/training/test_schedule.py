@@ -10,10 +10,10 @@ import pytest
 
 from contract.errors import SettingsError, UserError
 from training.captcha.config import CaptchaConfig, CaptchaSchedule
-from training.captcha.data import CaptchaBatches, captcha_pixels
+from training.captcha.data import CaptchaBatches
 from training.captcha.samples import CaptchaSet, draw_packed
 from training.config import dump_config, load_config
-from training.frame_targets import frame_targets
+from training.ctc_batches import frame_targets, white_is_zero
 from training.image_sets import open_packed
 from training.schedule import ScheduleConfig, learning_rate, progress
 from training.train import WeightAverage
@@ -112,7 +112,7 @@ def test_a_symbol_stands_on_the_frame_of_its_middle_and_mutes_its_neighbours() -
     labels = np.array([[7, 3, 0]], dtype=np.uint8)
     centres = np.array([[9.0, 29.9, -1.0]], dtype=np.float32)
 
-    targets = frame_targets(labels, centres, frames=8, px_per_frame=4)
+    targets = frame_targets(labels, centres, frames=8)
 
     assert targets.classes.tolist() == [[0, 0, 7, 0, 0, 0, 0, 3]]
     assert targets.weights.tolist() == [[0.25, 0.0, 1.0, 0.0, 0.25, 0.25, 0.0, 1.0]]
@@ -121,7 +121,7 @@ def test_a_symbol_stands_on_the_frame_of_its_middle_and_mutes_its_neighbours() -
 def test_pixels_are_exact_where_a_uint8_tensor_is() -> None:
     greys = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
 
-    pixels = captcha_pixels(greys)
+    pixels = white_is_zero(greys)
 
     assert pixels.shape == (1, 16, 16, 1)
     assert (pixels.min(), pixels.max()) == (-1.0, 0.0)

@@ -21,13 +21,14 @@ from recognition.charset import Charset
 from recognition.images import to_tensor
 from recognition.recogniser import KEPT_SHAPES, Recogniser, verify_golden
 from training.config import build_config
-from training.frame_targets import frame_targets
+from training.ctc_batches import PX_PER_FRAME, frame_targets
 from training.image_sets import NO_CENTRE, read_labels
-from training.words.config import WordsConfig, WordsOwnConfig, WordsSchedule
-from training.words.data import PX_PER_FRAME, WordsBatches, padded
+from training.own_images import OwnConfig
+from training.words.config import WordsConfig, WordsSchedule
+from training.words.data import WordsBatches, padded
 from training.words.draw_set import WORDS_SYMBOLS, draw_files
 from training.words.fonts import find_word_fonts
-from training.words.own_images import MixedBatches, read_own
+from training.words.own_images import MixedBatches, MixedWords, read_own
 from training.words.packed import PackedWord, PackedWords, open_words, pack_words
 from training.words.samples import WordSet
 from training.words.sources import DrawnWords
@@ -114,7 +115,7 @@ def test_a_text_that_its_frames_cannot_hold_is_left_out() -> None:
 
 def test_an_image_without_text_is_blank_in_all_frames() -> None:
     packed = packed_of([64, 64], ["", "a"])
-    targets = frame_targets(packed.labels, packed.centres, frames=16, px_per_frame=PX_PER_FRAME)
+    targets = frame_targets(packed.labels, packed.centres, frames=16)
 
     assert not targets.classes[0].any()
     assert packed.text(0) == ""
@@ -129,7 +130,7 @@ def test_a_set_that_is_cut_short_is_refused(tmp_path: Path) -> None:
 
 
 def own_config(mine: Path, labels: Path | None = None) -> WordsConfig:
-    own = WordsOwnConfig(folder=str(mine), labels=str(labels or mine / "labels.tsv"), steps=5)
+    own = OwnConfig(folder=str(mine), labels=str(labels or mine / "labels.tsv"), steps=5)
     return replace(build_config(WordsConfig, {"schedule": {"batch": 16}}), own=own)
 
 
@@ -147,6 +148,22 @@ def test_own_images_are_held_out_in_part_and_come_in_their_share(mine: Path) -> 
     assert len(mixed.order(0)) == mixed.steps_per_epoch == 5
     assert len(order) == 80
     assert (order >= 10).sum() == 20
+
+
+def test_a_text_that_does_not_fit_its_image_is_left_out(mine: Path, tmp_path: Path) -> None:
+    texts = read_labels(mine)
+    everywhere, once = tmp_path / "everywhere.tsv", tmp_path / "once.tsv"
+    everywhere.write_text("".join(f"{name}\t{'i' * 32}\n" for name in texts))
+    training = read_own(own_config(mine), CHARSET).training
+    first = next(name for name in texts if texts[name] == training.text(0))
+    once.write_text("".join(f"{n}\t{'i' * 32 if n == first else t}\n" for n, t in texts.items()))
+
+    with pytest.raises(UserError, match="no text fits the width of its image"):
+        read_own(own_config(mine, everywhere), CHARSET)
+    source = MixedWords(own_config(mine, once))
+
+    assert source.described()["too_narrow"] == "1"
+    assert len(source.batches().readable) == len(training) - 1
 
 
 @pytest.mark.parametrize(

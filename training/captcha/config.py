@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from recognition.charset import CAPTCHA_SYMBOLS
+from training.own_images import OwnConfig
 from training.schedule import ScheduleConfig
 
 
@@ -89,25 +90,6 @@ class CaptchaTeacherConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class CaptchaOwnConfig:
-    """Labelled images of one's own, which drawn ones are mixed with.
-
-    Attributes:
-        folder: of the images; empty: there are none.
-        labels: the file of their texts.
-        mix: share of drawn images, in [0, 1); 0 draws none.
-        held_out: share of one's own images that are measured with, and never trained on.
-        steps: of an epoch; one's own images come again as often as that takes.
-    """
-
-    folder: str = ""
-    labels: str = ""
-    mix: float = 0.3
-    held_out: float = 0.2
-    steps: int = 500
-
-
-@dataclass(frozen=True, slots=True)
 class CaptchaConfig:
     """One experiment."""
 
@@ -118,4 +100,4 @@ class CaptchaConfig:
     network: CaptchaNetworkConfig = CaptchaNetworkConfig()
     schedule: CaptchaSchedule = CaptchaSchedule()
     teacher: CaptchaTeacherConfig = CaptchaTeacherConfig()
-    own: CaptchaOwnConfig = CaptchaOwnConfig()
+    own: OwnConfig = field(default_factory=OwnConfig)

@@ -15,11 +15,8 @@ from training.captcha.config import CaptchaConfig, CaptchaSchedule
 from training.captcha.drawer import Size
 from training.captcha.glyphs import FONT_SIZES, find_fonts
 from training.captcha.samples import CaptchaSet, Purpose
-from training.frame_targets import frame_share, frame_targets
-from training.image_sets import NO_CENTRE, PackedSet
-
-PX_PER_FRAME = 4  # of the network: two strides of 2 along the width
-WHITE = 255.0
+from training.ctc_batches import ctc_targets, frame_share, white_is_zero
+from training.image_sets import PackedSet
 
 
 def training_set_of(config: CaptchaConfig) -> CaptchaSet:
@@ -93,27 +90,12 @@ class CaptchaBatches:
             done: share of the run that is done, in [0, 1].
         """
         taken = self.packed.take(indices)
-        images, labels, centres = taken.images, taken.labels, taken.centres
-        frames = frame_targets(
-            labels, centres, frames=images.shape[2] // PX_PER_FRAME, px_per_frame=PX_PER_FRAME
-        )
         share = frame_share(done, until=self.schedule.frame_share)
-        has_middles = centres[:, 0] != NO_CENTRE  # nobody knows them in images of one's own
-        targets = {
-            "labels": labels.astype(np.int32),
-            "frames": frames.classes,
-            "frame_weights": frames.weights,
-            "frame_share": has_middles * np.float32(share),
-        }
+        width = taken.images.shape[2]
+        targets = ctc_targets(taken.labels, taken.centres, width=width, frame_share=share)
         if self.teacher is not None:
-            targets["teacher"] = self.teacher.logits(images)
-        return captcha_pixels(images), targets
-
-
-def captcha_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Turn grey images (n, h, w) into the network's input (n, h, w, 1) in [-1, 0]."""
-    pixels: NDArray[np.float32] = (images[..., None].astype(np.float32) - WHITE) / WHITE
-    return pixels
+            targets["teacher"] = self.teacher.logits(taken.images)
+        return white_is_zero(taken.images), targets
 
 
 class Teacher:

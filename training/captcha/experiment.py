@@ -12,9 +12,10 @@ from PIL import Image
 
 from recognition.card import InputSpec, ModelCard
 from training.captcha.config import CaptchaConfig
-from training.captcha.data import CaptchaBatches, captcha_pixels
+from training.captcha.data import CaptchaBatches
 from training.captcha.own_images import MixedSource
 from training.captcha.sources import DrawnSource, Source
+from training.ctc_batches import white_is_zero
 from training.experiment import CheckSet
 
 
@@ -75,7 +76,7 @@ class CaptchaExperiment:
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn grey images (n, h, w) into the network's input (n, h, w, 1)."""
-        return captcha_pixels(images)
+        return white_is_zero(images)
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
         """Take images (n, h, w) of the kind that it learns from."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from recognition.charset import Charset
 from recognition.decoding import Decoder
 from training.captcha.config import CaptchaNetworkConfig, CaptchaSchedule, CaptchaTeacherConfig
-from training.captcha.data import captcha_pixels
+from training.ctc_batches import white_is_zero
 from training.ctc_model import CtcModel
 from training.network import compile_network, predict
 
@@ -79,5 +79,5 @@ def compile_ctc(network: Any, schedule: CaptchaSchedule, teacher: CaptchaTeacher
 
 def read_captchas(network: Any, images: NDArray[np.uint8], charset: Charset) -> list[str]:
     """Read grey images (n, h, w) with a Keras network, through the decoder of the workers."""
-    logits = predict(network, images, captcha_pixels)[:, 0]
+    logits = predict(network, images, white_is_zero)[:, 0]
     return [reading.text for reading in Decoder("ctc", charset).read(logits)]

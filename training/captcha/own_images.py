@@ -1,8 +1,4 @@
-"""Labelled images of one's own: read as workers read them, held out in part, mixed with drawn ones.
-
-The labels are any file of ``read_labels_file``: one written by hand, or a submission that a person
-has corrected.
-"""
+"""Labelled captchas of one's own, and drawn ones beside them."""
 
 from __future__ import annotations
 
@@ -15,14 +11,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.errors import SettingsError, UserError
+from contract.errors import UserError
 from recognition.card import InputSpec
 from recognition.charset import Charset
-from training.captcha.config import CaptchaConfig, CaptchaOwnConfig
-from training.captcha.data import PX_PER_FRAME, CaptchaBatches
+from training.captcha.config import CaptchaConfig
+from training.captcha.data import CaptchaBatches
 from training.captcha.sources import DrawnSource, teacher_of
+from training.ctc_batches import PX_PER_FRAME
 from training.experiment import CheckSet
-from training.image_sets import NO_CENTRE, PackedSet, hold_out, read_grey, read_labels_file
+from training.image_sets import NO_CENTRE, PackedSet, read_labels_file
+from training.own_images import OwnConfig, shuffled_again
 
 
 def new_symbols(labels: Path, known: str) -> dict[str, str]:
@@ -54,23 +52,19 @@ class OwnImages:
 def read_own(config: CaptchaConfig) -> OwnImages:
     """Read the images that a labels file names.
 
-    An image that stands in the folder twice is in one part alone: parts are chosen by pixels.
-
     Raises:
         UserError: a file is missing or no image, or a text is too long for the network.
         SettingsError: there are too few images to hold some out.
     """
     own = config.own
     charset = Charset(config.data.symbols)
-    texts = read_labels_file(Path(own.labels))
+    texts = own.texts()
     spec = InputSpec(height=config.data.height, width=config.data.width)
-    images = np.stack(list(read_grey(Path(own.folder), list(texts), spec)))
+    images = own.read(texts, spec)
     labels = _encode(texts, charset, frames=spec.width // PX_PER_FRAME)
-    held = hold_out(images, own.held_out, seed=config.seed)
-    if held.all() or not held.any():
-        raise SettingsError("own.held_out", own.held_out, "a share that leaves some in both parts")
+    held = own.hold_out(images, seed=config.seed)
     centres = np.full(labels.shape, NO_CENTRE, dtype=np.float32)
-    whole = PackedSet(images, labels, centres, charset)
+    whole = PackedSet(np.stack(images), labels, centres, charset)
     return OwnImages(whole.take(np.flatnonzero(~held)), whole.take(np.flatnonzero(held)))
 
 
@@ -124,7 +118,7 @@ class MixedBatches(CaptchaBatches):
     """
 
     own: int
-    config: CaptchaOwnConfig
+    config: OwnConfig
 
     @property
     def steps_per_epoch(self) -> int:
@@ -136,26 +130,17 @@ class MixedBatches(CaptchaBatches):
         rng = np.random.default_rng([self.seed, epoch])
         batch, drawn = self.schedule.batch, len(self.packed) - self.own
         of_drawn = min(batch - 1, round(batch * self.config.mix)) if drawn else 0
-        mine = _again(rng, self.own, self.config.steps * (batch - of_drawn))
-        theirs = _again(rng, drawn, self.config.steps * of_drawn) + self.own
+        own, others = np.split(np.arange(len(self.packed)), [self.own])
+        mine = shuffled_again(rng, own, self.config.steps * (batch - of_drawn))
+        theirs = shuffled_again(rng, others, self.config.steps * of_drawn)
         parts = [one.reshape(self.config.steps, -1) for one in (mine, theirs)]
         return np.concatenate(parts, axis=1)
-
-
-def _again(rng: np.random.Generator, n: int, wanted: int) -> NDArray[np.int64]:
-    """Shuffle n indices over and over, until there are as many as are wanted."""
-    if wanted == 0:
-        return np.empty(0, dtype=np.int64)
-    rounds = [rng.permutation(n) for _ in range(-(-wanted // n))]
-    return np.concatenate(rounds)[:wanted]
 
 
 class MixedSource:
     """A ``Source`` of one's own images, mixed with drawn ones."""
 
     def __init__(self, config: CaptchaConfig) -> None:
-        if not 0 <= config.own.mix < 1:
-            raise SettingsError("mix", config.own.mix, "a share of 0 or more, less than 1")
         self._config = config
         self._drawing = DrawnSource(config)
         self._drawn: PackedSet | None = None
@@ -166,12 +151,12 @@ class MixedSource:
 
     def described(self) -> dict[str, str]:
         """Say what is learnt from, folders by their names alone."""
-        own, mix = self._config.own, self._config.own.mix
-        n, held = len(self._own.training), len(self._own.held_out)
-        mine = f"{n} images of {Path(own.folder).name}, {held} more held out"
-        drawn = self._drawing.described() if mix else {}
-        told = f"{mine}; {100 * mix:g} % of {drawn['data']}" if mix else mine
-        return {**drawn, "data": told}
+        mine = self._own
+        return self._config.own.described(
+            self._drawing.described() if self._config.own.mix else {},
+            training=len(mine.training),
+            held_out=len(mine.held_out),
+        )
 
     def prepare(self, run: Path, *, workers: int) -> None:
         """Read one's own images, and draw the others into the run's folder."""

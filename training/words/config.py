@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
+from training.own_images import OwnConfig
 from training.schedule import ScheduleConfig
 from training.words.samples import CELLS_SHARE, HAND_SHARE, KIND_WEIGHTS
 
@@ -70,25 +71,6 @@ class WordsSchedule(ScheduleConfig):
 
 
 @dataclass(frozen=True, slots=True)
-class WordsOwnConfig:
-    """Labelled images of one's own, which drawn ones are mixed with.
-
-    Attributes:
-        folder: of the images; empty: there are none.
-        labels: the file of their texts.
-        mix: share of drawn images, in [0, 1); 0 draws none.
-        held_out: share of one's own images that are measured with, and never trained on.
-        steps: of an epoch; one's own images come again as often as that takes.
-    """
-
-    folder: str = ""
-    labels: str = ""
-    mix: float = 0.3
-    held_out: float = 0.2
-    steps: int = 300
-
-
-@dataclass(frozen=True, slots=True)
 class WordsConfig:
     """One experiment."""
 
@@ -98,4 +80,4 @@ class WordsConfig:
     data: WordsDataConfig = WordsDataConfig()
     network: WordsNetworkConfig = WordsNetworkConfig()
     schedule: WordsSchedule = WordsSchedule()
-    own: WordsOwnConfig = WordsOwnConfig()
+    own: OwnConfig = field(default_factory=OwnConfig)

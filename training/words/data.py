@@ -10,25 +10,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.frame_targets import frame_share, frame_targets
+from training.ctc_batches import PX_PER_FRAME, ctc_targets, frame_share, white_is_zero
 from training.image_sets import NO_CENTRE
 from training.words.config import WIDTH_STEP, WordsSchedule
 from training.words.packed import PackedWords
 
-PX_PER_FRAME = 4  # of the network: two strides of 2 along the width
 USUAL_WIDTH = 128  # at which a batch holds as many images as the schedule says
 LEAST_BATCH = 16
-WHITE = 255.0
 STRETCH = (0.88, 1.12)  # of the width, anew whenever an image is seen
 WIDTH_NOISE = 0.06  # by which images change places with others that are about as wide
 
 Rng = np.random.Generator
-
-
-def words_pixels(images: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """Turn grey images (n, h, w) into the network's input (n, h, w, 1) in [-1, 0]."""
-    pixels: NDArray[np.float32] = (images[..., None].astype(np.float32) - WHITE) / WHITE
-    return pixels
 
 
 def padded(images: list[NDArray[np.uint8]], *, step: int = WIDTH_STEP) -> NDArray[np.uint8]:
@@ -38,6 +30,17 @@ def padded(images: list[NDArray[np.uint8]], *, step: int = WIDTH_STEP) -> NDArra
     return np.stack(
         [np.pad(image, ((0, 0), (0, width - image.shape[1])), mode="edge") for image in images]
     )
+
+
+def is_wide_enough(packed: PackedWords) -> NDArray[np.bool_]:
+    """Tell the images whose frames suffice for their text, even squeezed: (n,).
+
+    A symbol takes a frame, and so does the blank that parts two that are alike.
+    """
+    labels = packed.labels
+    repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0)).sum(axis=1)
+    frames = packed.widths * STRETCH[0] // PX_PER_FRAME
+    return np.asarray(frames >= (labels > 0).sum(axis=1) + repeats)
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,8 @@ class WordsBatches:
 
     @cached_property
     def readable(self) -> NDArray[np.int64]:
-        """Those whose frames suffice for their text: a blank parts two equal symbols."""
-        labels = self.packed.labels
-        repeats = ((labels[:, 1:] == labels[:, :-1]) & (labels[:, 1:] > 0)).sum(axis=1)
-        frames = self.packed.widths * STRETCH[0] // PX_PER_FRAME
-        needed = (labels > 0).sum(axis=1) + repeats
-        return np.nonzero(frames >= needed)[0]
+        """Those that can be learnt from; the others are left out."""
+        return np.nonzero(is_wide_enough(self.packed))[0]
 
     @cached_property
     def _sizes(self) -> list[int]:
@@ -104,19 +103,15 @@ class WordsBatches:
             centres[row, known] *= seen.shape[1] / image.shape[1]
             images.append(seen)
         labels = np.asarray(self.packed.labels[indices])
+        longest = max(1, int((labels > 0).sum(axis=1).max()))
         pixels = padded(images)
-        frames = frame_targets(
-            labels, centres, frames=pixels.shape[2] // PX_PER_FRAME, px_per_frame=PX_PER_FRAME
+        targets = ctc_targets(
+            labels[:, :longest],
+            centres[:, :longest],
+            width=pixels.shape[2],
+            frame_share=frame_share(done, until=self.schedule.frame_share),
         )
-        has_middles = (centres[:, 0] != NO_CENTRE) | (labels[:, 0] == 0)
-        targets = {
-            "labels": labels[:, : max(1, int((labels > 0).sum(axis=1).max()))].astype(np.int32),
-            "frames": frames.classes,
-            "frame_weights": frames.weights,
-            "frame_share": has_middles
-            * np.float32(frame_share(done, until=self.schedule.frame_share)),
-        }
-        return words_pixels(pixels), targets
+        return white_is_zero(pixels), targets
 
 
 def _seen_anew(image: NDArray[np.uint8], rng: Rng) -> NDArray[np.uint8]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from recognition.card import InputSpec, ModelCard
+from training.ctc_batches import white_is_zero
 from training.experiment import CheckSet
 from training.words.config import MAX_WIDTH, WIDTH_STEP, WordsConfig
-from training.words.data import WordsBatches, words_pixels
+from training.words.data import WordsBatches
 from training.words.draw_set import WORDS_SYMBOLS
 from training.words.own_images import MixedWords
 from training.words.sources import DrawnWords
@@ -73,7 +74,7 @@ class WordsExperiment:
 
     def to_pixels(self, images: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Turn grey images (n, h, w) into the network's input (n, h, w, 1)."""
-        return words_pixels(images)
+        return white_is_zero(images)
 
     def calibration_images(self, n: int) -> NDArray[np.uint8]:
         """Take images (n, h, w) that it learns from, those that fit the usual width."""

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from recognition.charset import Charset
 from recognition.decoding import Decoder
+from training.ctc_batches import white_is_zero
 from training.ctc_model import CtcModel
 from training.network import BatchNormalisation, compile_network, predict_each
 from training.schedule import ScheduleConfig
 from training.words.config import WordsNetworkConfig
-from training.words.data import words_pixels
 
 ROWS_BEFORE_FRAMES = 2  # what four halvings leave of 32 px
 
@@ -76,5 +76,5 @@ def compile_words(network: Any, schedule: ScheduleConfig) -> CtcModel:
 def read_words(network: Any, images: Sequence[NDArray[np.uint8]], charset: Charset) -> list[str]:
     """Read grey images (h, w) with a Keras network, through the decoder of the workers."""
     decoder = Decoder("ctc", charset)
-    logits = predict_each(network, images, words_pixels)
+    logits = predict_each(network, images, white_is_zero)
     return [decoder.read(one[None])[0].text for one in logits]

@@ -1,11 +1,8 @@
-"""Labelled images of one's own: read as workers read them, held out in part, mixed with drawn ones.
-
-The labels are any file of ``read_labels_file``: one written by hand, or a submission that a person
-has corrected.
-"""
+"""Labelled words of one's own, and drawn ones beside them."""
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,50 +11,65 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from contract.errors import SettingsError, UserError
+from contract.errors import UserError
 from recognition.card import InputSpec
 from recognition.charset import Charset
 from training.experiment import CheckSet
-from training.image_sets import NO_CENTRE, hold_out, read_grey, read_labels_file
-from training.words.config import MAX_WIDTH, WordsConfig, WordsOwnConfig
-from training.words.data import WordsBatches, padded
+from training.image_sets import NO_CENTRE
+from training.own_images import OwnConfig, shuffled_again
+from training.words.config import MAX_WIDTH, WordsConfig
+from training.words.data import WordsBatches, is_wide_enough, padded
 from training.words.packed import PackedWord, PackedWords, join_words, pack_words
 from training.words.sources import DrawnWords
 from training.words.texts import MAX_LENGTH
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True, slots=True)
 class OwnWords:
-    """Images of one's own in two parts, that share no image."""
+    """Images of one's own in two parts, that share no image.
+
+    Attributes:
+        training: learnt from.
+        held_out: measured with.
+        too_narrow: images that are in neither: their texts do not fit into their widths.
+    """
 
     training: PackedWords
     held_out: PackedWords
+    too_narrow: int
 
 
 def read_own(config: WordsConfig, charset: Charset) -> OwnWords:
     """Read the images that a labels file names.
 
-    An image that stands in the folder twice is in one part alone: parts are chosen by pixels.
-
     Raises:
-        UserError: a file is missing or no image, or a text cannot be written by the model.
+        UserError: a file is missing or no image, a text cannot be written by the model, or all
+            images are too narrow for their texts.
         SettingsError: there are too few images to hold some out.
     """
     own = config.own
-    texts = read_labels_file(Path(own.labels))
+    texts = own.texts()
     check_texts(Path(own.labels), texts, charset)
     spec = InputSpec(config.data.height, 1, "keep_aspect", MAX_WIDTH)
-    images = list(read_grey(Path(own.folder), list(texts), spec))
+    images = own.read(texts, spec)
+    held = own.hold_out(images, seed=config.seed)
     words = [
         PackedWord(image, text, np.full(len(text), NO_CENTRE, np.float32))
         for image, text in zip(images, texts.values(), strict=True)
     ]
-    held = hold_out(images, own.held_out, seed=config.seed)
-    if held.all() or not held.any():
-        raise SettingsError("own.held_out", own.held_out, "a share that leaves some in both parts")
-    mine = [word for word, is_held in zip(words, held, strict=True) if not is_held]
+    packed = pack_words(words, charset)
+    is_wide = is_wide_enough(packed)
+    training = [word for word, is_mine in zip(words, is_wide & ~held, strict=True) if is_mine]
+    if not training:
+        told = f"{own.labels}: no text fits the width of its image"
+        raise UserError(f"{told}: is each the text of its own image, as high as its line?")
+    too_narrow = int((~is_wide & ~held).sum())
+    if too_narrow:
+        logger.warning("%s: %d texts do not fit their images: left out", own.labels, too_narrow)
     others = [word for word, is_held in zip(words, held, strict=True) if is_held]
-    return OwnWords(pack_words(mine, charset), pack_words(others, charset))
+    return OwnWords(pack_words(training, charset), pack_words(others, charset), too_narrow)
 
 
 def check_texts(labels: Path, texts: dict[str, str], charset: Charset) -> None:
@@ -81,7 +93,7 @@ class MixedBatches(WordsBatches):
     """Batches of one's own images, the first of the set, and of drawn ones, in their shares."""
 
     own: int
-    config: WordsOwnConfig
+    config: OwnConfig
 
     @property
     def steps_per_epoch(self) -> int:
@@ -95,8 +107,7 @@ class MixedBatches(WordsBatches):
         own, drawn = self.readable[is_own], self.readable[~is_own]
         n = self.config.steps * self.schedule.batch
         n_drawn = round(n * self.config.mix) if len(drawn) else 0
-        rounds = -(-(n - n_drawn) // len(own))
-        again = np.concatenate([rng.permutation(own) for _ in range(rounds)])[: n - n_drawn]
+        again = shuffled_again(rng, own, n - n_drawn)
         both = np.concatenate([again, rng.choice(drawn, n_drawn)]) if n_drawn else again
         batches = np.array_split(self.nearly_by_width(both, rng), self.config.steps)
         return [batches[place] for place in rng.permutation(len(batches))]
@@ -116,12 +127,13 @@ class MixedWords:
 
     def described(self) -> dict[str, str]:
         """Say what is learnt from."""
-        own, mix = self._config.own, self._config.own.mix
-        n, held = len(self._own.training), len(self._own.held_out)
-        mine = f"{n} images of {Path(own.folder).name}, {held} more held out"
-        drawn = self._drawing.described() if mix else {}
-        told = f"{mine}; {100 * mix:g} % of {drawn['data']}" if mix else mine
-        return {**drawn, "data": told}
+        mine = self._own
+        told = self._config.own.described(
+            self._drawing.described() if self._config.own.mix else {},
+            training=len(mine.training),
+            held_out=len(mine.held_out),
+        )
+        return told | ({"too_narrow": str(mine.too_narrow)} if mine.too_narrow else {})
 
     def prepare(self, run: Path, *, workers: int) -> None:
         """Read one's own images, and draw the others into the run's folder."""
