@@ -259,7 +259,7 @@ class Ledger:
         try:
             self.db.executemany(
                 "INSERT INTO image (idx, name, url) VALUES (?, ?, ?)",
-                [(start + i, image.name, image.url) for i, image in enumerate(batch)],
+                [(start + i, name, url) for i, (name, url) in enumerate(batch)],
             )
         except sqlite3.IntegrityError as error:
             name = self._first_duplicate(start, batch)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 from contract.errors import SourceError
@@ -16,8 +16,7 @@ MAX_NAME = 1024  # characters; longer than any file system's own limit
 PLAIN_URL = re.compile(r"https?://[A-Za-z0-9.-]+(?::[0-9]{1,4})?/[A-Za-z0-9._~!$&'()*+,;=:@/-]*")
 
 
-@dataclass(frozen=True, slots=True)
-class SourceImage:
+class SourceImage(NamedTuple):
     """One image of a job: the name it has in the submission, and where it is."""
 
     name: str
