@@ -18,9 +18,7 @@ from broker.connection import SOCKET_TIMEOUT_S
 from broker.keys import KEY_PREFIX, QUEUE
 from broker.sentinel import is_sentinel, sentinel_options
 from broker.sentinel import parse as parse_sentinel
-
-HARD_LIMIT_S = 300  # a chunk that takes this long hangs: its process is killed
-SOFT_LIMIT_S = 240  # a worker gives a chunk up itself a minute before
+from contract.clocks import HARD_LIMIT_S
 
 TRANSPORTS = {  # in place of kombu's own, which need Lua
     "redis": "broker.transport:Transport",

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+HARD_LIMIT_S = 300  # a chunk that takes this long hangs: its process is killed
+SOFT_LIMIT_S = 240  # a worker gives a chunk up itself a minute before
+
 
 @dataclass(frozen=True, slots=True)
 class Clocks:

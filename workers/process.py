@@ -19,7 +19,6 @@ from functools import partial
 import msgspec
 from redis.exceptions import RedisError, ResponseError
 
-from broker.app import SOFT_LIMIT_S
 from broker.chunks import Notice
 from broker.claims import ChunkTask, claim
 from broker.connection import make_client
@@ -27,6 +26,7 @@ from broker.loads import Stages
 from broker.messages import printable
 from broker.rates import RateLimits, make_gate
 from broker.results import MAX_DETAIL, ChunkResult, Crash, Outcome, Row, deliver
+from contract.clocks import SOFT_LIMIT_S
 from contract.errors import FleetError, MessageError
 from contract.settings import Settings
 from recognition.decoding import Decoder, make_decoder

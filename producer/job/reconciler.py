@@ -23,10 +23,9 @@ from enum import StrEnum
 from functools import partial
 from statistics import median
 
-from broker.app import HARD_LIMIT_S
 from broker.chunks import task_id
 from broker.heartbeats import Fleet
-from contract.clocks import USUAL, Clocks
+from contract.clocks import HARD_LIMIT_S, USUAL, Clocks
 
 STRAGGLER_FACTOR = 4.0  # a chunk four times as slow as the median is read again by idle workers
 UNPROVEN_HEARTBEATS = (

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 import yaml
 
-from broker.app import HARD_LIMIT_S
 from broker.connection import connect
 from broker.overview import certificate_ends, overlook
+from contract.clocks import HARD_LIMIT_S
 from contract.settings import Settings
 from pifleet.local.broker_checks import check_redis
 from pifleet.local.children import end_child, start_child

@@ -14,3 +14,9 @@ HEAVY = ("tensorflow", "keras", "aiohttp", "celery", "PIL", "captcha")
 def test_command_loads_nothing_heavy(heavy: str) -> None:
     program = f"import pifleet.cli, sys; sys.exit({heavy!r} in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("heavy", ["celery", "kombu", "tensorflow", "ai_edge_litert"])
+def test_a_producer_needs_neither_celery_nor_a_runtime(heavy: str) -> None:
+    program = f"import producer.submit, sys; sys.exit({heavy!r} in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

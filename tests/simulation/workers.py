@@ -8,12 +8,11 @@ from functools import partial
 
 import msgspec
 
-from broker.app import HARD_LIMIT_S
 from broker.chunks import OTHER_VERSION, Notice
 from broker.claims import ChunkTask, prove
 from broker.heartbeats import Heartbeat
 from broker.results import GIVE_UP_S, ChunkResult, Crash, Outcome, Row
-from contract.clocks import USUAL
+from contract.clocks import HARD_LIMIT_S, USUAL
 from contract.reasons import Reason
 from tests.simulation.broker import HEARTBEAT, Broker
 from tests.simulation.images import Images, Kind, text_of

@@ -265,13 +265,15 @@ def test_waiting_for_a_core_is_no_fault_of_an_origin() -> None:
     os.sched_setaffinity(0, {min(cores)})
     try:
         with busy_process():  # on the same core
-            began, worked, mine = time.monotonic(), time.thread_time(), own.total_s
+            began, worked = time.monotonic(), time.thread_time()
+            mine = own.total_s(began)
             asleep_s = 0.0
             while time.monotonic() < began + 0.5:
                 sum(range(20_000))
                 time.sleep(0.002)
                 asleep_s += 0.002
-            wall_s, mine = time.monotonic() - began, own.total_s - mine
+            ended = time.monotonic()
+            wall_s, mine = ended - began, own.total_s(ended) - mine
             worked = time.thread_time() - worked
     finally:
         os.sched_setaffinity(0, cores)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import socket
 
-from broker.app import HARD_LIMIT_S
+from contract.clocks import HARD_LIMIT_S
 
 READY = "READY=1"
 ALIVE = "WATCHDOG=1"
