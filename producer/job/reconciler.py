@@ -105,6 +105,7 @@ class Reconciler:
     images: int = 0
     """How many are out."""
     took_s: deque[float] = field(default_factory=partial(deque, maxlen=TIMES_KEPT))
+    image_s: deque[float] = field(default_factory=partial(deque, maxlen=TIMES_KEPT))
     popped: int = 0
     """The latest delivery that was seen to have left the queue."""
     taken: int = 0
@@ -121,8 +122,10 @@ class Reconciler:
     def answered(self, delivery: int, took_s: float) -> None:
         """Note an answer: the delivery is no longer out."""
         self.popped = max(self.popped, delivery)
-        self.ended(delivery)
         self.took_s.append(took_s)
+        if delivery in self.out:
+            self.image_s.append(took_s / self.out[delivery].images)
+        self.ended(delivery)
 
     def ended(self, delivery: int) -> None:
         """Forget a delivery that was given up."""
@@ -231,6 +234,11 @@ class Reconciler:
     def typical_s(self) -> float:
         """The median time that a chunk took, in seconds; 0 before the first."""
         return median(self.took_s) if self.took_s else 0.0
+
+    @property
+    def typical_image_s(self) -> float:
+        """The median of a chunk's time over its images, in seconds; 0 before the first."""
+        return median(self.image_s) if self.image_s else 0.0
 
 
 def _believed(holder: str | None, out: Out, now: float, patience_s: float) -> str | None:

@@ -35,7 +35,10 @@ WAIT_MS = 250  # for an answer, before looking around again
 SENT_AT_ONCE = 32  # chunks; those that follow are made while workers begin
 WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
 MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
+SLOW_CHUNK_S = 1.0  # what takes longer is followed in time without one more in the queue
 MIN_CHUNK = 8  # images; below this the queue costs more than the reading
+CHUNK_S = 2.0  # no chunk shall take longer: other jobs wait for it, and so does whoever cancels
+CHUNKS_PER_S = 500.0  # that a producer sends and takes back with ease; a larger fleet's take longer
 GUIDE = 3  # the last chunks shrink, so that all processes end together
 MAX_BACKOFF_S = 10.0
 TURNS_S = 30.0  # of work under --rate or --per-host is out at once
@@ -359,8 +362,9 @@ class JobRun:
         taken: list[Taken] = []
         chunks, images = len(self._reconciler.out), self._reconciler.images
         with self._ledger.writing():
+            most = self._most_in_chunk()
             while chunks < window and images < self._most_out and len(taken) < SENT_AT_ONCE:
-                one = self._deliveries.take(self._chunk_size(images))
+                one = self._deliveries.take(self._chunk_size(images, most))
                 if one is None:
                     break
                 taken.append(one)
@@ -397,20 +401,30 @@ class JobRun:
 
     def _window(self) -> int:
         """Count the most chunks that may be out."""
-        window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
+        is_slow = self._reconciler.typical_s > SLOW_CHUNK_S
+        window = max(MIN_WINDOW, (WINDOW_PER_PROCESS - is_slow) * self._fleet.processes)
         if self._fleet.held_by_job.keys() - {self._spec.job}:  # else all is its own
             window = math.ceil(window * WEIGHTS[self._options.priority])
         return window
 
-    def _chunk_size(self, out: int) -> int:
+    def _most_in_chunk(self) -> int:
+        """Count the most images of a chunk: fewer than were asked for, where they take long."""
+        image_s = self._reconciler.typical_image_s
+        chunk_s = max(CHUNK_S, self._fleet.processes / CHUNKS_PER_S)
+        return min(self._options.chunk, int(chunk_s / image_s)) if image_s else self._options.chunk
+
+    def _chunk_size(self, out: int, most: int) -> int:
         """Guided self-scheduling: a share of what waits, so that no process ends alone.
 
         Args:
             out: images that are out.
+            most: of a chunk.
+
+        Source: Polychronopoulos and Kuck 1987, "Guided self-scheduling".
         """
         processes = max(2, self._fleet.processes)
         share = math.ceil(max(0, self._counts.open - out) / (GUIDE * processes))
-        size = max(min(MIN_CHUNK, self._options.chunk), min(self._options.chunk, share))
+        size = max(min(MIN_CHUNK, self._options.chunk), min(most, share))
         return max(1, min(size, int(self._most_out / processes))) if self._most_out < inf else size
 
     # -- beginning, end and trouble -----------------------------------------------------------
