@@ -19,6 +19,8 @@ from broker.messages import UNREADABLE, Count, Message, from_object, is_storable
 if TYPE_CHECKING:
     from redis import Redis
 
+    from broker.tracing import SentTraces
+
 MAX_JOB = 64  # characters of a job's id; ours have eight
 NOTICE_VERSION = 4
 OTHER_VERSION = "version"  # in place of a model's digest, where a worker refuses a notice itself
@@ -83,14 +85,16 @@ class _Waiting(msgspec.Struct, frozen=True):
 class ChunkSender:
     """Sends notices through Celery; one connection, kept."""
 
-    def __init__(self, redis_url: str) -> None:
+    def __init__(self, redis_url: str, *, is_traced: bool = False) -> None:
         self._app = make_app(redis_url)
+        self._traces = _open_traces() if is_traced else None
 
     def send(self, notice: Notice, *, images: int) -> None:
         """Put a notice into the queue.
 
         Its arguments are shown in Flower as a sentence.
         """
+        traced = self._traces.sent(notice, images=images) if self._traces else {}
         self._app.send_task(
             TASK_READ_CHUNK,
             args=[notice.to_wire()],
@@ -98,13 +102,26 @@ class ChunkSender:
             queue=QUEUE,
             argsrepr=f"({images} images of job {notice.job})",
             kwargsrepr="{}",
-            headers={SENT_AT: time.time()},
+            headers={SENT_AT: time.time(), **traced},
             retry=False,  # the scheduler decides when to try again
         )
+
+    def ended(self, task_id: str, outcome: str, *, is_answer: bool) -> None:
+        """Note what became of a delivery, where traces are wanted."""
+        if self._traces:
+            self._traces.ended(task_id, outcome, is_answer=is_answer)
 
     def close(self) -> None:
         """Close its connections."""
         self._app.close()
+        if self._traces:
+            self._traces.close()
+
+
+def _open_traces() -> SentTraces:
+    from broker.tracing import SentTraces  # the extra tracing, which few have
+
+    return SentTraces()
 
 
 def is_of_another_version(message: object) -> bool:

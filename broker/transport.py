@@ -26,7 +26,7 @@ from kombu.transport import redis
 from msgspec import Meta
 from redis.exceptions import ResponseError
 
-from broker.keys import KEY_PREFIX, QUEUE, TASK_READ_CHUNK, Rights, key
+from broker.keys import KEY_PREFIX, QUEUE, TASK_READ_CHUNK, TRACEPARENT, Rights, key
 from broker.messages import UNREADABLE, printable
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class _Headers(msgspec.Struct, frozen=True):
     id: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.-]+$")]
     argsrepr: str = ""
     timelimit: tuple[TimeLimit | None, TimeLimit | None] = (None, None)
+    traceparent: Annotated[str, Meta(max_length=64, pattern="^[0-9a-f-]*$")] = ""
 
 
 class _Properties(msgspec.Struct, frozen=True):
@@ -161,6 +162,7 @@ def _payload(envelope: _Envelope, argument: dict[str, Any]) -> dict[str, Any]:
             "argsrepr": printable(headers.argsrepr),
             "kwargsrepr": "{}",
             "timelimit": list(headers.timelimit),
+            TRACEPARENT: headers.traceparent,
         },
         "properties": {
             "correlation_id": headers.id,

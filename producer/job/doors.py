@@ -33,6 +33,9 @@ class Sender(Protocol):
     def send(self, notice: Notice, *, images: int) -> None:
         """Put a notice into the queue."""
 
+    def ended(self, task_id: str, outcome: str, *, is_answer: bool) -> None:
+        """Note what became of a delivery."""
+
     def close(self) -> None:
         """Close its connections."""
 
@@ -96,16 +99,17 @@ class Doors:
     sleep: Callable[[float], None] = time.sleep
 
 
-def redis_doors(client: Redis, redis_url: str, job: str) -> Doors:
+def redis_doors(client: Redis, redis_url: str, job: str, *, is_traced: bool = False) -> Doors:
     """Build the doors of a job that lead to Redis.
 
     Args:
         client: for all but the queue.
         redis_url: for the queue, which is Celery's.
         job: its id.
+        is_traced: whether a span is sent for each delivery.
     """
     return Doors(
-        sender=ChunkSender(redis_url),
+        sender=ChunkSender(redis_url, is_traced=is_traced),
         stream=ResultStream(client, job),
         claims=Claims(client, job),
         look=partial(look, client),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
 
-from broker.chunks import OTHER_VERSION
+from broker.chunks import OTHER_VERSION, task_id
 from broker.claims import ChunkTask, Item, make_token, prove
 from broker.connection import redis_errors
 from broker.heartbeats import MAX_WORKERS, Fleet
@@ -77,6 +77,7 @@ class RunOptions:
         url_of: turns a ledger's URL into the one that workers fetch.
         is_served: the producer itself serves the images, so they fail while it is away.
         clocks: of the fleet.
+        is_traced: whether a span is sent for each delivery.
     """
 
     redis_url: str
@@ -85,6 +86,7 @@ class RunOptions:
     url_of: Callable[[str], str] = str
     is_served: bool = False
     clocks: Clocks = USUAL
+    is_traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class JobRun:
             self._refused_since = None
             self._outliers.note(result)
             self._reconciler.answered(result.delivery, result.took_s)
+            self._note_end(result.delivery, result.outcome, is_answer=True)
             return
         log.warning(
             "chunk failed job=%s delivery=%d worker=%s outcome=%s detail=%s",
@@ -329,6 +332,7 @@ class JobRun:
     def _give_up(self, delivery: int, why: str, crash: Crash | None = None) -> bool:
         """End a delivery without an answer, and tell whether it may never have been begun."""
         self._reconciler.ended(delivery)
+        self._note_end(delivery, why)
         is_unclaimed = self._claims.withdraw([delivery]) != 0
         if why == Cause.VANISHED and not is_unclaimed:
             crash = CLAIMED_AND_LOST
@@ -369,6 +373,7 @@ class JobRun:
             self._doors.sender.send(task.notice, images=len(items))
         except Exception:
             self._deliveries.give_up(delivery, NOT_SENT)
+            self._note_end(delivery, NOT_SENT)
             self._claims.withdraw([delivery])  # the notice may be in the queue, or none ever be
             raise
         self._note_sent(delivery, len(items))
@@ -379,6 +384,9 @@ class JobRun:
         may_hedge = self._deliveries.may_hedge(delivery)
         now = self._doors.monotonic()
         self._reconciler.sent(delivery, images, now, proof=proof, may_hedge=may_hedge)
+
+    def _note_end(self, delivery: int, why: str, *, is_answer: bool = False) -> None:
+        self._doors.sender.ended(task_id(self._spec.job, delivery), why, is_answer=is_answer)
 
     def _is_window_full(self) -> bool:
         window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)

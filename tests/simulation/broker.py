@@ -213,6 +213,9 @@ class _Ends:
             self.broker.pushed.update(item.index for item in self._offered)
             self.world.say("sent", notice.delivery, f"{images} images")
 
+    def ended(self, task_id: str, outcome: str, *, is_answer: bool) -> None:
+        """Nobody traces."""
+
     def close(self) -> None:
         """Nothing is open."""
 
