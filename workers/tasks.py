@@ -118,7 +118,10 @@ class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
         if type == "task-succeeded":
             summary = parse_summary(fields.get("result"))
             self.task.statistics.note_done(
-                *(summary.images, summary.failed), reasons=summary.reasons, stages=summary.stages
+                *(summary.images, summary.failed),
+                reasons=summary.reasons,
+                stages=summary.stages,
+                took_s=summary.took_s,
             )
             if summary.refusal:
                 self.task.statistics.note_refused(*summary.refusal)
