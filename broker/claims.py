@@ -17,20 +17,22 @@ import hashlib
 import hmac
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 from msgspec import Meta
 from redis.exceptions import RedisError
 
-from broker.chunks import NOTICE_VERSION, JobId, Notice
+from broker.chunks import NOTICE_VERSION, QUEUE_KEY, JobId, Notice, task_id, to_queue
 from broker.keys import JOB_TTL_S, Rights, key
 from broker.messages import Count, Message, from_json, is_storable
 from contract.errors import MessageError
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from broker.tracing import SentTraces
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +115,24 @@ class ChunkTask(Message, frozen=True, tag=NOTICE_VERSION):
 
 
 class Claims:
-    """The deliveries of one job that nobody has begun, as its producer keeps them."""
+    """The deliveries of one job that nobody has begun, as its producer sends and keeps them."""
 
-    def __init__(self, client: Redis, job: str) -> None:
+    def __init__(self, client: Redis, job: str, *, is_traced: bool = False) -> None:
         self._client = client
         self._job = job
+        self._traces = _open_traces() if is_traced else None
 
-    def add(self, task: ChunkTask) -> None:
-        """Let a delivery be claimed; before its notice is sent, else a worker might not find it.
+    def send(self, tasks: Sequence[ChunkTask]) -> None:
+        """Let deliveries be claimed, and then put their notices into the queue: one round trip.
 
         Raises:
-            RedisError: Redis is away.
+            RedisError: Redis is away, or full; some of them may stand there.
         """
-        self._client.set(claim_key(task.job, task.delivery), task.pack(), ex=JOB_TTL_S)
+        with self._client.pipeline(transaction=False) as pipeline:
+            for task in tasks:
+                offer(pipeline, task)
+            pipeline.lpush(QUEUE_KEY, *map(self._to_queue, tasks))
+            pipeline.execute()
 
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
         """Let nobody begin them any more, and count those that nobody had begun.
@@ -138,6 +145,32 @@ class Claims:
         except RedisError as error:
             log.debug("claims stand job=%s number=%d: %s", self._job, len(keys), error)
             return None
+
+    def ended(self, delivery: int, outcome: str, *, is_answer: bool) -> None:
+        """Note what became of a delivery, where traces are wanted."""
+        if self._traces:
+            self._traces.ended(task_id(self._job, delivery), outcome, is_answer=is_answer)
+
+    def close(self) -> None:
+        """Hand over the traces that are left."""
+        if self._traces:
+            self._traces.close()
+
+    def _to_queue(self, task: ChunkTask) -> bytes:
+        images = len(task.items)
+        traceparent = self._traces.sent(task.notice, images=images) if self._traces else ""
+        return to_queue(task.notice, images=images, traceparent=traceparent)
+
+
+def _open_traces() -> SentTraces:
+    from broker.tracing import SentTraces  # the extra tracing, which few have
+
+    return SentTraces()
+
+
+def offer(client: Redis, task: ChunkTask) -> None:
+    """Let a delivery be claimed."""
+    client.set(claim_key(task.job, task.delivery), task.pack(), ex=JOB_TTL_S)
 
 
 def claim(client: Redis, notice: Notice) -> ChunkTask | None:

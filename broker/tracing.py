@@ -40,14 +40,14 @@ class SentTraces:
         self._spans = _Spans("pifleet-producer")
         self._out: dict[str, Span] = {}
 
-    def sent(self, notice: Notice, *, images: int) -> dict[str, str]:
-        """Begin the span of a delivery, and write the header that its notice carries."""
+    def sent(self, notice: Notice, *, images: int) -> str:
+        """Begin the span of a delivery, and write the ``traceparent`` that its notice carries."""
         about = {**_about(notice), "pifleet.images": images}
         span = self._spans.tracer.start_span("chunk", kind=SpanKind.PRODUCER, attributes=about)
         self._out[notice.task_id()] = span
         headers: dict[str, str] = {}
         PROPAGATOR.inject(headers, set_span_in_context(span))
-        return {TRACEPARENT: headers[TRACEPARENT]}
+        return headers[TRACEPARENT]
 
     def ended(self, task_id: str, outcome: str, *, is_answer: bool) -> None:
         """End the span of a delivery; one that an earlier run sent has none here."""

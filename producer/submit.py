@@ -167,13 +167,13 @@ def detach(request: Request, settings: Settings) -> str:
         options = _options(settings, chunk=request.chunk)
         with (
             connect(settings.redis_url) as client,
-            closing(_open_run(ledger, client, options)) as run,
             shown(total, spec.job) as report,
             redis_errors(settings.redis_url),
         ):
             if spec.is_limited:
                 keep_limits(client, spec.job, ledger.hosts() if spec.per_host else ())
-            run.send_all(report)
+            with closing(_open_run(ledger, client, options)) as run:
+                run.send_all(report)
         return spec.job
 
 
@@ -303,8 +303,7 @@ def _options(settings: Settings, *, chunk: int) -> RunOptions:
 
 
 def _open_run(ledger: Ledger, client: Redis, options: RunOptions) -> JobRun:
-    url, job = options.redis_url, ledger.spec.job
-    doors = redis_doors(client, url, job, is_traced=options.is_traced)
+    doors = redis_doors(client, ledger.spec.job, is_traced=options.is_traced)
     return JobRun(ledger, doors, options)
 
 

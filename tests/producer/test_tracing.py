@@ -17,9 +17,9 @@ from tests.support.ports import free_port
 from tests.support.stripes import png
 
 PARTS_OFF = """
-import sys, broker.chunks, producer.submit, workers.process
+import sys, broker.claims, producer.submit, workers.process
 from contract.settings import Settings
-broker.chunks.ChunkSender("redis://127.0.0.1:1/0").close()
+broker.claims.Claims(None, "job").close()
 workers.process.WorkerProcess(Settings(redis_url="redis://127.0.0.1:1/0")).close()
 print([name for name in sys.modules if name.startswith("opentelemetry.exporter")])
 """
