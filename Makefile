@@ -86,7 +86,7 @@ test-card: .make/dev  ## cards, in machines that boot with cloud-init (as root; 
 constraints: .make/folder  ## write constraints.txt anew, from the newest releases
 	$(PYTHON) -m venv --clear .venv-constraints
 	.venv-constraints/bin/python $(PIP_INSTALL) \
-    -e '.[producer,worker,demo,training,page,dashboard,metrics,control,dev,fuzz]'
+    -e '.[producer,worker,demo,training,page,dashboard,metrics,tracing,control,dev,fuzz]'
 	{ sed '/^#/!d' constraints.txt; \
 	  .venv-constraints/bin/python -m pip freeze --exclude-editable; } > .make/constraints
 	mv .make/constraints constraints.txt
@@ -104,14 +104,15 @@ clean:  ## remove the environments and what tools left behind
 	@echo "Installing what development needs into .venv (TensorFlow included; some minutes)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python $(PIP_INSTALL) -c constraints.txt \
-	    -e '.[producer,worker,demo,training,page,dashboard,metrics,control,dev]'
+	    -e '.[producer,worker,demo,training,page,dashboard,metrics,tracing,control,dev]'
 	@touch $@
 
 .make/ansible: | .make/folder
 	@echo "Installing Ansible into .venv-ansible (once)"
 	@test -x .venv-ansible/bin/python || $(PYTHON) -m venv .venv-ansible
 	@.venv-ansible/bin/python $(PIP_INSTALL) ansible-core==2.19.14 ansible-lint==26.10.1
-	@.venv-ansible/bin/ansible-lint --offline -q infra/ansible
+	@cd infra/ansible && PATH="$(CURDIR)/.venv-ansible/bin:$$PATH" \
+	    ANSIBLE_INVENTORY=inventory.example.yml ansible-lint --offline -q
 	@touch $@
 
 .make/demo: $(METADATA) constraints.txt | .make/folder

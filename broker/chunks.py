@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import msgspec
 from msgspec import Meta
 
-from broker.keys import QUEUE, TASK_READ_CHUNK, Rights, key
+from broker.keys import QUEUE, TASK_READ_CHUNK, TRACEPARENT, Rights, key
 from broker.messages import UNREADABLE, Count, Message, from_object, is_storable, printable
 
 if TYPE_CHECKING:
@@ -86,11 +86,13 @@ class _Waiting(msgspec.Struct, frozen=True):
     headers: _Headers
 
 
-def to_queue(notice: Notice, *, images: int) -> bytes:
+def to_queue(notice: Notice, *, images: int, traceparent: str = "") -> bytes:
     """Write a notice as it stands in the queue; Flower shows its arguments as a sentence."""
     shown = f"({images} images of job {notice.job})"
     message = celery_message(notice.to_wire(), task_id=notice.task_id(), argsrepr=shown)
     message["headers"][SENT_AT] = time.time()
+    if traceparent:
+        message["headers"][TRACEPARENT] = traceparent
     return msgspec.json.encode(message)
 
 

@@ -24,13 +24,15 @@ import msgspec
 from msgspec import Meta
 from redis.exceptions import RedisError
 
-from broker.chunks import NOTICE_VERSION, QUEUE_KEY, JobId, Notice, to_queue
+from broker.chunks import NOTICE_VERSION, QUEUE_KEY, JobId, Notice, task_id, to_queue
 from broker.keys import JOB_TTL_S, Rights, key
 from broker.messages import Count, Message, from_json, is_storable
 from contract.errors import MessageError
 
 if TYPE_CHECKING:
     from redis import Redis
+
+    from broker.tracing import SentTraces
 
 log = logging.getLogger(__name__)
 
@@ -115,9 +117,10 @@ class ChunkTask(Message, frozen=True, tag=NOTICE_VERSION):
 class Claims:
     """The deliveries of one job that nobody has begun, as its producer sends and keeps them."""
 
-    def __init__(self, client: Redis, job: str) -> None:
+    def __init__(self, client: Redis, job: str, *, is_traced: bool = False) -> None:
         self._client = client
         self._job = job
+        self._traces = _open_traces() if is_traced else None
 
     def send(self, tasks: Sequence[ChunkTask]) -> None:
         """Let deliveries be claimed, and then put their notices into the queue: one round trip.
@@ -128,8 +131,7 @@ class Claims:
         with self._client.pipeline(transaction=False) as pipeline:
             for task in tasks:
                 offer(pipeline, task)
-            notices = [to_queue(task.notice, images=len(task.items)) for task in tasks]
-            pipeline.lpush(QUEUE_KEY, *notices)
+            pipeline.lpush(QUEUE_KEY, *map(self._to_queue, tasks))
             pipeline.execute()
 
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
@@ -143,6 +145,27 @@ class Claims:
         except RedisError as error:
             log.debug("claims stand job=%s number=%d: %s", self._job, len(keys), error)
             return None
+
+    def ended(self, delivery: int, outcome: str, *, is_answer: bool) -> None:
+        """Note what became of a delivery, where traces are wanted."""
+        if self._traces:
+            self._traces.ended(task_id(self._job, delivery), outcome, is_answer=is_answer)
+
+    def close(self) -> None:
+        """Hand over the traces that are left."""
+        if self._traces:
+            self._traces.close()
+
+    def _to_queue(self, task: ChunkTask) -> bytes:
+        images = len(task.items)
+        traceparent = self._traces.sent(task.notice, images=images) if self._traces else ""
+        return to_queue(task.notice, images=images, traceparent=traceparent)
+
+
+def _open_traces() -> SentTraces:
+    from broker.tracing import SentTraces  # the extra tracing, which few have
+
+    return SentTraces()
 
 
 def offer(client: Redis, task: ChunkTask) -> None:

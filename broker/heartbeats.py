@@ -102,6 +102,8 @@ class Heartbeat(Message, frozen=True, tag=2):
         stages: where the seconds went.
         origins: those used last.
         machine: its model, such as ``Raspberry Pi 4 Model B Rev 1.4``; empty where unknown.
+        busy_s: seconds that its processes spent on the chunks of ``images``, all together: images a
+            second of it say how fast a process reads, however much there was to read.
     """
 
     worker: str
@@ -128,6 +130,7 @@ class Heartbeat(Message, frozen=True, tag=2):
     stages: Stages = Stages()
     origins: tuple[OriginLoad, ...] = ()
     machine: str = ""
+    busy_s: Amount = 0.0
 
     def __post_init__(self) -> None:
         """Keep what a terminal would take for more than text out of tables, and all in bounds."""

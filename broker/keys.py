@@ -12,6 +12,7 @@ from typing import Literal
 KEY_PREFIX = "pifleet:"  # so that a fleet may share a Redis with other programs
 QUEUE = "chunks"  # as Celery knows it
 TASK_READ_CHUNK = "pifleet.read_chunk"
+TRACEPARENT = "traceparent"  # header of a notice that is traced, as W3C Trace Context calls it
 JOB_TTL_S = 14 * 24 * 3600  # what a job keeps in Redis; a detached one is collected within it
 
 RoleName = Literal["producer", "worker", "dashboard", "metrics"]

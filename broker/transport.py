@@ -27,7 +27,7 @@ from msgspec import Meta
 from redis.exceptions import ResponseError
 
 from broker.chunks import celery_message
-from broker.keys import KEY_PREFIX, QUEUE, TASK_READ_CHUNK, Rights, key
+from broker.keys import KEY_PREFIX, QUEUE, TASK_READ_CHUNK, TRACEPARENT, Rights, key
 from broker.messages import UNREADABLE, printable
 
 log = logging.getLogger(__name__)
@@ -66,6 +66,7 @@ class _Headers(msgspec.Struct, frozen=True):
     id: Annotated[str, Meta(min_length=1, max_length=200, pattern=r"^[A-Za-z0-9_.-]+$")]
     argsrepr: str = ""
     timelimit: tuple[TimeLimit | None, TimeLimit | None] = (None, None)
+    traceparent: Annotated[str, Meta(max_length=64, pattern="^[0-9a-f-]*$")] = ""
 
 
 class _Properties(msgspec.Struct, frozen=True):
@@ -94,13 +95,15 @@ def clean(item: bytes) -> dict[str, Any] | None:
         if envelope.headers.task != TASK_READ_CHUNK or not isinstance(argument, dict):
             raise ValueError(f"task {envelope.headers.task!r:.40} of {argument!r:.40}")
         headers = envelope.headers
-        return celery_message(
+        message = celery_message(
             argument,
             task_id=headers.id,
             argsrepr=printable(headers.argsrepr),
             delivery_tag=envelope.properties.delivery_tag,
             timelimit=headers.timelimit,
         )
+        message["headers"][TRACEPARENT] = headers.traceparent
+        return message
     except (*UNREADABLE, ValueError, TypeError, KeyError, IndexError) as error:
         log.error("message-dropped reason=not-ours error=%s", printable(str(error)))
         return None

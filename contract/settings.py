@@ -49,6 +49,8 @@ class Settings:
             between two heartbeats are ``PIFLEET_HEARTBEAT_S``, the same for a whole fleet.
         trusted_keys: a public key, or a folder of them; a worker then refuses every model that
             none of them has signed; ``PIFLEET_TRUSTED_KEYS``.
+        is_traced: whether spans are sent; so where one of OpenTelemetry's own variables names a
+            collector, such as ``OTEL_EXPORTER_OTLP_ENDPOINT``.
     """
 
     redis_url: str = field(default=DEFAULT_REDIS_URL, repr=False)
@@ -61,6 +63,7 @@ class Settings:
     clocks: Clocks = USUAL
     notify_socket: str | None = None
     trusted_keys: Path | None = None
+    is_traced: bool = False
 
     @classmethod
     def from_env(cls, env: Mapping[str, str], *, redis_url: str | None = None) -> Settings:
@@ -94,6 +97,7 @@ class Settings:
                 parse_seconds("PIFLEET_HEARTBEAT_S", env.get("PIFLEET_HEARTBEAT_S") or "2")
             ),
             trusted_keys=parse_path("PIFLEET_TRUSTED_KEYS", env.get("PIFLEET_TRUSTED_KEYS")),
+            is_traced=names_collector(env),
         )
 
 
@@ -109,6 +113,17 @@ def with_authority(redis_url: str, authority: str | None) -> str:
     if not redis_url.startswith(("rediss://", "sentinel://")):
         raise SettingsError("PIFLEET_REDIS_CA", authority, "a rediss:// PIFLEET_REDIS_URL with it")
     return f"{redis_url}{'&' if '?' in redis_url else '?'}{CA_QUERY}={quote(str(path), safe='/')}"
+
+
+def names_collector(env: Mapping[str, str]) -> bool:
+    """Tell whether OpenTelemetry's variables name a collector of traces, and do not turn it off.
+
+    Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables
+    """
+    is_off = env.get("OTEL_SDK_DISABLED", "").lower() == "true"
+    named = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+    wanted = any(env.get(name) for name in named) and env.get("OTEL_TRACES_EXPORTER") != "none"
+    return wanted and not is_off
 
 
 def parse_path(name: str, value: str | None) -> Path | None:

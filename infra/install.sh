@@ -111,6 +111,11 @@ make_user() {
     fi
 }
 
+lacking() {    # of what pip said
+    wheel=$(printf '%s\n' "$1" | sed -n 's/.*satisfies the requirement \([^ ;]*\).*/\1/p')
+    echo "${wheel:-something ($(printf '%s\n' "$1" | grep -m 1 ERROR))}"
+}
+
 install_version() {
     place=$LINK-$VERSION
     if [ ! -f "$place/.complete" ]; then
@@ -120,7 +125,7 @@ install_version() {
         said=$("$place/bin/pip" install --quiet --disable-pip-version-check --no-cache-dir \
             --no-index --find-links "$AT/wheels/" --cert "$ETC/ca.crt" \
             "pifleet[$EXTRA]==$VERSION" 2>&1) ||
-            stop 3 "the wheelhouse lacks something: $(printf %s "$said" | grep -m 1 ERROR)"
+            stop 3 "the wheelhouse at $AT lacks $(lacking "$said"): fill it there, by pifleet wheelhouse"
         touch "$place/.complete"
         changed "$place"
     fi

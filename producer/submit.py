@@ -164,7 +164,7 @@ def detach(request: Request, settings: Settings) -> str:
             raise UserError(f"--detach: {spec.source} is served from here, so this must stay")
         if total > DETACH_LIMIT:
             raise UserError(f"--detach: {total} images, at most {DETACH_LIMIT} fit into Redis")
-        options = RunOptions(settings.redis_url, chunk=request.chunk, clocks=settings.clocks)
+        options = _options(settings, chunk=request.chunk)
         with (
             connect(settings.redis_url) as client,
             shown(total, spec.job) as report,
@@ -172,7 +172,8 @@ def detach(request: Request, settings: Settings) -> str:
         ):
             if spec.is_limited:
                 keep_limits(client, spec.job, ledger.hosts() if spec.per_host else ())
-            _open_run(ledger, client, options).send_all(report)
+            with closing(_open_run(ledger, client, options)) as run:
+                run.send_all(report)
         return spec.job
 
 
@@ -273,9 +274,7 @@ def finish(
     if before.open:
         with ExitStack() as stack:
             client = stack.enter_context(connect(settings.redis_url))
-            paced = RunOptions(
-                settings.redis_url, chunk=chunk, priority=priority, clocks=settings.clocks
-            )
+            paced = replace(_options(settings, chunk=chunk), priority=priority)
             options = stack.enter_context(_served(ledger, paced, settings))
             repeats, resent = _run(ledger, client, options)
     write_submission(ledger, output, load_layout(ledger))
@@ -297,14 +296,21 @@ def finish(
     )
 
 
+def _options(settings: Settings, *, chunk: int) -> RunOptions:
+    return RunOptions(
+        *(settings.redis_url, chunk), clocks=settings.clocks, is_traced=settings.is_traced
+    )
+
+
 def _open_run(ledger: Ledger, client: Redis, options: RunOptions) -> JobRun:
-    return JobRun(ledger, redis_doors(client, ledger.spec.job), options)
+    doors = redis_doors(client, ledger.spec.job, is_traced=options.is_traced)
+    return JobRun(ledger, doors, options)
 
 
 def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
     total, job = ledger.counts().total, ledger.spec.job
-    with shown(total, job) as report:
-        progress = _open_run(ledger, client, options).run(report)
+    with closing(_open_run(ledger, client, options)) as run, shown(total, job) as report:
+        progress = run.run(report)
     return progress.repeats, progress.resent
 
 

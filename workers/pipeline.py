@@ -98,7 +98,7 @@ def read_bytes(
     if not 0.0 <= read.confidence <= 1.0:  # NaN: weights that overflow on these pixels
         return failure_row(index, ImageError(Reason.MODEL, f"confidence {read.confidence}"))
     if times is not None:
-        times.note_read(began, decoded, time.monotonic())
+        times.note_read(index, began, decoded, time.monotonic())
     return Row(index, read.text, round(read.confidence, 4))  # as many digits as travel
 
 
@@ -122,12 +122,13 @@ async def _read_item(item: Item, how: ChunkReader, *, stop_at: float) -> Row:
     try:
         data = await how.fetch(item.url)
     except ImageError as error:
+        how.times.note_unfetched(item.index, asked, error.reason)
         return failure_row(item.index, error)
     except Exception as error:  # the download loop's border: the others of the chunk go on
         log.exception("fetch-failed index=%d", item.index)
         return failure_row(item.index, ImageError(Reason.CONNECT, repr(error)))
     in_flight.begin(item.index)
-    how.times.fetch.note(time.monotonic() - asked)
+    how.times.note_fetch(item.index, asked, time.monotonic())
     try:
         return read_bytes(item.index, data, how.recogniser, how.decoder, times=how.times)
     finally:

@@ -13,8 +13,10 @@ import random
 import resource
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
+from contextvars import copy_context
 from functools import partial
+from typing import TYPE_CHECKING
 
 import msgspec
 from redis.exceptions import RedisError, ResponseError
@@ -34,9 +36,12 @@ from recognition.recogniser import Recogniser
 from workers.automaton_store import AutomatonStore
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
 from workers.health import in_flight, origin_board
-from workers.health.stages import StageTimes
+from workers.health.stages import StageTimes, TracedTimes
 from workers.model_store import ModelStore, NoModel, trusted
 from workers.pipeline import DEADLINE_S, ChunkReader, read_items
+
+if TYPE_CHECKING:
+    from broker.tracing import ReadTraces
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +110,8 @@ class WorkerProcess:
         self._store = ModelStore(settings.cache_dir, self._redis, trusted=trusted(settings))
         self._automata = AutomatonStore(settings.cache_dir, self._redis)
         self._refused: dict[str, tuple[str, float]] = {}  # why, and until when, by model
-        self._times = StageTimes()  # of the chunk in hand
+        self._traces = _open_traces() if settings.is_traced else None
+        self._times = _stage_times(self._traces)  # of the chunk in hand
         self._runner = asyncio.Runner(loop_factory=_loop_factory())
         self._stack = AsyncExitStack()
         limits = limits or FetchLimits()
@@ -116,8 +122,20 @@ class WorkerProcess:
         why, until = self._refused.get(model, ("", 0.0))
         return why if time.monotonic() < until else ""
 
-    def handle(self, notice: Notice, worker: str) -> ChunkSummary:
-        """Claim a chunk, read it, and put the answer on its job's stream."""
+    def handle(self, notice: Notice, worker: str, *, traceparent: str = "") -> ChunkSummary:
+        """Claim a chunk, read it, and put the answer on its job's stream.
+
+        Args:
+            notice: of the chunk.
+            worker: its name.
+            traceparent: by which the producer traces the chunk; empty where it does not.
+        """
+        if self._traces is None:
+            return self._serve(notice, worker)
+        with self._traces.chunk(notice, traceparent, worker):
+            return self._serve(notice, worker)
+
+    def _serve(self, notice: Notice, worker: str) -> ChunkSummary:
         task = self._claim(notice)
         if task is None:
             log.info("chunk-skipped job=%s delivery=%d", notice.job, notice.delivery)
@@ -151,6 +169,8 @@ class WorkerProcess:
         self._runner.run(self._close())
         self._runner.close()
         self._redis.close()
+        if self._traces is not None:
+            self._traces.close()
 
     async def _open(self, settings: Settings, limits: FetchLimits) -> Fetcher:
         opened = open_fetcher(settings.fetch_allow, limits, self._rng)
@@ -185,7 +205,8 @@ class WorkerProcess:
 
     def _handle(self, task: ChunkTask, worker: str) -> ChunkSummary:
         result = self.read(task, worker)
-        was_added = deliver(self._redis, task.job, result, rng=self._rng)
+        with self._traces.step("answer") if self._traces else nullcontext():
+            was_added = deliver(self._redis, task.job, result, rng=self._rng)
         reasons = Counter(str(row.reason) for row in result.rows if row.reason is not None)
         failed = reasons.total()
         log.info(
@@ -213,7 +234,8 @@ class WorkerProcess:
             self._refused[task.model] = (str(error)[:MAX_DETAIL], time.monotonic() + REFUSED_S)
             return answer(outcome=Outcome.BAD_MODEL, detail=str(error))
         try:
-            rows = self._runner.run(self._rows(task, recogniser, decoder))
+            reading = self._rows(task, recogniser, decoder)
+            rows = self._runner.run(reading, context=copy_context())  # with the span in hand
         except TimeoutError:
             late = f"not read within {self._chunk_limit_s:g} s"
             return answer(outcome=Outcome.CRASHED, detail=late, crash=Crash())
@@ -272,6 +294,16 @@ def current() -> WorkerProcess:
     """Return this process's tools."""
     assert _current is not None, "open_process comes before the first task"
     return _current
+
+
+def _open_traces() -> ReadTraces:
+    from broker.tracing import ReadTraces  # the extra tracing, which few have
+
+    return ReadTraces()
+
+
+def _stage_times(traces: ReadTraces | None) -> StageTimes:
+    return StageTimes() if traces is None else TracedTimes(traces.tracer)
 
 
 def _loop_factory() -> type | None:

@@ -23,7 +23,7 @@ from redis.exceptions import RedisError
 from broker.chunks import OTHER_VERSION, Notice, is_of_another_version
 from broker.claims import claim
 from broker.connection import make_client
-from broker.keys import TASK_READ_CHUNK
+from broker.keys import TASK_READ_CHUNK, TRACEPARENT
 from broker.messages import printable
 from broker.results import ChunkResult, Crash, Outcome, add_result
 from contract.errors import FleetError, MessageError
@@ -90,7 +90,9 @@ class ReadChunk(Task):  # type: ignore[misc]  # celery ships no types
 
     def _handle(self, notice: Notice, *, worker: str) -> str:
         try:
-            return process.current().handle(notice, worker).to_text()
+            traceparent = self.request.get(TRACEPARENT) or ""
+            handled = process.current().handle(notice, worker, traceparent=traceparent)
+            return handled.to_text()
         except Exception as error:  # the task border: the producer must hear of it
             log.exception("chunk-failed job=%s delivery=%d", notice.job, notice.delivery)
             process.open_process(self.settings)  # an exception from nowhere may have torn the loop
@@ -116,7 +118,10 @@ class ChunkRequest(Request):  # type: ignore[misc]  # celery ships no types
         if type == "task-succeeded":
             summary = parse_summary(fields.get("result"))
             self.task.statistics.note_done(
-                *(summary.images, summary.failed), reasons=summary.reasons, stages=summary.stages
+                *(summary.images, summary.failed),
+                reasons=summary.reasons,
+                stages=summary.stages,
+                took_s=summary.took_s,
             )
             if summary.refusal:
                 self.task.statistics.note_refused(*summary.refusal)

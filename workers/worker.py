@@ -20,6 +20,7 @@ from broker.connection import masked, redis_errors
 from broker.keys import QUEUE
 from contract.errors import ServiceError
 from contract.exit_codes import INTERRUPTED
+from contract.installing import require
 from contract.settings import Settings
 from recognition.interpreter import runtime_name
 from workers import process
@@ -71,6 +72,8 @@ def run_worker(settings: Settings, *, processes: int | None) -> int:
     """
     runtime = runtime_name()
     trusted(settings)  # says now what each process would say later
+    if settings.is_traced:
+        require("opentelemetry.exporter")
     with connect_in_time(settings) as redis, redis_errors(settings.redis_url):
         name = choose_name(settings, redis)
     processes = processes or default_processes()

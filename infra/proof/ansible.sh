@@ -18,7 +18,7 @@ play() { # PLAYBOOK OPTION...: its recap in $PROOF/play.log
         "infra/ansible/playbooks/$book" >"$PROOF/play.log" 2>&1
 }
 
-recap() { sed -n '/PLAY RECAP/,$p' "$PROOF/play.log" | grep 'ok=' | tr -s ' '; }
+recap() { sed -n '/PLAY RECAP/,$p' "$PROOF/play.log" | grep 'ok=' | grep -v ^localhost | tr -s ' '; }
 version_on() { on "$1" readlink /opt/pifleet | sed 's/.*pifleet-//'; }
 status() { on $CONTROL 'set -a; . /var/lib/pifleet/access/metrics.env; pifleet status --json'; }
 workers() { status | python3 -c 'import json, sys; print(len(json.load(sys.stdin)["workers"]))'; }
@@ -74,23 +74,63 @@ submit='cd /srv; set -a; . /var/lib/pifleet/access/producer.env
     PIFLEET_STATE_DIR=/srv/state pifleet submit images -o out.csv'
 on $CONTROL "$submit" | tail -n 3
 
-say "upgrade.yml to $VERSION.1, whose model is damaged"
-release "$VERSION.1" <<'SH'
+say "what Prometheus has of it"
+metrics() { on $CONTROL "curl -s 127.0.0.1:9090/api/v1/query --data-urlencode query='$1'"; }
+has_metric() { metrics "$1" | grep -q '"value":\[[0-9.]*,"'"$2"'"'; }
+wait_for 60 "two workers in Prometheus" has_metric 'sum(pifleet_worker_up)' 2
+wait_for 60 "its images in Prometheus" has_metric 'sum(pifleet_worker_images_total)' 200
+echo "2 workers, 200 images, $(on $CONTROL 'curl -s 127.0.0.1:9090/api/v1/rules' |
+    grep -o '"type":"alerting"' | wc -l) alert rules"
+on $CONTROL ss -Hltn | awk '$4 ~ /:(5555|9090|9717)$/ { print "listens: " $4 }' | sort
+
+say "a job that lasts half an hour: 180,000 images, 100 a second"
+on $CONTROL mkdir /srv/many
+on $CONTROL python3 - <<'PY'
+import os
+for image in os.listdir("/srv/images"):
+    for n in range(900):
+        os.link(f"/srv/images/{image}", f"/srv/many/{n}-{image}")
+PY
+on $CONTROL systemd-run --quiet --unit=many sh -c "'${submit//images -o out.csv/many -o many.csv --rate 100}'"
+reads() { status | python3 -c 'import json, sys
+sys.exit(0 if all(one["images"] > 600 for one in json.load(sys.stdin)["workers"]) else 1)'; }
+wait_for 180 "images read by both" reads
+
+# refused NUMBER WHAT: a release that stdin spoils is tried by one Pi, which goes back.
+refused() {
+    local version=$VERSION.$1
+    say "upgrade.yml to $version, $2"
+    release "$version"
+    ! play upgrade.yml || fail "a broken upgrade went through"
+    grep -o 'pi[12] went back: .*' "$PROOF/play.log" | head -n 1
+    [ "$(version_on $PI1) $(version_on $PI2)" = "$VERSION $VERSION" ] || fail "it did not go back"
+    wait_for 60 "two workers" has_workers 2
+    wait_for 60 "the job, going on" on $CONTROL systemctl is-active many
+    rm "$PROOF/wheelhouse/pifleet-$version-"*.whl
+    on $CONTROL rm "/var/lib/pifleet/wheelhouse/pifleet-$version-py3-none-any.whl"
+}
+
+refused 1 "whose model is damaged" <<'SH'
 head -c 200000 models/captcha.tflite > t && mv t models/captcha.tflite
 SH
-! play upgrade.yml || fail "a broken upgrade went through"
-grep -o 'pi[12] went back: .*' "$PROOF/play.log" | head -n 1
-[ "$(version_on $PI1) $(version_on $PI2)" = "$VERSION $VERSION" ] || fail "it did not go back"
-echo "pi1 has $(version_on $PI1) again, pi2 still has $(version_on $PI2)"
-wait_for 60 "two workers" has_workers 2
-rm "$PROOF/wheelhouse/pifleet-$VERSION.1-"*.whl
-on $CONTROL rm "/var/lib/pifleet/wheelhouse/pifleet-$VERSION.1-py3-none-any.whl"
+refused 2 "which wants a wheel that is not there" <<'SH'
+sed -i 's/^    psutil >= 6$/&\n    no-such-wheel >= 1/' setup.cfg && grep -q no-such-wheel setup.cfg
+SH
+refused 3 "which fails every third image" <<'SH'
+sed -i 's/^    asked = time.monotonic()$/&\n    if item.index % 3 == 0:\n        return failure_row(item.index, ImageError(Reason.DAMAGED, "on purpose"))/' workers/pipeline.py
+grep -q "on purpose" workers/pipeline.py
+SH
+refused 4 "which takes 0.3 s longer for each image" <<'SH'
+sed -i 's/^    asked = time.monotonic()$/&\n    time.sleep(0.3)/' workers/pipeline.py
+grep -q "sleep(0.3)" workers/pipeline.py
+SH
 
-say "upgrade.yml to $VERSION.2, which is well"
-release "$VERSION.2" </dev/null
+say "upgrade.yml to $VERSION.5, which is well, while they read"
+release "$VERSION.5" </dev/null
 play upgrade.yml || { tail -30 "$PROOF/play.log"; fail "upgrade.yml"; }
 recap
 echo "pi1 has $(version_on $PI1), pi2 has $(version_on $PI2)"
+on $CONTROL systemctl is-active many
 
 say "rollback.yml"
 play rollback.yml || { tail -30 "$PROOF/play.log"; fail "rollback.yml"; }
@@ -108,6 +148,7 @@ sed 's/^workers:/worker:/' "$PROOF/inventory.yml" >"$PROOF/typo.yml"
 grep -o 'there is no group .*' "$PROOF/play.log" | head -n 1
 
 say "reset.yml"
+on $CONTROL systemctl stop many
 play reset.yml || { tail -30 "$PROOF/play.log"; fail "reset.yml"; }
 recap
 for one in $CONTROL $PI1 $PI2; do

@@ -24,6 +24,9 @@ make_root() {
     debootstrap --variant=minbase --include="$INCLUDED" "$SUITE" "$PROOF/base" "$MIRROR" \
         >"$PROOF/root.log"
     rm -rf "$PROOF/base/var/cache/apt/archives/"*.deb
+    # Packages that a playbook installs later, where no mirror is in reach.
+    chroot "$PROOF/base" sh -c 'apt-get -qq update && apt-get -qq --yes --download-only \
+        --no-install-recommends install prometheus' >>"$PROOF/root.log" 2>&1
     touch "$PROOF/base/.complete"
 }
 

@@ -58,12 +58,21 @@ def new_user(name: str, role: Role, *, hashed: str | None = None) -> User:
     Raises:
         SettingsError: the name cannot be one.
     """
-    if not NAME.fullmatch(name) or name == "default":
-        raise SettingsError("user", name, "letters, digits, dots and dashes; not `default`")
+    check_name(name)
     if hashed is not None:
         return User(name, role, hashed)
     password = secrets.token_urlsafe(PASSWORD_BYTES)
     return User(name, role, hashlib.sha256(password.encode()).hexdigest(), password)
+
+
+def check_name(name: str) -> None:
+    """Refuse what cannot be a user's name.
+
+    Raises:
+        SettingsError: it cannot.
+    """
+    if not NAME.fullmatch(name) or name == "default":
+        raise SettingsError("user", name, "letters, digits, dots and dashes; not `default`")
 
 
 def read_users(path: Path) -> dict[str, str]:

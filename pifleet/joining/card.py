@@ -23,6 +23,9 @@ UNIT = "pifleet-first-boot.service"
 JOURNAL = "/etc/systemd/journald.conf.d/pifleet.conf"
 IN_RAM = "[Journal]\nStorage=volatile\nRuntimeMaxUse=32M\n"  # a card bears only so many writes
 COUNTRY = re.compile(r"[A-Z]{2}")
+HOST = re.compile(r"[A-Za-z0-9.:_-]+")
+ADDRESS = re.compile(r"https://[A-Za-z0-9.:_\[\]-]+/?")
+PUBLIC_KEY = re.compile(r"(ssh|ecdsa|sk)-[\w@.-]+ [A-Za-z0-9+/]+=*( [^\n]*)?")
 ROOT_ONLY = "0600"
 FROM_SERIAL = (  # cards written from one image all call themselves alike
     'n=$(tr -d "\\0" < /proc/device-tree/serial-number 2>/dev/null || cat /etc/machine-id);'
@@ -76,6 +79,21 @@ class Site:
     time_servers: tuple[str, ...] = ()
     ssh_key: str = ""
     wifi: Wifi | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what a Pi could do nothing with, or another thing than what was meant.
+
+        Raises:
+            SettingsError: names what.
+        """
+        if not ADDRESS.fullmatch(self.at):
+            raise SettingsError("--at", self.at, "an address such as https://192.168.1.10:8765")
+        for server in self.time_servers:
+            if not HOST.fullmatch(server):
+                raise SettingsError("--time-server", server, "a host's name or address")
+        if self.ssh_key and not PUBLIC_KEY.fullmatch(self.ssh_key):
+            found = "***" if "PRIVATE" in self.ssh_key else self.ssh_key[:40]
+            raise SettingsError("--ssh-key", found, "one public key, such as id_ed25519.pub holds")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,9 @@ import click
 
 from contract.errors import SettingsError, UserError
 from pifleet.access.access import FOLDER
+from pifleet.access.users_file import check_name
 from pifleet.joining import enrolment, mdns, tokens
+from producer.cli import Finite
 
 if TYPE_CHECKING:
     from pifleet.joining.card import Site
@@ -79,10 +81,14 @@ class Mode:
 @click.option("--host", "hosts", multiple=True, help="By which Pis call this machine; many.")
 @click.option("--port", type=click.IntRange(0, 65535), default=enrolment.PORT, show_default=True)
 @click.option("--uses", type=click.IntRange(1, 1000), default=1, show_default=True)
-@click.option("--hours", type=click.FloatRange(0.01, 24.0 * 90), help="A token's life; default 24.")
+@click.option("--hours", type=Finite(0.01, 24.0 * 90), help="A token's life; default 24.")
 @click.option("-o", "--out", type=click.Path(path_type=Path), help="Of a card; default its name.")
 @click.option("--time-server", "time_servers", multiple=True, help="For the card; may be many.")
-@click.option("--ssh-key", type=click.Path(path_type=Path, exists=True), help="Public, may log in.")
+@click.option(
+    "--ssh-key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Public, may log in.",
+)
 @click.option("--wifi", metavar="SSID", help="Its password is asked for.")
 @click.option("--wifi-country", default="", help="Two letters; a Pi's radio is off without.")
 def join(new: str | None, many: int | None, is_token: bool, is_serve: bool, **options: Any) -> None:
@@ -130,6 +136,8 @@ def _serve(*, folder: Path, wheels: Path, hosts: tuple[str, ...], port: int, **_
 def _print_token(
     *, folder: Path, uses: int, hours: float | None, name: str | None, **_: Any
 ) -> None:
+    if name is not None:
+        check_name(name)
     hours = hours or TOKEN_HOURS
     click.echo(str(_issue(folder, uses=uses, hours=hours, only=name or "")))
     click.echo(f"lets {uses} in, for {hours:g} h; whoever sees it may be one", err=True)
@@ -173,7 +181,7 @@ def _site(
         at=at or f"https://{host}:{port}",
         authority=tokens.read_authority(folder).decode(),
         time_servers=time_servers,
-        ssh_key=ssh_key.read_text().strip() if ssh_key else "",
+        ssh_key=ssh_key.read_text(errors="replace").strip() if ssh_key else "",
         wifi=radio,
     )
 

@@ -19,7 +19,7 @@ import click
 from contract.errors import OutputError, ServiceError, UserError
 from contract.installing import find_origin
 
-EXTRAS = "worker,producer,dashboard,control"
+EXTRAS = "worker,producer,dashboard,metrics,control"
 MANYLINUX = ("2_17", "2_27", "2_28", "2_31", "2_34", "2_35", "2_36")  # up to Bookworm's glibc
 OF_OLD_PYTHON = "async-timeout==5.0.1"  # redis-py wants it before 3.11.3; Bookworm has 3.11.2
 PIWHEELS = "https://www.piwheels.org/simple"  # PyPI has next to nothing for 32-bit ARM

@@ -24,8 +24,10 @@ from prometheus_client.registry import Collector
 from broker.connection import is_refused, sentence
 from broker.heartbeats import Heartbeat
 from broker.loads import BOUNDS_S, OriginLoad, Stage
+from broker.messages import printable
 from broker.overview import Overview, certificate_ends, overlook
 from contract.settings import Settings
+from pifleet.metrics.labels import Label
 from pifleet.metrics.totals import Totals
 from producer.registry import KnownJob, Looked, known_jobs
 from producer.tables import THROTTLE_FLAGS
@@ -38,8 +40,10 @@ log = logging.getLogger(__name__)
 
 SAME_S = 1.0  # two scrapes within it see the same
 MOST_JOBS = 50  # the newest; each has a dozen series
-MOST_WORKERS = 512  # one by one; a worker may call itself by many names
-MOST_ORIGINS = 20  # the busiest
+MOST_WORKERS = 512  # names a day; a worker may call itself by many
+MOST_ORIGINS = 20  # the busiest at a look
+MOST_ORIGINS_A_DAY = 500
+MOST_OF_A_KIND = 50  # versions, models, a day
 ENDED_S = 86_400.0  # for this long a job that is over is still shown
 DIGEST = 12  # letters of a model's
 
@@ -70,6 +74,7 @@ class FleetCollector(Collector):
         self._settings = settings
         self._lock = threading.Lock()
         self._totals = Totals()
+        self._labels = _Labels()
         self._paces = JobPaces()
         self._looked: Looked = {}
         self._head, self._head_since = "", time.monotonic()
@@ -111,9 +116,10 @@ class FleetCollector(Collector):
         help_ = "When a certificate of the broker ends."
         yield _gauges("broker_certificate_end_timestamp_seconds", help_, "certificate", ends)
         yield from self._queue(seen)
-        yield from _workers(seen)
-        yield from _by_worker(seen.fleet.workers[:MOST_WORKERS])
-        yield from _origins(seen)
+        workers = [one for one in seen.fleet.workers if self._labels.worker.admits(one.worker)]
+        yield from _workers(seen, self._labels)
+        yield from _by_worker(workers, self._labels)
+        yield from _origins(seen, self._labels)
         yield from self._counted()
 
     def _queue(self, seen: Overview) -> Iterator[Metric]:
@@ -161,17 +167,31 @@ class FleetCollector(Collector):
         self._problem = problem
 
 
-def _workers(seen: Overview) -> Iterator[Metric]:
+class _Labels:
+    """The labels whose values others make up."""
+
+    def __init__(self) -> None:
+        self.worker = Label("worker", MOST_WORKERS)
+        self.origin = Label("origin", MOST_ORIGINS_A_DAY)
+        self.held_by = Label("by", MOST_OF_A_KIND)
+        self.info = Label("info", 2 * MOST_WORKERS)  # what a worker is changes with an upgrade
+        self.version = Label("version", MOST_OF_A_KIND)
+        self.model = Label("model", MOST_OF_A_KIND)
+
+
+def _workers(seen: Overview, labels: _Labels) -> Iterator[Metric]:
     workers = seen.fleet.workers
     states = Counter({"reads": 0, "idle": 0, "slowed": 0, "rests": 0, "refuses": 0})
     states.update(_state(worker) for worker in workers)
     states["silent"] = len(seen.silent)
     yield _gauges("workers", "Workers by what they do.", "state", states)
-    versions = Counter(worker.version for worker in workers)
+    versions = Counter(labels.version.of(worker.version) for worker in workers)
     yield _gauges("workers_by_version", "Live workers.", "version", versions)
-    models = Counter(model[:DIGEST] for worker in workers for model in worker.models)
+    cached = (printable(model, most=DIGEST) for worker in workers for model in worker.models)
+    models = Counter(map(labels.model.of, cached))
     yield _gauges("workers_by_model", "That have it in their cache.", "model", models)
-    up = dict.fromkeys(seen.silent, 0.0) | {worker.worker: 1.0 for worker in workers}
+    heard = dict.fromkeys(seen.silent, 0.0) | {worker.worker: 1.0 for worker in workers}
+    up = {worker: value for worker, value in heard.items() if labels.worker.admits(worker)}
     help_ = "1 while it is heard; 0 for an hour after it went without a word."
     yield _gauges("worker_up", help_, "worker", up)
 
@@ -186,7 +206,7 @@ def _state(worker: Heartbeat) -> str:
     return "reads" if worker.in_hand else "idle"
 
 
-def _by_worker(workers: tuple[Heartbeat, ...]) -> Iterator[Metric]:
+def _by_worker(workers: list[Heartbeat], labels: _Labels) -> Iterator[Metric]:
     for name, (help_, value_of) in _WORKER_GAUGES.items():
         values = {worker.worker: value_of(worker) for worker in workers}
         known = {worker: value for worker, value in values.items() if value is not None}
@@ -204,15 +224,18 @@ def _by_worker(workers: tuple[Heartbeat, ...]) -> Iterator[Metric]:
         "pifleet_worker_info", "Always 1.", labels=["worker", "version", "runtime", "machine"]
     )
     for worker in workers:
-        info.add_metric([worker.worker, worker.version, worker.runtime, worker.machine], 1)
+        said = [worker.worker, worker.version, worker.runtime, worker.machine]
+        if labels.info.admits("/".join(said)):
+            info.add_metric(said, 1)
         for bit, flag in THROTTLE_FLAGS.items() if worker.throttled is not None else ():
             flags.add_metric([worker.worker, flag], float(bool((worker.throttled or 0) & bit)))
     yield flags
     yield info
 
 
-def _origins(seen: Overview) -> Iterator[Metric]:
-    origins = seen.fleet.origins[:MOST_ORIGINS]
+def _origins(seen: Overview, labels: _Labels) -> Iterator[Metric]:
+    busiest = seen.fleet.origins[:MOST_ORIGINS]
+    origins = [one for one in busiest if labels.origin.admits(one.origin)]
     for name, (help_, value_of) in _ORIGIN_GAUGES.items():
         values = {one.origin: value_of(one) for one in origins}
         yield _gauges(f"origin_{name}", help_, "origin", values)
@@ -221,7 +244,7 @@ def _origins(seen: Overview) -> Iterator[Metric]:
     )
     for one in origins:
         if one.held_by:
-            held.add_metric([one.origin, one.held_by], 1)
+            held.add_metric([one.origin, labels.held_by.of(one.held_by)], 1)
     yield held
 
 

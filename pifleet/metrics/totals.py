@@ -12,11 +12,14 @@ from dataclasses import dataclass, field
 
 from broker.heartbeats import Fleet, Heartbeat
 from broker.loads import BOUNDS_S, Stage, Stages
+from contract.reasons import Reason
+from pifleet.metrics.labels import OTHER
 
 log = logging.getLogger(__name__)
 
 MOST_KNOWN = 8192  # starts of workers
 MOST_IMAGES = 1_000_000  # between two looks of a minute at most; a Pi reads some 100,000
+KNOWN = frozenset(Reason)
 MOST_IMAGE_S = 600.0  # for one image, in any stage
 
 
@@ -26,7 +29,7 @@ class Totals:
 
     Attributes:
         read: images with a text.
-        failed: those without, by reason.
+        failed: those without, by reason; what this version does not know is ``other``.
         stages: where their seconds went.
     """
 
@@ -54,7 +57,8 @@ class Totals:
             log.warning("counts ignored worker=%s images=%d failed=%d", worker, images, failed)
             return
         self.read += images - failed
-        self.failed += reasons
+        for reason, number in reasons.items():
+            self.failed[reason if reason in KNOWN else OTHER] += number
         if failed > reasons.total():  # an older worker does not tell why
             self.failed["unknown"] += failed - reasons.total()
         for name in Stages.__struct_fields__:

@@ -53,6 +53,12 @@ class Claimable(Protocol):
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
         """Let nobody begin them any more, and count those that nobody had begun, if it knows."""
 
+    def ended(self, delivery: int, outcome: str, *, is_answer: bool) -> None:
+        """Note what became of one."""
+
+    def close(self) -> None:
+        """Leave them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doors:
@@ -83,11 +89,11 @@ class Doors:
     sleep: Callable[[float], None] = time.sleep
 
 
-def redis_doors(client: Redis, job: str) -> Doors:
-    """Build the doors of a job that lead to Redis."""
+def redis_doors(client: Redis, job: str, *, is_traced: bool = False) -> Doors:
+    """Build the doors of a job that lead to Redis, with or without a span for each delivery."""
     return Doors(
         stream=ResultStream(client, job),
-        claims=Claims(client, job),
+        claims=Claims(client, job, is_traced=is_traced),
         look=partial(look, client),
         repair=partial(repair, client, job=job),
         push_model=partial(push_model, client),

@@ -81,6 +81,7 @@ class RunOptions:
         url_of: turns a ledger's URL into the one that workers fetch.
         is_served: the producer itself serves the images, so they fail while it is away.
         clocks: of the fleet.
+        is_traced: whether a span is sent for each delivery.
     """
 
     redis_url: str
@@ -89,6 +90,7 @@ class RunOptions:
     url_of: Callable[[str], str] = str
     is_served: bool = False
     clocks: Clocks = USUAL
+    is_traced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,6 +186,10 @@ class JobRun:
                 self._send(taken)
                 report(self.progress)
 
+    def close(self) -> None:
+        """Leave what the run reached the world by."""
+        self._claims.close()
+
     # -- one step -----------------------------------------------------------------------------
 
     def _step(self) -> None:
@@ -250,6 +256,7 @@ class JobRun:
             self._refused_since = None
             self._outliers.note(result)
             self._reconciler.answered(result.delivery, result.took_s)
+            self._claims.ended(result.delivery, result.outcome, is_answer=True)
             return
         log.warning(
             "chunk failed job=%s delivery=%d worker=%s outcome=%s detail=%s",
@@ -332,6 +339,7 @@ class JobRun:
     def _give_up(self, delivery: int, why: str, crash: Crash | None = None) -> bool:
         """End a delivery without an answer, and tell whether it may never have been begun."""
         self._reconciler.ended(delivery)
+        self._claims.ended(delivery, why, is_answer=False)
         is_unclaimed = self._claims.withdraw([delivery]) != 0
         if why == Cause.VANISHED and not is_unclaimed:
             crash = CLAIMED_AND_LOST
@@ -377,6 +385,7 @@ class JobRun:
         except Exception:
             for one in taken:
                 self._deliveries.give_up(one.delivery, NOT_SENT)
+                self._claims.ended(one.delivery, NOT_SENT, is_answer=False)
             # their notices may be in the queue, or none ever be
             self._claims.withdraw([one.delivery for one in taken])
             raise

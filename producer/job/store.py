@@ -6,6 +6,7 @@ locking and sealing it, its notes and its rows. What goes out and comes back is 
 
 from __future__ import annotations
 
+import fcntl
 import importlib.resources
 import secrets
 import sqlite3
@@ -310,13 +311,13 @@ def lock_path(ledger: Path) -> Path:
 
 
 @contextmanager
-def held(ledger: Path, *, patience_s: float = LOOK_S) -> Iterator[None]:
+def held(ledger: Path) -> Iterator[None]:
     """Keep every producer from a ledger, whatever stands in it.
 
     Raises:
         LedgerError: a producer is at work on it.
     """
-    lock = _lock(ledger, patience_s=patience_s)
+    lock = _lock(ledger)
     try:
         yield
     finally:
@@ -325,20 +326,21 @@ def held(ledger: Path, *, patience_s: float = LOOK_S) -> Iterator[None]:
 
 
 def is_in_use(ledger: Path) -> bool:
-    """Tell whether a producer is at work on a ledger; who is not leaves no file for its lock."""
-    if not lock_path(ledger).exists():
-        return False
+    """Tell whether a producer is at work on a ledger; whoever asks may have no right to write."""
     try:
-        with held(ledger, patience_s=0.0):
-            return False
-    except LedgerError:
+        with lock_path(ledger).open("rb") as lock:  # a lock goes with its file
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
         return True
+    return False
 
 
-def _lock(path: Path, *, patience_s: float = LOOK_S) -> FileLock:
+def _lock(path: Path) -> FileLock:
     if not path.parent.is_dir():  # filelock would make it
         raise OutputError(f"ledger {path} cannot be written: no such folder")
-    lock = FileLock(lock_path(path), timeout=patience_s, poll_interval=LOOK_S / 20)
+    lock = FileLock(lock_path(path), timeout=LOOK_S, poll_interval=LOOK_S / 20)
     try:
         lock.acquire()
     except Timeout as error:

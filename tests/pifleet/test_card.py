@@ -6,6 +6,7 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +24,12 @@ from tests.support.control_node import broker_with_access, needs
 AT = "https://192.168.1.10:8765"
 SITE = Site(AT, "-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----\n")
 ODD = "key: \"with\" 'quotes' # and {more}"
+KEY = f"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB+/= {ODD}"
 CARDS = {
     "one": Card(SITE, "PIFLEET_REDIS_URL=rediss://pi7:secret@h:6379/0\n", "pi7"),
     "many": Card(SITE, "ab12cd34.secret.00\n"),
     "all": Card(
-        Site(AT, SITE.authority, ("192.168.1.10",), ODD, Wifi(ODD[:32], ODD, "DE")), "x\n", "pi7"
+        Site(AT, SITE.authority, ("192.168.1.10",), KEY, Wifi(ODD[:32], ODD, "DE")), "x\n", "pi7"
     ),
 }
 
@@ -66,7 +68,7 @@ def test_card_for_many_holds_a_token_and_no_name() -> None:
 
 def test_what_a_person_writes_stays_what_it_is() -> None:
     card = CARDS["all"]
-    assert user_data(card)["ssh_authorized_keys"] == [ODD]
+    assert user_data(card)["ssh_authorized_keys"] == [KEY]
     network = yaml.safe_load(card.network_config())["network"]
     assert network["wifis"]["wlan0"]["access-points"] == {ODD[:32]: {"password": ODD}}
     assert network["ethernets"]["eth0"] == {"dhcp4": True, "optional": True}
@@ -94,6 +96,25 @@ def test_cloud_init_takes_the_user_data(card: Card, tmp_path: Path) -> None:
 def test_wifi_that_cannot_be_is_refused(wifi: tuple[str, str, str], named: str) -> None:
     with pytest.raises(SettingsError) as refused:
         Wifi(*wifi)
+    assert refused.value.name == named
+    assert "short" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"at": "http://192.168.1.10:8765"}, "--at"),
+        ({"at": "https://a b:1"}, "--at"),
+        ({"at": "https://a\nUser=root"}, "--at"),
+        ({"time_servers": ("a", "b\nc")}, "--time-server"),
+        ({"ssh_key": "-----BEGIN OPENSSH PRIVATE KEY-----\nshort\n"}, "--ssh-key"),
+        ({"ssh_key": "\ufffd\ufffd"}, "--ssh-key"),
+        ({"ssh_key": f"{KEY}\n{KEY}"}, "--ssh-key"),
+    ],
+)
+def test_site_that_no_pi_could_use_is_refused(changes: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingsError) as refused:
+        replace(SITE, **changes)
     assert refused.value.name == named
     assert "short" not in str(refused.value)
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
+from msgspec.structs import replace
 from redis import Redis
 
 from broker.connection import connect
@@ -22,6 +24,7 @@ from producer.job.spec import JobSpec
 from producer.job.store import Ledger
 from producer.registry import remember
 from producer.sources.image import SourceImage
+from producer.tables import THROTTLE_FLAGS
 from tests.conftest import StartWorker, wait_until
 from tests.producer.test_tables import beat
 from tests.support.commands import PIFLEET, fleet_env
@@ -35,8 +38,9 @@ pytest.importorskip("prometheus_client")
 
 from prometheus_client.parser import text_string_to_metric_families  # an extra
 
-from pifleet.metrics.collector import FleetCollector
+from pifleet.metrics.collector import MOST_OF_A_KIND, MOST_WORKERS, FleetCollector
 from pifleet.metrics.exporter import SaidOnce
+from pifleet.metrics.labels import KEPT_S, Label
 from pifleet.metrics.totals import MOST_IMAGES, Totals
 
 Samples = dict[tuple[str, str], float]  # by name and values of labels
@@ -262,6 +266,43 @@ def test_role_that_may_not_look_is_told_so(
         seen = look(Redis.from_url(url), Settings(redis_url=url, state_dir=tmp_path))
     assert (seen["pifleet_broker_up", ""], seen["pifleet_broker_refused", ""]) == (0, 1)
     assert "use the user of this role" in caplog.text
+
+
+@pytest.mark.redis
+def test_worker_that_makes_up_names_fills_nobodys_disk(settings: Settings) -> None:
+    """Its password lets it beat as pi1+anything, and say anything of itself."""
+    collector, made = FleetCollector(connect(settings.redis_url), settings), 300
+    series: set[tuple[str, str]] = set()
+    for scrape in range(6):
+        with connect(settings.redis_url) as client:
+            client.flushall()
+            for n in range(made):
+                own = f"{scrape}-{n}"
+                liar = beat(n, worker=f"pi1+{own}", version=own, runtime=own, machine=own)
+                origins = tuple(OriginLoad(f"http://{own}-{m}", held_by=own) for m in range(8))
+                send_beat(client, replace(liar, origins=origins, models=(own,), reasons={own: 1}))
+        series |= samples(collector).keys()
+    by_name = Counter(name for name, _ in series)
+    assert by_name["pifleet_worker_throttled"] <= MOST_WORKERS * len(THROTTLE_FLAGS)
+    assert by_name["pifleet_worker_info"] <= 2 * MOST_WORKERS
+    assert by_name["pifleet_worker_up"] <= MOST_WORKERS
+    assert by_name["pifleet_workers_by_version"] <= MOST_OF_A_KIND + 1
+    assert sum(by_name.values()) < 12_000  # of 40,000
+
+
+def test_reason_that_a_worker_makes_up_is_none_of_ours() -> None:
+    totals = Totals()
+    totals.note(Fleet((beat(1, images=0, failed=0, reasons={}),)))
+    totals.note(Fleet((beat(1, images=9, failed=9, reasons={"timeout": 1, "x": 3, "y": 5}),)))
+    assert totals.failed == {"timeout": 1, "other": 8}
+
+
+def test_label_has_room_again_after_a_day() -> None:
+    now = 0.0
+    label = Label("worker", 2, clock=lambda: now)
+    assert [label.of(name) for name in ("a", "b", "c", "a")] == ["a", "b", "other", "a"]
+    now = KEPT_S
+    assert [label.of(name) for name in ("b", "c", "d")] == ["b", "c", "other"]
 
 
 def test_sentence_is_said_once() -> None:

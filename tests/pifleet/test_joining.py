@@ -13,14 +13,16 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from broker.connection import connect
 from contract.errors import AccessError, ServiceError, UserError
 from contract.settings import Settings
+from pifleet.cli import cli
 from pifleet.joining import mdns
 from pifleet.joining.enrolment import enrol
 from pifleet.joining.server import MOST_WRONG, WRONG_WITHIN_S, Tries
-from pifleet.joining.tokens import Token, fingerprint, parse_token, read_authority
+from pifleet.joining.tokens import Token, fingerprint, parse_token, read_authority, read_issued
 from tests.support.commands import run_pifleet
 from tests.support.control_node import (
     ControlNode,
@@ -199,6 +201,28 @@ def test_folder_that_is_none_is_one_line(tmp_path: Path, mode: str) -> None:
     assert done.stderr.startswith("pifleet: access")
     assert "`pifleet access init`" in done.stderr
     assert len(done.stderr.splitlines()) == 1
+
+
+@NEEDS
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--name", "../x"), "is not accepted"),
+        (("--name", "p\udcff"), "is not accepted"),
+        (("--hours", "nan"), "nan is no number"),
+    ],
+    ids=["path", "odd byte", "nan"],
+)
+def test_token_that_could_let_nobody_in_is_not_made(
+    node: ControlNode, options: tuple[str, str], said: str
+) -> None:
+    access = node.folder / "access"
+    before = read_issued(access)
+    command = ["join", "--token", "--folder", str(access), *options]
+    done = CliRunner().invoke(cli, command)
+    assert done.exit_code != 0
+    assert said in f"{done.output}{done.exception}"
+    assert read_issued(access) == before
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "a.b.c", "ab12cd34.short.00", "\x00" * 300])

@@ -63,6 +63,20 @@ def test_command_that_lacks_its_extra_names_it(
     assert command_for(extra) in done.stderr
 
 
+@pytest.mark.redis
+def test_trace_that_lacks_its_extra_names_it(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch, tiny_model: Path, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    (tmp_path / "urls.txt").write_text("http://127.0.0.1:1/a.png")
+    job = ("submit", "urls.txt", "-o", "out.csv", "--model", str(tiny_model))
+    for command in (("worker",), job):
+        arguments = (*command, "--redis-url", redis_url)
+        done = run_without(("opentelemetry",), *arguments, folder=tmp_path)
+        assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr
+        assert command_for("tracing") in done.stderr
+
+
 @pytest.mark.parametrize("command", ["train", "generate", "evaluate", "export", "worker", "up"])
 def test_help_needs_no_extra(command: str, tmp_path: Path) -> None:
     done = run_without(BARE, command, "--help", folder=tmp_path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,16 @@ from producer.job.spec import Change, JobSpec
 from producer.job.store import Ledger, is_in_use
 from producer.sources.image import SourceImage
 from tests.support.read_ledger import take
+
+UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
+READ_ONLY = """
+mount --bind "$1" "$1" && mount -o remount,bind,ro "$1" && exec "$2" -c "$3" "$4"
+"""
+TELL = """
+import pathlib, sys
+from producer.registry import describe
+print(describe(pathlib.Path(sys.argv[1])).state)
+"""
 
 SPEC = JobSpec("job1", "urls.txt", "0" * 64, "tiny", None, attempts=2)
 
@@ -179,6 +191,17 @@ def test_second_producer_is_refused(tmp_path: Path) -> None:
         with pytest.raises(LedgerError, match="in use by another producer"):
             Ledger(ledger.path)
     assert not is_in_use(tmp_path / "a.ledger")
+
+
+def test_running_job_is_seen_where_nothing_may_be_written(tmp_path: Path) -> None:
+    """As under the exporter's unit, which may write nowhere."""
+    with make(tmp_path) as ledger:
+        output = ledger.path.with_suffix(".csv")
+        command = ["sh", "-c", READ_ONLY, "sh", str(tmp_path), sys.executable, TELL, str(output)]
+        looked = subprocess.run([*UNSHARE, *command], capture_output=True, text=True, check=False)
+    if "unshare failed" in looked.stderr or "permission denied" in looked.stderr.lower():
+        pytest.skip(f"no mounts of one's own here: {looked.stderr}")
+    assert looked.stdout == "running\n", looked.stderr
 
 
 def test_file_that_is_no_ledger_is_refused(tmp_path: Path) -> None:

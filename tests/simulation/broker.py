@@ -216,6 +216,12 @@ class _Ends:
                 self.broker.pushed.update(item.index for item in task.items)
                 self.world.say("sent", task.delivery, f"{len(task.items)} images")
 
+    def ended(self, delivery: int, outcome: str, *, is_answer: bool) -> None:
+        """Nobody traces."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
         with suppress(RedisError), self.command(writes=False):
             claims = self.broker.kept.claims

@@ -96,6 +96,7 @@ def observe(
         slowed=cooling.why,
         reasons=dict(statistics.reasons),
         stages=statistics.stages,
+        busy_s=round(statistics.busy_s, 3),
         origins=origin_board.read(pids),
         machine=who.machine,
     )

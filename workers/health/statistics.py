@@ -25,6 +25,7 @@ class Statistics:
         self.failed = 0
         self.reasons: Counter[str] = Counter()
         self.stages = Stages()
+        self.busy_s = 0.0
         self.received_at = clock()
         self.done_at = clock()
 
@@ -44,12 +45,14 @@ class Statistics:
         *,
         reasons: Mapping[str, int] | None = None,
         stages: Stages | None = None,
+        took_s: float = 0.0,
     ) -> None:
         """Note that a chunk was read."""
         self.images += images
         self.failed += failed
         self.reasons = self.reasons + Counter(reasons or {})  # anew: the heartbeat's thread reads
         self.stages = self.stages + (stages or Stages())
+        self.busy_s += took_s
         self.done_at = self._clock()
         self._recent.append((self._clock(), images))
 
