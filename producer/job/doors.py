@@ -64,6 +64,12 @@ class Claimable(Protocol):
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
         """Let nobody begin them any more, and count those that nobody had begun, if it knows."""
 
+    def recall(self) -> None:
+        """Let workers answer what they have read of a chunk, and drop the rest."""
+
+    def resume(self) -> None:
+        """Let workers read the job again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doors:
