@@ -172,11 +172,12 @@ def test_file_without_a_card_is_no_model(run: Run, tmp_path: Path) -> None:
     assert_one_line(said, "carries no card.json", "pifleet export")
 
 
-def test_unknown_job_is_named(run: Run) -> None:
-    code, said = run("collect", "feedbeef")
+@pytest.mark.parametrize("job", ["feedbeef", "", ".", "/", "..", "nowhere/"])
+def test_unknown_job_is_named(run: Run, job: str) -> None:
+    code, said = run("collect", job)
 
     assert code == 2
-    assert_one_line(said, "no job 'feedbeef'", "pifleet jobs")
+    assert_one_line(said, f"no job {job!r}", "pifleet jobs")
 
 
 def test_bad_network_in_the_environment_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
