@@ -2,17 +2,23 @@
 
 A notice says only that there is a chunk and which model reads it; the chunk itself is claimed, see
 ``broker.claims``. So the queue holds nothing that a worker could read or forge for another.
+
+The message is Celery's, in kombu's envelope, but the producer writes it itself, many in one round
+trip: Celery's own ``send_task`` takes 0.5 ms of CPU and a round trip each.
+
+Source: Celery, message protocol 2; kombu 5.7.0, kombu/transport/virtual.
 """
 
 from __future__ import annotations
 
+import base64
 import time
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
 
-from broker.app import make_app
 from broker.keys import QUEUE, TASK_READ_CHUNK, Rights, key
 from broker.messages import UNREADABLE, Count, Message, from_object, is_storable, printable
 
@@ -80,31 +86,44 @@ class _Waiting(msgspec.Struct, frozen=True):
     headers: _Headers
 
 
-class ChunkSender:
-    """Sends notices through Celery; one connection, kept."""
+def to_queue(notice: Notice, *, images: int) -> bytes:
+    """Write a notice as it stands in the queue; Flower shows its arguments as a sentence."""
+    shown = f"({images} images of job {notice.job})"
+    message = celery_message(notice.to_wire(), task_id=notice.task_id(), argsrepr=shown)
+    message["headers"][SENT_AT] = time.time()
+    return msgspec.json.encode(message)
 
-    def __init__(self, redis_url: str) -> None:
-        self._app = make_app(redis_url)
 
-    def send(self, notice: Notice, *, images: int) -> None:
-        """Put a notice into the queue.
-
-        Its arguments are shown in Flower as a sentence.
-        """
-        self._app.send_task(
-            TASK_READ_CHUNK,
-            args=[notice.to_wire()],
-            task_id=notice.task_id(),
-            queue=QUEUE,
-            argsrepr=f"({images} images of job {notice.job})",
-            kwargsrepr="{}",
-            headers={SENT_AT: time.time()},
-            retry=False,  # the scheduler decides when to try again
-        )
-
-    def close(self) -> None:
-        """Close its connections."""
-        self._app.close()
+def celery_message(
+    argument: dict[str, Any],
+    *,
+    task_id: str,
+    argsrepr: str,
+    delivery_tag: str | None = None,
+    timelimit: Sequence[float | None] = (None, None),
+) -> dict[str, Any]:
+    """Build the message by which Celery runs the task with one argument."""
+    body = msgspec.json.encode([[argument], {}, {}])
+    return {
+        "body": base64.b64encode(body).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": {
+            "lang": "py",
+            "task": TASK_READ_CHUNK,
+            "id": task_id,
+            "root_id": task_id,
+            "argsrepr": argsrepr,
+            "kwargsrepr": "{}",
+            "timelimit": list(timelimit),
+        },
+        "properties": {
+            "correlation_id": task_id,
+            "delivery_info": {"exchange": "", "routing_key": QUEUE},
+            "delivery_tag": delivery_tag or task_id,
+            "body_encoding": "base64",
+        },
+    }
 
 
 def is_of_another_version(message: object) -> bool:

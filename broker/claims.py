@@ -20,14 +20,14 @@ import hashlib
 import hmac
 import logging
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
 from msgspec import Meta
 from redis.exceptions import RedisError
 
-from broker.chunks import NOTICE_VERSION, JobId, Notice
+from broker.chunks import NOTICE_VERSION, QUEUE_KEY, JobId, Notice, to_queue
 from broker.keys import JOB_TTL_S, Rights, key
 from broker.messages import Count, Message, from_json, is_storable
 from contract.errors import MessageError
@@ -117,19 +117,24 @@ class ChunkTask(Message, frozen=True, tag=NOTICE_VERSION):
 
 
 class Claims:
-    """The deliveries of one job that nobody has begun, as its producer keeps them."""
+    """The deliveries of one job that nobody has begun, as its producer sends and keeps them."""
 
     def __init__(self, client: Redis, job: str) -> None:
         self._client = client
         self._job = job
 
-    def add(self, task: ChunkTask) -> None:
-        """Let a delivery be claimed; before its notice is sent, else a worker might not find it.
+    def send(self, tasks: Sequence[ChunkTask]) -> None:
+        """Let deliveries be claimed, and then put their notices into the queue: one round trip.
 
         Raises:
-            RedisError: Redis is away.
+            RedisError: Redis is away, or full; some of them may stand there.
         """
-        self._client.set(claim_key(task.job, task.delivery), task.pack(), ex=JOB_TTL_S)
+        with self._client.pipeline(transaction=False) as pipeline:
+            for task in tasks:
+                offer(pipeline, task)
+            notices = [to_queue(task.notice, images=len(task.items)) for task in tasks]
+            pipeline.lpush(QUEUE_KEY, *notices)
+            pipeline.execute()
 
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
         """Let nobody begin them any more, and count those that nobody had begun.
@@ -158,6 +163,11 @@ class Claims:
             RedisError: Redis is away.
         """
         self._client.delete(_recall_key(self._job))
+
+
+def offer(client: Redis, task: ChunkTask) -> None:
+    """Let a delivery be claimed."""
+    client.set(claim_key(task.job, task.delivery), task.pack(), ex=JOB_TTL_S)
 
 
 def claim(client: Redis, notice: Notice) -> ChunkTask | None:

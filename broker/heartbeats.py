@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, cast
 
 import msgspec
@@ -159,7 +160,7 @@ class Heartbeat(Message, frozen=True, tag=2):
         return from_json(cls, text, limit=MAX_HEARTBEAT_BYTES)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: what follows from it is kept
 class Fleet:
     """The fleet at one moment.
 
@@ -171,12 +172,12 @@ class Fleet:
     workers: tuple[Heartbeat, ...] = ()
     waiting: int = 0
 
-    @property
+    @cached_property
     def processes(self) -> int:
         """How many chunks the fleet reads at once."""
         return sum(worker.processes for worker in self.workers)
 
-    @property
+    @cached_property
     def in_hand(self) -> dict[str, str]:
         """The task ids that workers took, each with the start of the worker that says so.
 
@@ -185,27 +186,27 @@ class Fleet:
         believed = (worker for worker in self.workers if OTHER_VERSION not in worker.refused)
         return {task: worker.instance for worker in believed for task in worker.in_hand}
 
-    @property
+    @cached_property
     def held_by_job(self) -> Counter[str]:
         """How many chunks workers hold of each job."""
         return Counter(task.rpartition(".")[0] for task in self.in_hand)
 
-    @property
+    @cached_property
     def proven(self) -> dict[str, str]:
         """The proofs of claimed deliveries, each with the start of the worker that holds it."""
         return {proof: worker.instance for worker in self.workers for proof in worker.proofs}
 
-    @property
+    @cached_property
     def instances(self) -> set[str]:
         """The live workers, each as one start of it."""
         return {worker.instance for worker in self.workers}
 
-    @property
+    @cached_property
     def origins(self) -> tuple[OriginLoad, ...]:
         """The origins that workers fetch from, the busiest first."""
         return merge_origins(load for worker in self.workers for load in worker.origins)
 
-    @property
+    @cached_property
     def is_idle(self) -> bool:
         """Whether a process waits for work and the queue has none."""
         return not self.waiting and len(self.in_hand) < self.processes

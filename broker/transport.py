@@ -26,6 +26,7 @@ from kombu.transport import redis
 from msgspec import Meta
 from redis.exceptions import ResponseError
 
+from broker.chunks import celery_message
 from broker.keys import KEY_PREFIX, QUEUE, TASK_READ_CHUNK, Rights, key
 from broker.messages import UNREADABLE, printable
 
@@ -39,7 +40,6 @@ REPLIES = key("*.reply.celery.pidbox")
 INBOXES = key("*.celery.pidbox")  # always empty: a worker asks how long its own is
 BROADCAST = ("publish", "psubscribe", "punsubscribe")  # Celery's events and remote control
 RIGHTS = {
-    "producer": Rights((), ("multi", "exec")),
     "worker": Rights(
         (BINDINGS, REPLIES, INBOXES, CONTROL, EVENTS),
         ("@transaction", "lpush", "llen", "sadd", "smembers", *BROADCAST),
@@ -93,7 +93,14 @@ def clean(item: bytes) -> dict[str, Any] | None:
         (argument,) = body[0]
         if envelope.headers.task != TASK_READ_CHUNK or not isinstance(argument, dict):
             raise ValueError(f"task {envelope.headers.task!r:.40} of {argument!r:.40}")
-        return _payload(envelope, argument)
+        headers = envelope.headers
+        return celery_message(
+            argument,
+            task_id=headers.id,
+            argsrepr=printable(headers.argsrepr),
+            delivery_tag=envelope.properties.delivery_tag,
+            timelimit=headers.timelimit,
+        )
     except (*UNREADABLE, ValueError, TypeError, KeyError, IndexError) as error:
         log.error("message-dropped reason=not-ours error=%s", printable(str(error)))
         return None
@@ -144,31 +151,6 @@ def _reply(item: bytes) -> dict[str, Any] | None:
     except UNREADABLE as error:
         log.error("reply-dropped error=%s", printable(str(error)))
         return None
-
-
-def _payload(envelope: _Envelope, argument: dict[str, Any]) -> dict[str, Any]:
-    headers = envelope.headers
-    body = msgspec.json.encode([[argument], {}, {}])
-    return {
-        "body": base64.b64encode(body).decode(),
-        "content-encoding": "utf-8",
-        "content-type": "application/json",
-        "headers": {
-            "lang": "py",
-            "task": TASK_READ_CHUNK,
-            "id": headers.id,
-            "root_id": headers.id,
-            "argsrepr": printable(headers.argsrepr),
-            "kwargsrepr": "{}",
-            "timelimit": list(headers.timelimit),
-        },
-        "properties": {
-            "correlation_id": headers.id,
-            "delivery_info": {"exchange": "", "routing_key": QUEUE},
-            "delivery_tag": envelope.properties.delivery_tag,
-            "body_encoding": "base64",
-        },
-    }
 
 
 _paused_until = 0.0

@@ -129,7 +129,10 @@ def write_rows(
 
 def format_row(fields: Sequence[str]) -> str:
     """Write one line of CSV, with its LF."""
-    return ",".join([_field(field) for field in fields]) + "\n"
+    line = ",".join(fields)
+    if line.count(",") >= len(fields) or '"' in line or "\n" in line or "\r" in line:
+        line = ",".join([_field(field) for field in fields])
+    return line + "\n"
 
 
 def _field(text: str) -> str:

@@ -191,6 +191,9 @@ def _safe(rows: Iterator[list[str]]) -> Iterator[list[str]]:
 
 def _rows(ledger: Ledger, layout: Layout, corrected: Mapping[str, str]) -> Iterator[list[str]]:
     columns = layout.columns
+    if not corrected and not layout.capitalise:
+        yield from ledger.rows([COLUMNS[column] for column in columns])
+        return
     for name, *row in ledger.rows(["name", *(COLUMNS[column] for column in columns)]):
         cells = dict(zip(columns, row, strict=True))
         if name in corrected:

@@ -167,13 +167,12 @@ def detach(request: Request, settings: Settings) -> str:
         options = RunOptions(settings.redis_url, chunk=request.chunk, clocks=settings.clocks)
         with (
             connect(settings.redis_url) as client,
-            closing(_open_run(ledger, client, options)) as run,
             shown(total, spec.job) as report,
             redis_errors(settings.redis_url),
         ):
             if spec.is_limited:
                 keep_limits(client, spec.job, ledger.hosts() if spec.per_host else ())
-            run.send_all(report)
+            _open_run(ledger, client, options).send_all(report)
         return spec.job
 
 
@@ -299,13 +298,13 @@ def finish(
 
 
 def _open_run(ledger: Ledger, client: Redis, options: RunOptions) -> JobRun:
-    return JobRun(ledger, redis_doors(client, options.redis_url, ledger.spec.job), options)
+    return JobRun(ledger, redis_doors(client, ledger.spec.job), options)
 
 
 def _run(ledger: Ledger, client: Redis, options: RunOptions) -> tuple[int, int]:
     total, job = ledger.counts().total, ledger.spec.job
-    with closing(_open_run(ledger, client, options)) as run, shown(total, job) as report:
-        progress = run.run(report)
+    with shown(total, job) as report:
+        progress = _open_run(ledger, client, options).run(report)
     return progress.repeats, progress.resent
 
 

@@ -6,7 +6,8 @@ and a second delivery changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from broker.claims import Item
 from broker.results import ChunkResult, Crash, Outcome, Row
@@ -21,6 +22,21 @@ NOT_SENT = "not_sent"  # why one ended that the broker would not take
 HEDGED = "straggler"  # why a delivery ended that is read a second time for being slow
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A delivery that is to be sent.
+
+    Attributes:
+        delivery: its number.
+        items: its images.
+        may_hedge: whether a second worker may read it for being slow: no image of it twice.
+    """
+
+    delivery: int
+    items: tuple[Item, ...]
+    may_hedge: bool
+
+
 class Deliveries:
     """The images of one ledger on their way."""
 
@@ -31,7 +47,7 @@ class Deliveries:
         self.is_lone_worker = ledger.get(QUORUM_KEY) is None
         """Whether no second worker was ever met that could be asked."""
 
-    def take(self, size: int) -> tuple[int, list[Item]]:
+    def take(self, size: int) -> Taken | None:
         """Take waiting images into a new delivery, and note it as sent before it is.
 
         A crash between this and the sending is found by the reconciler; the other order would
@@ -41,22 +57,25 @@ class Deliveries:
             size: the most images; fewer where they are suspected to kill workers.
 
         Returns:
-            The delivery's number and its images; none if nothing is ready to go.
+            None if nothing is ready to go.
         """
-        items = self._next_waiting(size)
-        if not items:
-            return 0, []
         with self._ledger.writing():
+            rows = self._next_waiting(size)
+            if not rows:
+                return None
+            spans = list_spans(index for index, _, _ in rows)
             cursor = self._db.execute(
                 "INSERT INTO delivery (images, size) VALUES (?, ?)",
-                (format_ranges(item.index for item in items), len(items)),
+                (format_spans(spans), len(rows)),
             )
             delivery = int(cursor.lastrowid or 0)
             self._db.executemany(
-                "UPDATE image SET state = 1, delivery = ?, sent = sent + 1 WHERE idx = ?",
-                [(delivery, item.index) for item in items],
+                "UPDATE image SET state = 1, delivery = ?, sent = sent + 1"
+                " WHERE idx BETWEEN ? AND ?",
+                [(delivery, first, last) for first, last in spans],
             )
-        return delivery, items
+        items = tuple(Item(index, url) for index, url, _ in rows)
+        return Taken(delivery, items, may_hedge=not any(hedged for _, _, hedged in rows))
 
     def meet_second_worker(self) -> None:
         """Note that there is somebody else to ask, for the whole job: it may be away just now."""
@@ -154,19 +173,32 @@ class Deliveries:
                 (reason,),
             ).rowcount
 
-    def _next_waiting(self, size: int) -> list[Item]:
+    def _next_waiting(self, size: int) -> list[tuple[int, str, bool]]:
         """Find what goes next: suspects every other time, so that neither holds up the other."""
         now = self._ledger.now()
-        for suspicion in policy.turns(suspects_first=not self._were_suspects):
+        levels = policy.turns(self._suspicions(), suspects_first=not self._were_suspects)
+        for suspicion in levels:
             rows = self._db.execute(
-                "SELECT idx, url FROM image WHERE state = 0 AND suspicion = ? AND ready_at <= ?"
-                " ORDER BY idx LIMIT ?",
+                "SELECT idx, url, hedged FROM image"
+                " WHERE state = 0 AND suspicion = ? AND ready_at <= ? ORDER BY idx LIMIT ?",
                 (suspicion, now, policy.size_for(suspicion, size)),
             ).fetchall()
             if rows:
                 self._were_suspects = suspicion >= policy.PART_AT
-                return [Item(index, url) for index, url in rows]
+                return rows
         return []
+
+    def _suspicions(self) -> Iterator[int]:
+        """List the points that waiting images have, from few to many: a step in the index each."""
+        last = -1
+        while True:
+            (found,) = self._db.execute(
+                "SELECT min(suspicion) FROM image WHERE state = 0 AND suspicion > ?", (last,)
+            ).fetchone()
+            if found is None:
+                return
+            yield found
+            last = found
 
     def _suspect(self, delivery: int, crash: Crash, why: str) -> None:
         """Note what a death says of a delivery's images that are open, wherever they are now.
@@ -264,19 +296,24 @@ class Deliveries:
         return Change(again=1) if again else Change(failed=1)
 
 
-def format_ranges(indexes: Iterable[int]) -> str:
-    """Write indexes as ranges, in order: a delivery takes images in a row, so it is short."""
+def list_spans(indexes: Iterable[int]) -> list[list[int]]:
+    """Join indexes that follow each other: first and last of each span, in order."""
     spans: list[list[int]] = []
     for index in sorted(indexes):
         if spans and index == spans[-1][1] + 1:
             spans[-1][1] = index
         else:
             spans.append([index, index])
+    return spans
+
+
+def format_spans(spans: Iterable[Sequence[int]]) -> str:
+    """Write spans as ranges: a delivery takes images in a row, so it is short."""
     return ",".join(f"{first}-{last}" if last > first else str(first) for first, last in spans)
 
 
 def parse_ranges(text: str) -> frozenset[int]:
-    """Read what ``format_ranges`` wrote."""
+    """Read what ``format_spans`` wrote."""
     spans = [span.partition("-") for span in text.split(",") if span]
     return frozenset(
         index for first, _, last in spans for index in range(int(first), int(last or first) + 1)

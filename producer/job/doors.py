@@ -7,13 +7,12 @@ itself on a clock and a broker of its own, see docs/reliability.md.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from broker.automata import push_automaton
-from broker.chunks import ChunkSender, Notice
 from broker.claims import ChunkTask, Claims
 from broker.heartbeats import Fleet, ask_to_rest, look
 from broker.models import push_model
@@ -25,16 +24,6 @@ if TYPE_CHECKING:
     from redis import Redis
 
     from contract.clocks import Clocks
-
-
-class Sender(Protocol):
-    """Where notices go out, as ``broker.chunks.ChunkSender``."""
-
-    def send(self, notice: Notice, *, images: int) -> None:
-        """Put a notice into the queue."""
-
-    def close(self) -> None:
-        """Close its connections."""
 
 
 class Stream(Protocol):
@@ -58,8 +47,8 @@ class Stream(Protocol):
 class Claimable(Protocol):
     """What workers may claim, as ``broker.claims.Claims``."""
 
-    def add(self, task: ChunkTask) -> None:
-        """Let a delivery be claimed."""
+    def send(self, tasks: Sequence[ChunkTask]) -> None:
+        """Let deliveries be claimed, and put their notices into the queue."""
 
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
         """Let nobody begin them any more, and count those that nobody had begun, if it knows."""
@@ -76,9 +65,8 @@ class Doors:
     """What a run reaches the world by; the functions are those of the broker's modules.
 
     Attributes:
-        sender: puts notices into the queue.
         stream: of the answers.
-        claims: the deliveries that nobody has begun.
+        claims: sends deliveries, and withdraws those that nobody has begun.
         look: reads the fleet; some workers are known by name.
         repair: removes keys of a wrong type.
         push_model: puts the model there.
@@ -89,7 +77,6 @@ class Doors:
         sleep: waits for so many seconds.
     """
 
-    sender: Sender
     stream: Stream
     claims: Claimable
     look: Callable[[Clocks, Iterable[str]], Fleet]
@@ -102,16 +89,9 @@ class Doors:
     sleep: Callable[[float], None] = time.sleep
 
 
-def redis_doors(client: Redis, redis_url: str, job: str) -> Doors:
-    """Build the doors of a job that lead to Redis.
-
-    Args:
-        client: for all but the queue.
-        redis_url: for the queue, which is Celery's.
-        job: its id.
-    """
+def redis_doors(client: Redis, job: str) -> Doors:
+    """Build the doors of a job that lead to Redis."""
     return Doors(
-        sender=ChunkSender(redis_url),
         stream=ResultStream(client, job),
         claims=Claims(client, job),
         look=partial(look, client),

@@ -7,7 +7,7 @@ a fleet of three has no deviation to speak of.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from broker.results import ChunkResult
 from producer.job.policy import MAYBE_THE_WORKERS_OWN
@@ -36,11 +36,13 @@ class Outliers:
 
     def find(self) -> dict[str, str]:
         """Name the workers whose failures stand out, each with a sentence."""
+        sums = {name: _sums(recent) for name, recent in self._recent.items()}
+        all_images, all_failed = (
+            sum(counts) for counts in zip(*sums.values(), (0, 0), strict=True)
+        )
         found = {}
-        for worker, recent in self._recent.items():
-            images, failed = _sums(recent)
-            rest = (r for name, one in self._recent.items() if name != worker for r in one)
-            others, others_failed = _sums(rest)
+        for worker, (images, failed) in sums.items():
+            others, others_failed = all_images - images, all_failed - failed
             if min(images, others) < MIN_IMAGES or failed < STANDS_OUT * images:
                 continue
             if others_failed <= IS_FINE * others:
@@ -48,6 +50,5 @@ class Outliers:
         return found
 
 
-def _sums(recent: Iterable[tuple[int, int]]) -> tuple[int, int]:
-    pairs = list(recent)
-    return sum(images for images, _ in pairs), sum(failed for _, failed in pairs)
+def _sums(recent: Collection[tuple[int, int]]) -> tuple[int, int]:
+    return sum(images for images, _ in recent), sum(failed for _, failed in recent)

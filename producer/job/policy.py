@@ -5,6 +5,8 @@ Pure: the ledger and the scheduler ask, and write down what follows.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from broker.results import Crash, Row
 from contract.reasons import NO_ATTEMPT, PASSING, Reason
 
@@ -46,10 +48,12 @@ def size_for(suspicion: int, size: int) -> int:
     return max(1, size // PARTS) if suspicion >= PART_AT else size
 
 
-def turns(*, suspects_first: bool) -> tuple[int, ...]:
-    """List the points in the order in which images go out: suspects and others take turns."""
-    suspects, others = range(PART_AT, POISON_AT), range(PART_AT - 1, -1, -1)
-    return (*suspects, *others) if suspects_first else (*others, *suspects)
+def turns(found: Iterable[int], *, suspects_first: bool) -> list[int]:
+    """Sort the points of waiting images as these go out: suspects and others take turns."""
+    levels = sorted(found)
+    suspects = [points for points in levels if points >= PART_AT]
+    others = [points for points in reversed(levels) if points < PART_AT]
+    return suspects + others if suspects_first else others + suspects
 
 
 def attempts_after(row: Row, attempts: int, *, is_forgiven: bool) -> int:

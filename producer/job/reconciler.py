@@ -17,8 +17,10 @@ old, which ``Clocks.grace_s`` waits out.
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from statistics import median
 
 from broker.app import HARD_LIMIT_S
@@ -101,7 +103,9 @@ class Reconciler:
     """Whether idle processes may read a slow chunk again; not while all wait for their turns."""
     clocks: Clocks = USUAL
     out: dict[int, Out] = field(default_factory=dict)
-    took_s: list[float] = field(default_factory=list)
+    images: int = 0
+    """How many are out."""
+    took_s: deque[float] = field(default_factory=partial(deque, maxlen=TIMES_KEPT))
     popped: int = 0
     """The latest delivery that was seen to have left the queue."""
     taken: int = 0
@@ -112,17 +116,19 @@ class Reconciler:
         self, delivery: int, images: int, now: float, *, proof: str = "", may_hedge: bool = True
     ) -> None:
         """Note a delivery as out."""
+        self.images += images
         self.out[delivery] = Out(since=now, images=images, proof=proof, may_hedge=may_hedge)
 
     def answered(self, delivery: int, took_s: float) -> None:
         """Note an answer: the delivery is no longer out."""
         self.popped = max(self.popped, delivery)
-        self.out.pop(delivery, None)
-        self.took_s = [*self.took_s[-TIMES_KEPT:], took_s]
+        self.ended(delivery)
+        self.took_s.append(took_s)
 
     def ended(self, delivery: int) -> None:
         """Forget a delivery that was given up."""
-        self.out.pop(delivery, None)
+        out = self.out.pop(delivery, None)
+        self.images -= out.images if out else 0
 
     def interrupted(self) -> None:
         """Forget who held what: Redis was away, and with it every heartbeat.
@@ -143,12 +149,14 @@ class Reconciler:
         """
         in_hand, proven = fleet.in_hand, fleet.proven
         alive = fleet.instances
-        for out in self.out.values():
+        unproven_s = max(
+            UNPROVEN_HEARTBEATS * self.clocks.heartbeat_s, STRAGGLER_FACTOR * self.typical_s
+        )
+        held: dict[int, str | None] = {}
+        for delivery, out in self.out.items():
             out.is_proven = out.is_proven or out.proof in proven
-        held = {
-            delivery: proven.get(out.proof) or self._said_to_hold(delivery, out, in_hand, now)
-            for delivery, out in self.out.items()
-        }
+            said = in_hand.get(task_id(self.job, delivery))
+            held[delivery] = proven.get(out.proof) or _believed(said, out, now, unproven_s)
         self.popped = max([self.popped, *(delivery for delivery, holder in held.items() if holder)])
         self._count_taken(fleet)
         losses = [
@@ -165,21 +173,6 @@ class Reconciler:
         for out in self.out.values():
             if out.ahead is None:  # a chunk that a worker gives back jumps the queue, hence more
                 out.ahead = self.taken + fleet.waiting + 2 * fleet.processes
-
-    def _said_to_hold(
-        self, delivery: int, out: Out, in_hand: dict[str, str], now: float
-    ) -> str | None:
-        """Name who says that it took a delivery; said for long without a proof, it is not believed.
-
-        A worker takes one chunk ahead, and claims it when it begins.
-        """
-        holder = in_hand.get(task_id(self.job, delivery))
-        patience_s = max(
-            UNPROVEN_HEARTBEATS * self.clocks.heartbeat_s, STRAGGLER_FACTOR * self.typical_s
-        )
-        since = out.held_since
-        is_believed = not out.proof or since is None or now - since <= patience_s
-        return holder if is_believed else None
 
     def _judge(
         self, delivery: int, holder: str | None, *, alive: set[str], queue: int, now: float
@@ -239,3 +232,12 @@ class Reconciler:
     def typical_s(self) -> float:
         """The median time that a chunk took, in seconds; 0 before the first."""
         return median(self.took_s) if self.took_s else 0.0
+
+
+def _believed(holder: str | None, out: Out, now: float, patience_s: float) -> str | None:
+    """Believe who says that it took a delivery, but not for long without a proof.
+
+    A worker takes one chunk ahead, and claims it when it begins.
+    """
+    since = out.held_since
+    return holder if not out.proof or since is None or now - since <= patience_s else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from math import inf
@@ -22,7 +22,7 @@ from contract.clocks import USUAL, Clocks
 from contract.errors import AccessError, ModelError, ServiceError, UserError
 from contract.reasons import Reason
 from producer.job.answer_check import answer_check
-from producer.job.deliveries import NOT_SENT, WIPED, Deliveries
+from producer.job.deliveries import NOT_SENT, WIPED, Deliveries, Taken
 from producer.job.doors import Doors
 from producer.job.outliers import Outliers
 from producer.job.reconciler import Cause, Reconciler
@@ -32,6 +32,7 @@ from producer.job.store import Ledger
 log = logging.getLogger(__name__)
 
 WAIT_MS = 250  # for an answer, before looking around again
+SENT_AT_ONCE = 32  # chunks; those that follow are made while workers begin
 WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
 MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
 MIN_CHUNK = 8  # images; below this the queue costs more than the reading
@@ -177,12 +178,9 @@ class JobRun:
         with redis_errors(self._options.redis_url):
             self._ensure_open()
             self._look()
-            while self._send_one(self._chunk_size()):
+            while taken := self._take_chunks(window=inf):
+                self._send(taken)
                 report(self.progress)
-
-    def close(self) -> None:
-        """Close the connections to the queue."""
-        self._doors.sender.close()
 
     # -- one step -----------------------------------------------------------------------------
 
@@ -331,7 +329,9 @@ class JobRun:
             is_silent |= loss.cause is Cause.VANISHED
             is_understood |= not is_unclaimed
             if loss.cause is Cause.STRAGGLER:
-                self._send_one(self._options.chunk)  # now, while somebody is idle
+                again = self._deliveries.take(self._options.chunk)
+                if again is not None:
+                    self._send([again])  # now, while somebody is idle
         if is_understood:  # somebody claimed one
             self._silent_looks = 0
         elif is_silent:
@@ -358,56 +358,71 @@ class JobRun:
     # -- sending ------------------------------------------------------------------------------
 
     def _fill_window(self) -> None:
-        while not self._is_window_full():
-            if not self._send_one(self._chunk_size()):
-                return
+        while taken := self._take_chunks(window=self._window()):
+            self._send(taken)
 
-    def _send_one(self, size: int) -> bool:
-        delivery, items = self._deliveries.take(size)
-        if not items:
-            return False
+    def _take_chunks(self, *, window: float) -> list[Taken]:
+        """Take what may go out now, or some of it: one transaction, and one message to Redis.
+
+        Args:
+            window: the most chunks that may be out.
+        """
+        taken: list[Taken] = []
+        chunks, images = len(self._reconciler.out), self._reconciler.images
+        with self._ledger.writing():
+            while chunks < window and images < self._most_out and len(taken) < SENT_AT_ONCE:
+                one = self._deliveries.take(self._chunk_size(images))
+                if one is None:
+                    break
+                taken.append(one)
+                chunks, images = chunks + 1, images + len(one.items)
+        return taken
+
+    def _send(self, taken: Sequence[Taken]) -> None:
+        try:
+            self._claims.send([self._task(one) for one in taken])
+        except Exception:
+            for one in taken:
+                self._deliveries.give_up(one.delivery, NOT_SENT)
+            # their notices may be in the queue, or none ever be
+            self._claims.withdraw([one.delivery for one in taken])
+            raise
+        for one in taken:
+            self._note_sent(one.delivery, len(one.items), may_hedge=one.may_hedge)
+
+    def _task(self, taken: Taken) -> ChunkTask:
         spec = self._spec
-        task = ChunkTask(
-            *(spec.job, delivery, spec.model, spec.symbols),
-            items=tuple(Item(item.index, self._options.url_of(item.url)) for item in items),
-            token=make_token(self._secret, delivery),
+        return ChunkTask(
+            *(spec.job, taken.delivery, spec.model, spec.symbols),
+            items=tuple(Item(item.index, self._options.url_of(item.url)) for item in taken.items),
+            token=make_token(self._secret, taken.delivery),
             rate=spec.rate,
             per_host=spec.per_host,
             automaton=spec.automaton,
         )
-        try:
-            self._claims.add(task)
-            self._doors.sender.send(task.notice, images=len(items))
-        except Exception:
-            self._deliveries.give_up(delivery, NOT_SENT)
-            self._claims.withdraw([delivery])  # the notice may be in the queue, or none ever be
-            raise
-        self._note_sent(delivery, len(items))
-        return True
 
-    def _note_sent(self, delivery: int, images: int) -> None:
+    def _note_sent(self, delivery: int, images: int, *, may_hedge: bool) -> None:
         proof = prove(make_token(self._secret, delivery))
-        may_hedge = self._deliveries.may_hedge(delivery)
         now = self._doors.monotonic()
         self._reconciler.sent(delivery, images, now, proof=proof, may_hedge=may_hedge)
 
-    def _is_window_full(self) -> bool:
+    def _window(self) -> int:
+        """Count the most chunks that may be out."""
         window = max(MIN_WINDOW, WINDOW_PER_PROCESS * self._fleet.processes)
         if self._fleet.held_by_job.keys() - {self._spec.job}:  # else all is its own
             window = math.ceil(window * WEIGHTS[self._options.priority])
-        return len(self._reconciler.out) >= window or self._out >= self._most_out
+        return window
 
-    def _chunk_size(self) -> int:
-        """Guided self-scheduling: a share of what waits, so that no process ends alone."""
+    def _chunk_size(self, out: int) -> int:
+        """Guided self-scheduling: a share of what waits, so that no process ends alone.
+
+        Args:
+            out: images that are out.
+        """
         processes = max(2, self._fleet.processes)
-        share = math.ceil(max(0, self._counts.open - self._out) / (GUIDE * processes))
+        share = math.ceil(max(0, self._counts.open - out) / (GUIDE * processes))
         size = max(min(MIN_CHUNK, self._options.chunk), min(self._options.chunk, share))
         return max(1, min(size, int(self._most_out / processes))) if self._most_out < inf else size
-
-    @property
-    def _out(self) -> int:
-        """Images that are out."""
-        return sum(delivery.images for delivery in self._reconciler.out.values())
 
     # -- beginning, end and trouble -----------------------------------------------------------
 
@@ -415,7 +430,7 @@ class JobRun:
         """Take over what an earlier run left out; it may still be answered."""
         left = self._deliveries.out()
         for delivery, images in left.items():
-            self._note_sent(delivery, images)
+            self._note_sent(delivery, images, may_hedge=self._deliveries.may_hedge(delivery))
         return set(left)
 
     def _end(self) -> None:
@@ -446,7 +461,7 @@ class JobRun:
             total=self._counts.total,
             read=self._counts.read + change.read,
             failed=self._counts.failed + change.failed,
-            out=self._out,
+            out=self._reconciler.images,
         )
 
 

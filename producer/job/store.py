@@ -226,17 +226,20 @@ class Ledger:
         where = f"WHERE state = {State.FAILED:d}" if only_failed else ""
         chosen = ", ".join(columns)
         for row in self.db.execute(f"SELECT {chosen} FROM image {where} ORDER BY name"):
-            yield ["" if value is None else str(value) for value in row]
+            yield [value if type(value) is str else _cell(value) for value in row]
 
     # -- writing ------------------------------------------------------------------------------
 
     @contextmanager
     def writing(self) -> Iterator[None]:
-        """Commit what is done inside, or nothing of it.
+        """Commit what is done inside, or nothing of it; inside another one, with that.
 
         Raises:
             OutputError: the disk is full, or the file cannot be written.
         """
+        if self.db.in_transaction:
+            yield
+            return
         try:
             self.db.execute("BEGIN IMMEDIATE")
             yield
@@ -256,7 +259,7 @@ class Ledger:
         try:
             self.db.executemany(
                 "INSERT INTO image (idx, name, url) VALUES (?, ?, ?)",
-                [(start + i, image.name, image.url) for i, image in enumerate(batch)],
+                [(start + i, name, url) for i, (name, url) in enumerate(batch)],
             )
         except sqlite3.IntegrityError as error:
             name = self._first_duplicate(start, batch)
@@ -375,6 +378,10 @@ def _check_version(db: sqlite3.Connection, path: Path) -> None:
             f"ledger {path} was begun by another version of pifleet: end it with that one, give"
             " another -o, or --restart to throw it away"
         )
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else str(value)
 
 
 def _damaged(path: Path, error: BaseException) -> LedgerError:

@@ -57,8 +57,9 @@ def _url_file(path: Path) -> Iterator[SourceImage]:
 def _urls(file: TextIO, origin: str) -> Iterator[SourceImage]:
     try:
         for number, line in enumerate(file, start=1):
-            url, where = line.strip(), f"{origin}, line {number}"
+            url = line.strip()
             if url and not url.startswith("#"):
+                where = f"{origin}, line {number}"
                 check_url(url, where)
                 yield SourceImage(name=check_name(name_from_url(url), where), url=url)
     except UnicodeDecodeError as error:

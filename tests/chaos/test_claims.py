@@ -6,7 +6,16 @@ import zlib
 
 import pytest
 
-from broker.claims import MAX_CHUNK_BYTES, ChunkTask, Claims, claim, claim_key, make_token, prove
+from broker.claims import (
+    MAX_CHUNK_BYTES,
+    ChunkTask,
+    Claims,
+    claim,
+    claim_key,
+    make_token,
+    offer,
+    prove,
+)
 from contract.errors import MessageError
 from tests.conftest import StartWorker
 from tests.support.faulty_origin import FaultyOrigin
@@ -19,24 +28,23 @@ TASK = chunk_task("0" * 64, ["http://h/0"], delivery=7)
 
 
 def test_only_the_first_to_ask_may_begin(job: FleetJob) -> None:
-    Claims(job.redis, JOB).add(TASK)
+    offer(job.redis, TASK)
 
     assert [claim(job.redis, TASK.notice) for _ in range(3)] == [TASK, None, None]
 
 
 def test_what_was_given_up_is_not_begun(job: FleetJob) -> None:
     other = chunk_task("0" * 64, ["http://h/0"], delivery=6)
-    claims = Claims(job.redis, JOB)
     for task in (other, TASK):
-        claims.add(task)
-    claims.withdraw([7])
+        offer(job.redis, task)
+    Claims(job.redis, JOB).withdraw([7])
 
     assert claim(job.redis, TASK.notice) is None
     assert claim(job.redis, other.notice) == other
 
 
 def test_chunk_that_nobody_claims_is_forgotten_in_the_end(job: FleetJob) -> None:
-    Claims(job.redis, JOB).add(TASK)
+    offer(job.redis, TASK)
     assert job.redis.ttl(claim_key(JOB, 7)) > 0
 
 

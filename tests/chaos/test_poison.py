@@ -13,6 +13,7 @@ from producer.job.deliveries import Deliveries
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
 from producer.sources.image import SourceImage
+from tests.support import read_ledger
 
 SPEC = JobSpec("job1", "urls.txt", "0" * 64, "tiny", None, attempts=2)
 
@@ -25,7 +26,7 @@ def make(tmp_path: Path, images: int) -> Ledger:
 
 
 def take(deliveries: Deliveries, size: int = 64) -> tuple[int, list[int]]:
-    delivery, items = deliveries.take(size)
+    delivery, items = read_ledger.take(deliveries, size)
     return delivery, [item.index for item in items]
 
 

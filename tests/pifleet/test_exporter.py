@@ -113,13 +113,12 @@ def test_workers_queue_origins_and_jobs_are_told(settings: Settings, tmp_path: P
 def test_age_of_the_oldest_chunk_and_how_long_the_queue_stands_still(
     job: FleetJob, settings: Settings
 ) -> None:
-    from broker.chunks import ChunkSender, find_oldest
+    from broker.chunks import find_oldest
+    from broker.claims import Claims
     from tests.support.fleet_job import chunk_task
 
-    sender = ChunkSender(settings.redis_url)
-    for delivery in (1, 2):
-        sender.send(chunk_task("m", ["http://a/b"], delivery=delivery).notice, images=1)
-    sender.close()
+    chunks = [chunk_task("m", ["http://a/b"], delivery=delivery) for delivery in (1, 2)]
+    Claims(job.redis, "job1").send(chunks)
     assert find_oldest(job.redis)[0] == "job1.1"
     collector = FleetCollector(job.redis, settings)
     first = samples(collector)

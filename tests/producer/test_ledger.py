@@ -14,6 +14,7 @@ from producer.job.policy import MOST_SENT, SEEN
 from producer.job.spec import Change, JobSpec
 from producer.job.store import Ledger, is_in_use
 from producer.sources.image import SourceImage
+from tests.support.read_ledger import take
 
 SPEC = JobSpec("job1", "urls.txt", "0" * 64, "tiny", None, attempts=2)
 
@@ -41,9 +42,9 @@ def texts(ledger: Ledger) -> list[list[str]]:
 def test_first_terminal_row_wins_over_a_second_delivery(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
-        delivery, _ = deliveries.take(1)
+        delivery, _ = take(deliveries, 1)
         deliveries.give_up(delivery, "straggler")
-        second, _ = deliveries.take(1)
+        second, _ = take(deliveries, 1)
 
         first = record(ledger, done(delivery, Row(0, "first", 0.9)))
         later = record(ledger, done(second, Row(0, "second", 0.9)))
@@ -55,7 +56,7 @@ def test_first_terminal_row_wins_over_a_second_delivery(tmp_path: Path) -> None:
 def test_rows_and_stream_position_survive_a_reopening(tmp_path: Path) -> None:
     with make(tmp_path) as ledger:
         deliveries = Deliveries(ledger)
-        delivery, items = deliveries.take(2)
+        delivery, items = take(deliveries, 2)
         record(ledger, done(delivery, *(Row(item.index, "x", 1.0) for item in items)))
 
     with Ledger(tmp_path / "a.ledger") as ledger:
@@ -69,7 +70,7 @@ def test_rows_and_stream_position_survive_a_reopening(tmp_path: Path) -> None:
 def test_delivery_is_noted_before_it_is_sent(tmp_path: Path) -> None:
     with make(tmp_path) as ledger:
         deliveries = Deliveries(ledger)
-        deliveries.take(3)
+        take(deliveries, 3)
 
     with Ledger(tmp_path / "a.ledger") as ledger:
         assert list(Deliveries(ledger).out().values()) == [3]
@@ -79,12 +80,12 @@ def test_delivery_is_noted_before_it_is_sent(tmp_path: Path) -> None:
 def test_failure_that_may_pass_waits_and_then_fails_for_good(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
-        delivery, _ = deliveries.take(1)
+        delivery, _ = take(deliveries, 1)
         assert record(ledger, done(delivery, Row(0, None, reason=Reason.TIMEOUT))).again == 1
-        assert deliveries.take(1) == (0, [])
+        assert take(deliveries, 1) == (0, ())
 
         ledger.db.execute("UPDATE image SET ready_at = 0")
-        delivery, _ = deliveries.take(1)
+        delivery, _ = take(deliveries, 1)
         assert record(ledger, done(delivery, Row(0, None, reason=Reason.TIMEOUT))).failed == 1
         assert texts(ledger) == [["0.png", "", "timeout"]]
 
@@ -92,7 +93,7 @@ def test_failure_that_may_pass_waits_and_then_fails_for_good(tmp_path: Path) -> 
 def test_failure_that_cannot_pass_is_final_at_once(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
-        delivery, _ = deliveries.take(1)
+        delivery, _ = take(deliveries, 1)
 
         change = record(
             ledger, done(delivery, Row(0, None, reason=Reason.TRUNCATED, detail="bytes"))
@@ -107,7 +108,7 @@ def test_forgiven_failure_costs_no_attempt(tmp_path: Path) -> None:
         deliveries = Deliveries(ledger)
         for _ in range(5):  # more than the two attempts of the job
             ledger.db.execute("UPDATE image SET ready_at = 0")
-            delivery, _items = deliveries.take(1)
+            delivery, _items = take(deliveries, 1)
             row = Row(0, None, reason=Reason.CONNECT)
             assert record(ledger, done(delivery, row), forgive={delivery}).again == 1
 
@@ -115,9 +116,9 @@ def test_forgiven_failure_costs_no_attempt(tmp_path: Path) -> None:
 def test_late_failure_of_an_old_delivery_does_not_end_a_newer_one(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
-        old, _ = deliveries.take(1)
+        old, _ = take(deliveries, 1)
         deliveries.give_up(old, "straggler")
-        new, _ = deliveries.take(1)
+        new, _ = take(deliveries, 1)
 
         assert record(ledger, done(old, Row(0, None, reason=Reason.TIMEOUT))).repeats == 1
         assert record(ledger, done(new, Row(0, "text", 1.0))).read == 1
@@ -129,7 +130,7 @@ def test_poison_is_isolated_while_its_neighbours_are_read(tmp_path: Path) -> Non
         deliveries = Deliveries(ledger)
         deliveries_of_poison = 0
         while ledger.counts().open:
-            delivery, items = deliveries.take(64)
+            delivery, items = take(deliveries, 64)
             indexes = [item.index for item in items]
             if poison in indexes:
                 deliveries_of_poison += 1
@@ -145,13 +146,13 @@ def test_poison_is_isolated_while_its_neighbours_are_read(tmp_path: Path) -> Non
 def test_revived_image_has_all_its_attempts_again(tmp_path: Path) -> None:
     with make(tmp_path, 2) as ledger:
         deliveries = Deliveries(ledger)
-        delivery, _ = deliveries.take(2)
+        delivery, _ = take(deliveries, 2)
         gone = Row(0, None, reason=Reason.HTTP_STATUS)
         record(ledger, done(delivery, gone, Row(1, None, reason=Reason.EMPTY)))
 
         assert Deliveries(ledger).revive(Reason.HTTP_STATUS) == 1
 
-        assert [item.index for item in deliveries.take(2)[1]] == [0]
+        assert [item.index for item in take(deliveries, 2)[1]] == [0]
         assert ledger.counts().failed == 1
 
 
@@ -204,7 +205,7 @@ def test_rows_are_sorted_by_name_in_code_point_order(tmp_path: Path) -> None:
 def test_death_that_is_reported_twice_counts_once(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
-        delivery, _ = deliveries.take(1)
+        delivery, _ = take(deliveries, 1)
 
         for why in ("worker_gone", "crashed", "crashed", "crashed"):
             assert (
@@ -216,7 +217,7 @@ def test_death_that_is_reported_twice_counts_once(tmp_path: Path) -> None:
 
 def test_answer_that_comes_twice_costs_one_attempt(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
-        delivery, _ = Deliveries(ledger).take(1)
+        delivery, _ = take(Deliveries(ledger), 1)
         failed = done(delivery, Row(0, None, reason=Reason.TIMEOUT))
 
         assert record(ledger, failed) == Change(again=1)
@@ -227,18 +228,18 @@ def test_image_that_a_full_broker_does_not_take_is_no_poison(tmp_path: Path) -> 
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
         for _ in range(MOST_SENT + 1):
-            delivery, _ = deliveries.take(1)
+            delivery, _ = take(deliveries, 1)
             assert deliveries.give_up(delivery, NOT_SENT) == Change(again=1)
 
 
 def test_image_that_one_worker_refuses_waits_longer_each_time(tmp_path: Path) -> None:
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
-        delivery, _ = deliveries.take(1)
+        delivery, _ = take(deliveries, 1)
 
         deliveries.give_up(delivery, Outcome.BAD_MODEL)
 
-        assert deliveries.take(1) == (0, [])
+        assert take(deliveries, 1) == (0, ())
         ((ready_at,),) = ledger.db.execute("SELECT ready_at FROM image")
         assert 1.0 < ready_at - ledger.now() <= 2.0
 

@@ -69,11 +69,10 @@ class Race:
             connect(self._redis_url) as client,
         ):
             ledger.seal(spec, images, model=model.data)
-            doors = redis_doors(client, self._redis_url, spec.job)
+            doors = redis_doors(client, spec.job)
             priority = self._priorities[number]
             run = JobRun(ledger, doors, RunOptions(self._redis_url, CHUNK, priority))
             end = run.run(lambda progress: self._note(number, progress))
-            run.close()
             return end.counts.read
 
     def _note(self, number: int, progress: Progress) -> None:

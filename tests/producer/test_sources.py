@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import time
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from contract.errors import ServiceError, SourceError
+from producer.sources import image
 from producer.sources.image import SourceImage, name_from_url
 from producer.sources.index_page import read_index
 from producer.sources.links import find_links
@@ -185,3 +190,19 @@ def test_link_that_is_no_address_is_named(origin: FaultyOrigin) -> None:
     page = origin.add("/list", b"<a href='http://[/a.png'>a</a>")
     with pytest.raises(SourceError, match="a link that is no address"):
         list(read_index(page))
+
+
+PLAIN = st.from_regex(image.PLAIN_URL, fullmatch=True)
+
+
+@given(PLAIN | st.text("ab/.:-%?#@[]é ", max_size=20).map("http://".__add__))
+def test_the_short_way_through_a_plain_url_leads_where_the_long_one_does(url: str) -> None:
+    def told() -> str:
+        try:
+            return image.name_from_url(image.check_url(url, "line 1"))
+        except SourceError as error:
+            return str(error)
+
+    shortly = told()
+    with patch.object(image, "PLAIN_URL", re.compile("(?!)")):
+        assert told() == shortly

@@ -20,6 +20,7 @@ from producer.job.store import Ledger
 from producer.sources.image import SourceImage
 from producer.symbols.cli import symbols
 from recognition.model_file import load_model
+from tests.support.read_ledger import take
 from tests.support.stripes import png
 
 IMAGES = 240
@@ -109,7 +110,7 @@ def test_a_ledger_knows_its_model_and_its_symbols(
     with Ledger(tmp_path / "a.ledger") as ledger:
         listed = (SourceImage(name, f"http://h/{name}") for name in [*texts, "waiting.png"])
         ledger.seal(spec, listed, model=model.data)
-        delivery, items = Deliveries(ledger).take(IMAGES)
+        delivery, items = take(Deliveries(ledger), IMAGES)
         rows = tuple(
             Row(item.index, texts[item.url.rpartition("/")[2]], confidence=0.9) for item in items
         )

@@ -42,16 +42,14 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
         with monkeypatch.context() as patch:
             patch.setattr(Notice, "to_wire", lambda notice: {**to_wire(notice), "v": 99})
             patch.setattr(run, "REFUSED_S", 1.0)
-            doors = redis_doors(client, redis_url, spec.job)
+            doors = redis_doors(client, spec.job)
             newer = JobRun(ledger, doors, RunOptions(redis_url))
             words = r"no worker understands this program \(.+\): run the same version"
             with pytest.raises(UserError, match=words):
                 newer.run(lambda _: None)
-            newer.close()
         assert "is of version 99, this program knows 4" in worker.log.read_text()
 
         client.delete(QUEUE_KEY)  # a worker of that version has taken them
-        doors = redis_doors(client, redis_url, spec.job)
+        doors = redis_doors(client, spec.job)
         again = JobRun(ledger, doors, RunOptions(redis_url))
         assert again.run(lambda _: None).counts.read == 1
-        again.close()

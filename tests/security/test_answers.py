@@ -33,7 +33,7 @@ from broker.results import (
 from contract.errors import MessageError
 from contract.reasons import Reason
 from producer.job.answer_check import AnswerCheck
-from producer.job.deliveries import format_ranges, parse_ranges
+from producer.job.deliveries import format_spans, list_spans, parse_ranges
 from producer.tables import fleet_table
 from tests.broker.test_messages import BEAT
 from tests.conftest import Pifleet, StartWorker, wait_until
@@ -62,7 +62,7 @@ def rows(*changed: Row) -> ChunkResult:
 
 @pytest.mark.parametrize("indexes", [[], [0], [5, 6, 7], [1, 3, 4, 5, 9], list(range(1000))])
 def test_ranges_give_back_what_they_were_made_of(indexes: list[int]) -> None:
-    assert parse_ranges(format_ranges(indexes)) == set(indexes)
+    assert parse_ranges(format_spans(list_spans(indexes))) == set(indexes)
 
 
 def test_good_answer_is_taken() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,7 +17,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
 from broker.chunks import Notice
-from broker.claims import ChunkTask, Item
+from broker.claims import ChunkTask
 from broker.heartbeats import MAX_WORKERS, REST_S, Fleet, Heartbeat
 from broker.results import READ_AT_ONCE, ChunkResult
 from contract.clocks import Clocks
@@ -165,7 +165,6 @@ class Broker:
         """
         ends = _Ends(self, job)
         return Doors(
-            sender=ends,
             stream=_Stream(ends, on_read),
             claims=ends,
             look=ends.look,
@@ -191,7 +190,6 @@ class _Ends:
         self.broker = broker
         self.world = broker.world
         self.job = job
-        self._offered: tuple[Item, ...] = ()
 
     @contextmanager
     def command(self, *, writes: bool = True) -> Iterator[None]:
@@ -207,19 +205,16 @@ class _Ends:
         if world.chance(broker.shaky):
             raise RedisConnectionError("broken behind")
 
-    def send(self, notice: Notice, *, images: int) -> None:
-        with self.command():
-            self.broker.push(notice)
-            self.broker.pushed.update(item.index for item in self._offered)
-            self.world.say("sent", notice.delivery, f"{images} images")
-
-    def close(self) -> None:
-        """Nothing is open."""
-
-    def add(self, task: ChunkTask) -> None:
-        self._offered = task.items
-        with self.command():
-            self.broker.kept.claims[task.job, task.delivery] = task
+    def send(self, tasks: Sequence[ChunkTask]) -> None:
+        """Obey one command after the other, as a pipeline does: it may break between any two."""
+        for task in tasks:
+            with self.command():
+                self.broker.kept.claims[task.job, task.delivery] = task
+        for task in tasks:
+            with self.command():
+                self.broker.push(task.notice)
+                self.broker.pushed.update(item.index for item in task.items)
+                self.world.say("sent", task.delivery, f"{len(task.items)} images")
 
     def withdraw(self, deliveries: Iterable[int]) -> int | None:
         with suppress(RedisError), self.command(writes=False):

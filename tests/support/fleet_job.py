@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from broker.app import make_app
-from broker.claims import ChunkTask, Claims, Item, make_token
+from broker.claims import ChunkTask, Item, make_token, offer
 from broker.connection import connect
 from broker.heartbeats import look
 from broker.keys import TASK_READ_CHUNK
@@ -50,7 +50,7 @@ class FleetJob:
         task = chunk_task(self.model.digest, urls, delivery=self.sent)
         task = msgspec.structs.replace(task, **changes)
         if is_new:
-            Claims(self.redis, JOB).add(task)
+            offer(self.redis, task)
         sent = task.notice.to_wire() if notice is None else notice
         self.app.send_task(TASK_READ_CHUNK, args=[sent], task_id=task.notice.task_id(), **options)
         self.sent += 1

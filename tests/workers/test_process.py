@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from broker.chunks import Notice
-from broker.claims import ChunkTask, Claims
+from broker.claims import ChunkTask, offer
 from broker.connection import connect
 from broker.results import Outcome, results_key
 from contract.settings import Settings, parse_networks
@@ -33,7 +33,7 @@ def chunk(job: FleetJob, *urls: str) -> ChunkTask:
 
 def claimable(job: FleetJob, *urls: str) -> Notice:
     task = chunk(job, *urls)
-    Claims(job.redis, JOB).add(task)
+    offer(job.redis, task)
     return task.notice
 
 
