@@ -8,6 +8,9 @@ The chunk carries a token that is made for this delivery. Nobody but its claiman
 an answer has to bring it back: a worker whose key was stolen can answer for what it claimed itself,
 and for nothing else. A heartbeat proves by a digest of the token that it holds a delivery.
 
+A job that is cancelled is recalled: whoever reads a chunk of it asks for that once a second, and
+answers what it has.
+
 Source: the token is Temporal's task token; the claim of one command is GETDEL (Redis 6.2).
 """
 
@@ -41,10 +44,11 @@ MAX_URL = 8192  # characters; what servers and proxies accept ends there
 MAX_CHUNK_BYTES = MAX_CHUNK * (MAX_URL + 64)  # unpacked
 LEVEL = 1  # of zlib: URLs of one job share most of their letters, which the fastest level sees
 TOKEN_BYTES = 16
+RECALL_TTL_S = 600  # longer than any chunk lasts
 
 RIGHTS = {
-    "producer": Rights((key("claim", "*"),), ("set", "del")),
-    "worker": Rights((key("claim", "*"),), ("getdel",)),
+    "producer": Rights((key("claim", "*"), key("recall", "*")), ("set", "del")),
+    "worker": Rights((key("claim", "*"), key("recall", "*")), ("getdel", "get")),
 }
 
 Rate = Annotated[float, Meta(gt=0.0)]
@@ -146,6 +150,22 @@ class Claims:
             log.debug("claims stand job=%s number=%d: %s", self._job, len(keys), error)
             return None
 
+    def recall(self) -> None:
+        """Let workers that read a chunk of the job answer what they have, and drop the rest.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        self._client.set(_recall_key(self._job), "1", ex=RECALL_TTL_S)
+
+    def resume(self) -> None:
+        """Let workers read the job again: it goes on.
+
+        Raises:
+            RedisError: Redis is away.
+        """
+        self._client.delete(_recall_key(self._job))
+
     def ended(self, delivery: int, outcome: str, *, is_answer: bool) -> None:
         """Note what became of a delivery, where traces are wanted."""
         if self._traces:
@@ -189,9 +209,22 @@ def claim(client: Redis, notice: Notice) -> ChunkTask | None:
     return task
 
 
+def is_recalled(client: Redis, job: str) -> bool:
+    """Tell a worker whether the job whose chunk it reads is cancelled; not where Redis is away."""
+    try:
+        return client.get(_recall_key(job)) is not None
+    except RedisError as error:
+        log.debug("recall unknown job=%s: %s", job, error)
+        return False
+
+
 def claim_key(job: str, delivery: int) -> str:
     """Name the key that a chunk lies under until it is claimed."""
     return key("claim", job, str(delivery))
+
+
+def _recall_key(job: str) -> str:
+    return key("recall", job)
 
 
 def make_token(secret: str, delivery: int) -> str:

@@ -68,7 +68,7 @@ def repair_all(client: Redis) -> list[str]:
 
 def _others(client: Redis) -> list[tuple[str, bytes]]:
     kinds = {"results": b"stream", "rate": b"hash", "heartbeat": b"hash", "claim": b"string"}
-    kinds |= dict.fromkeys(("model", "signature", "automaton", "rest"), b"string")
+    kinds |= dict.fromkeys(("model", "signature", "automaton", "rest", "recall"), b"string")
     kinds |= {"_kombu.binding": b"set"}
     found: list[tuple[str, bytes]] = []
     for kind, wanted in kinds.items():

@@ -62,9 +62,10 @@ PASSING = frozenset(
         Reason.HTTP_BUSY,
         Reason.CUT_SHORT,
         Reason.RATE_LIMIT,
+        Reason.CANCELLED,
     }
 )
 """Reasons that may pass: another worker, a little later, may succeed."""
 
-NO_ATTEMPT = frozenset({Reason.RATE_LIMIT})
+NO_ATTEMPT = frozenset({Reason.RATE_LIMIT, Reason.CANCELLED})
 """Reasons that are nobody's fault: such an answer does not count as an attempt."""

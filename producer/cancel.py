@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from broker.claims import Claims
@@ -13,7 +14,7 @@ from contract.reasons import Reason
 from contract.settings import Settings
 from producer.job.answer_check import AnswerCheck, answer_check
 from producer.job.deliveries import Deliveries
-from producer.job.scheduler import CANCELLED_KEY
+from producer.job.scheduler import CANCELLED_KEY, RECALL_S, WAIT_MS
 from producer.job.store import Ledger, is_in_use
 from producer.registry import find_output
 from producer.submission import ledger_path, load_layout, write_submission
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 def cancel(job: str, settings: Settings) -> str:
     """Cancel a job, and say in a sentence what that meant.
 
-    Workers skip its chunks as soon as its claims are gone; a chunk in hand is read to its end. A
-    producer that is at work on the job sees the note in the ledger, keeps what came by then, and
+    Workers skip its chunks as soon as its claims are gone, and answer what they have read of one
+    in hand. A producer that is at work on the job sees the note in the ledger, keeps what came, and
     writes the submission; otherwise that is done here.
 
     Raises:
@@ -60,19 +61,27 @@ def stop(ledger: Ledger, client: Redis) -> None:
         ServiceError: Redis went away.
     """
     job, deliveries = ledger.spec.job, Deliveries(ledger)
-    Claims(client, job).withdraw(deliveries.out())
+    claims = Claims(client, job)
+    unclaimed = claims.withdraw(deliveries.out()) or 0
+    claims.recall()
     stream = ResultStream(client, job, position=ledger.get("position") or "0")
     check = answer_check(ledger, deliveries.members)
-    _collect(stream, check, deliveries)
+    _collect(stream, check, deliveries, wait_ms=0)
+    give_up_at = time.monotonic() + RECALL_S
+    while len(deliveries.out()) > unclaimed and time.monotonic() < give_up_at:
+        _collect(stream, check, deliveries, wait_ms=WAIT_MS)
     stream.delete()
     forget_limits(client, job, ledger.hosts() if ledger.spec.per_host is not None else set())
     deliveries.fail_open(Reason.CANCELLED)
 
 
-def _collect(stream: ResultStream, check: AnswerCheck, deliveries: Deliveries) -> None:
+def _collect(
+    stream: ResultStream, check: AnswerCheck, deliveries: Deliveries, *, wait_ms: int
+) -> None:
     has_more = True
     while has_more:
-        answers, position, has_more = stream.read(wait_ms=0)
+        answers, position, has_more = stream.read(wait_ms=wait_ms)
+        wait_ms = 0
         done = [one for one in check.acceptable(answers) if one.outcome is Outcome.DONE]
         if position != stream.position:
             deliveries.record(done, position=position, forgive=set())

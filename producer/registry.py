@@ -65,7 +65,7 @@ def find_output(state_dir: Path, job: str) -> Path:
     note = state_dir / "jobs" / f"{job}.json"
     is_id = "/" not in job and note.is_file()
     output = _noted_output(note) if is_id else Path(job)
-    if not ledger_path(output).is_file():
+    if not output.name or not ledger_path(output).is_file():  # a folder such as . has no name
         raise LedgerError(f"no job {job!r} on this machine: `pifleet jobs` lists them")
     return output if is_id else _own_output(output)
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 LOGITS_IMAGES = 200
 LOGITS_TOLERANCE = 1e-2  # the same sums in another order; scores are of the order of 10
 MOST_LOST = 0.003  # of exact match, that int8 may cost
+RULE_OF_THREE = 3.0  # n images of which none goes wrong bound its share by 3/n, with 95 %
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +54,7 @@ class Checked:
         golden: indices of check images that both read right, the surer half of them: rounding
             in another runtime must not turn a golden image.
         temperature: at which the flatbuffer's confidence is how often it is right.
-        images: how many were read; 0 where that is not known.
+        images: how many were read.
     """
 
     int8: bytes
@@ -61,8 +62,8 @@ class Checked:
     exact_match_int8: float
     logits_difference: float
     golden: tuple[int, ...]
+    images: int
     temperature: float = 1.0
-    images: int = 0
 
 
 def convert_and_check(run: Path, representative: NDArray[np.uint8], check: CheckSet) -> Checked:
@@ -141,16 +142,31 @@ def _golden(of_float: list[Reading], of_int8: list[Reading], check: CheckSet) ->
     return tuple(surest_first[: len(right) // 2])
 
 
-def refuse_loss(checked: Checked, most_lost: float = MOST_LOST) -> None:
-    """Raise ModelError where int8 reads clearly less than float.
+def refuse_loss(checked: Checked, most_lost: float = MOST_LOST) -> str:
+    """Refuse a model that reads less in int8 than it did in float.
 
-    One image is no loss: of 60, it is 1.7 points, and another 60 would have gained them.
+    Of few images one is more than may be lost, and says nothing: another few might have gained it.
+
+    Returns:
+        A sentence where the images were too few to tell; empty where they were enough.
+
+    Raises:
+        ModelError: it reads less.
+
+    Source: Hanley and Lippman-Hand 1983, "If nothing goes wrong, is everything all right?", for
+    how many are enough.
     """
-    before, after = checked.exact_match_float, checked.exact_match_int8
-    one_image = 1.5 / checked.images if checked.images else 0.0  # and half of one, for rounding
-    if before - after > max(most_lost, one_image):
+    before, after, n = checked.exact_match_float, checked.exact_match_int8, checked.images
+    if before - after > max(most_lost, 1.5 / n):  # one, and half of one for rounding
         cost = f"{100 * (before - after):.2f} points of exact match"
         raise ModelError(f"quantising costs {cost}: {before:.4f} in float, {after:.4f} in int8")
+    if RULE_OF_THREE / n <= most_lost:
+        return ""
+    right = f"{before * n:.0f} of them are right in float, {after * n:.0f} in int8"
+    return (
+        f"{n} images are too few to tell whether int8 costs more than {100 * most_lost:g} points"
+        f" of exact match, a loss of {100 * min(1.0, RULE_OF_THREE / n):.1f} may not show: {right}"
+    )
 
 
 def convert(network: Any, representative: NDArray[np.uint8], to_pixels: ToPixels) -> Converted:

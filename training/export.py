@@ -72,7 +72,9 @@ def export_run(run: Path, out: Path, options: ExportOptions) -> ModelCard:
         raise OutputError(f"{out} cannot be written: its folder does not exist")
     check = experiment.check_set(options.check_images)
     checked = _convert(run, experiment.calibration_images(CALIBRATION_IMAGES), check)
-    refuse_loss(checked, options.most_lost)
+    doubt = refuse_loss(checked, options.most_lost)
+    if doubt:
+        log.warning("%s; --check-images or --test NAME=FOLDER with more tell", doubt)
     golden = choose_golden(experiment, checked, check)
     card = make_card(run, experiment.blank_card(), checked, golden, check.name)
     card = _measured(card, checked.int8, golden, options.tests)

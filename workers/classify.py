@@ -15,6 +15,7 @@ from typing import Literal
 from broker.results import Row
 from contract.errors import ImageError, SourceError
 from contract.files import format_row
+from contract.processes import interrupts_held
 from contract.reasons import Reason
 from recognition.automaton import Automaton
 from recognition.charset import capitalise, code_points
@@ -177,7 +178,9 @@ def _in_processes(
         initargs=tools,
     )
     try:
-        for answers in pool.map(_read_in_process, batches):
+        with interrupts_held():  # all processes are started by the first batch
+            read = pool.map(_read_in_process, batches)
+        for answers in read:
             yield from answers
     except BrokenProcessPool as error:
         message = "an image killed the process that read it: read half of them to find it"

@@ -41,6 +41,7 @@ class ChunkReader:
         decoder: that keeps to the symbols which the job allows; None allows all.
         times: where the seconds of each stage are noted.
         deadline_s: seconds after which no more fetch starts.
+        recalled: done as soon as the job is cancelled.
     """
 
     fetch: Fetch
@@ -48,17 +49,26 @@ class ChunkReader:
     decoder: Decoder | None
     times: StageTimes = field(default_factory=StageTimes)
     deadline_s: float = DEADLINE_S
+    recalled: asyncio.Future[None] | None = None
 
 
 async def read_items(items: Sequence[Item], how: ChunkReader) -> tuple[Row, ...]:
-    """Read every image into a row, in the order of the items, whatever happens to each."""
+    """Read every image into a row, in the order of the items, whatever happens to each.
+
+    Where the job is cancelled meanwhile, what is not read by then is so for that reason.
+    """
     rows: dict[int, Row] = {}
     stop_at = time.monotonic() + how.deadline_s
     waiting = iter(items)
     async with asyncio.TaskGroup() as group:
-        for _ in range(min(len(items), LANES)):
+        lanes = [
             group.create_task(_work(waiting, how, rows, stop_at=stop_at))
-    return tuple(rows[item.index] for item in items)
+            for _ in range(min(len(items), LANES))
+        ]
+        if how.recalled is not None:
+            how.recalled.add_done_callback(lambda _: [lane.cancel() for lane in lanes])
+    unread = ImageError(Reason.CANCELLED)
+    return tuple(rows.get(item.index) or failure_row(item.index, unread) for item in items)
 
 
 def read_bytes(

@@ -22,7 +22,7 @@ import msgspec
 from redis.exceptions import RedisError, ResponseError
 
 from broker.chunks import Notice
-from broker.claims import ChunkTask, claim
+from broker.claims import ChunkTask, claim, is_recalled
 from broker.connection import make_client
 from broker.loads import Stages
 from broker.messages import printable
@@ -30,6 +30,7 @@ from broker.rates import RateLimits, make_gate
 from broker.results import MAX_DETAIL, ChunkResult, Crash, Outcome, Row, deliver
 from contract.clocks import SOFT_LIMIT_S
 from contract.errors import FleetError, MessageError
+from contract.reasons import Reason
 from contract.settings import Settings
 from recognition.decoding import Decoder, make_decoder
 from recognition.recogniser import Recogniser
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 
 CLAIM_S = 30.0  # Redis may be away for a moment; longer, and the chunk is another's
 CLAIM_AGAIN_S = 0.2
-TELL_S = 1.0  # half a heartbeat
+LOOK_S = 1.0  # half a heartbeat; most chunks are shorter, and cost no look
 REFUSED_S = 5.0  # a model that could not be used is tried again: its signature may have come
 
 
@@ -207,18 +208,19 @@ class WorkerProcess:
         result = self.read(task, worker)
         with self._traces.step("answer") if self._traces else nullcontext():
             was_added = deliver(self._redis, task.job, result, rng=self._rng)
-        reasons = Counter(str(row.reason) for row in result.rows if row.reason is not None)
+        rows = [row for row in result.rows if row.reason is not Reason.CANCELLED]
+        reasons = Counter(str(row.reason) for row in rows if row.reason is not None)
         failed = reasons.total()
         log.info(
             "chunk job=%s delivery=%d outcome=%s images=%d failed=%d took_s=%.3f",
-            *(task.job, task.delivery, result.outcome, len(result.rows), failed, result.took_s),
+            *(task.job, task.delivery, result.outcome, len(rows), failed, result.took_s),
         )
         outcome = str(result.outcome) if was_added else "undelivered"
         why = self.refusal(task.model)
         refusal = (task.model, why) if why else None
         stages = self._times.take()
         return ChunkSummary(
-            *(len(result.rows), failed, result.took_s, outcome, refusal, dict(reasons), stages)
+            *(len(rows), failed, result.took_s, outcome, refusal, dict(reasons), stages)
         )
 
     def _answer(self, task: ChunkTask, worker: str) -> ChunkResult:
@@ -248,20 +250,26 @@ class WorkerProcess:
         now = time.monotonic()
         gate = make_gate(self._redis, limits, until=now + self._chunk_limit_s / 2)
         fetch = partial(self._fetcher.fetch, gate=gate, start_by=now + DEADLINE_S)
-        how = ChunkReader(fetch, recogniser, decoder, self._times)
-        telling = asyncio.create_task(self._tell_origins())
+        recalled = asyncio.get_running_loop().create_future()
+        how = ChunkReader(fetch, recogniser, decoder, self._times, recalled=recalled)
+        looking = asyncio.create_task(self._look_around(task.job, recalled))
         try:
             async with asyncio.timeout(self._chunk_limit_s):
                 return await read_items(task.items, how)
         finally:
-            telling.cancel()
+            looking.cancel()
             origin_board.post(self._fetcher.states())
 
-    async def _tell_origins(self) -> None:
-        """Let the parent see how the origins are while a chunk lasts: a slow one takes minutes."""
-        while True:
-            await asyncio.sleep(TELL_S)
+    async def _look_around(self, job: str, recalled: asyncio.Future[None]) -> None:
+        """Tell the parent how the origins are, and see whether the job is cancelled.
+
+        A chunk of a slow origin takes minutes.
+        """
+        while not recalled.done():
+            await asyncio.sleep(LOOK_S)
             origin_board.post(self._fetcher.states())
+            if await asyncio.to_thread(is_recalled, self._redis, job):  # the fetches go on
+                recalled.set_result(None)
 
 
 _current: WorkerProcess | None = None

@@ -178,6 +178,7 @@ def _readers(address: str, pages: int) -> Iterator[list[int]]:
     finally:
         for task in tasks:
             task.cancel()
+        asyncio.run_coroutine_threadsafe(loop.shutdown_asyncgens(), loop).result(10)
         loop.call_soon_threadsafe(loop.stop)
         thread.join(10)
 

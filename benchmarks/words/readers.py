@@ -14,11 +14,11 @@ from io import BytesIO
 from PIL import Image
 
 from benchmarks.words.sets import Answer, Labelled, drawn_images
+from contract.processes import spread
 from recognition.decoding import Reading
 from recognition.images import to_tensor
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
-from training.processes import spread
 from training.words.samples import WordSet
 
 CHUNK = 100

@@ -178,10 +178,10 @@ def told(estimate: Estimate) -> list[str]:
     if estimate.failed:
         lines.append(f"{estimate.failed:,} images have no text, and count as errors in that")
     if (spot := estimate.spot_check) is not None:
-        word = "agrees" if spot.agrees else "does not agree: trust the check"
+        word = "as" if spot.agrees else "other than"
         lines.append(
             f"{spot.n:,} chosen at random: {spot.wrong:,} wrong, so {spot.errors.low:,.0f} to"
-            f" {spot.errors.high:,.0f} errors left, whatever the model believes; that {word}"
+            f" {spot.errors.high:,.0f} errors left by these alone, {word} their confidences promise"
         )
     return lines
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import shlex
 import shutil
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,8 +19,6 @@ from recognition.card import ModelCard, read_card
 from recognition.images import FORMATS, SUFFIXES, open_image
 from recognition.model_file import digest_of, shipped_models
 from training.image_sets import LABELS_FILE, write_labels
-
-log = logging.getLogger(__name__)
 
 START_FILE = "start.tflite"
 BATCH = 200
@@ -135,6 +132,8 @@ async def _write_images(folder: Path, review: Review, fetch: Fetch) -> _Found:
         images = review.images(indices[begin : begin + BATCH])
         for image, data in zip(images, await _fetched(images, fetch), strict=True):
             try:
+                if isinstance(data, ImageError):
+                    raise data
                 name = _file_name(image, data)
             except ImageError as error:
                 found.left_out[image.name] = str(error)
@@ -148,17 +147,16 @@ async def _write_images(folder: Path, review: Review, fetch: Fetch) -> _Found:
     return found
 
 
-async def _fetched(images: Sequence[ReviewImage], fetch: Fetch) -> list[bytes]:
-    """Fetch images; one that cannot be had is empty, and so no image."""
+async def _fetched(images: Sequence[ReviewImage], fetch: Fetch) -> list[bytes | ImageError]:
+    """Fetch images, or find why one cannot be had."""
     turns = asyncio.Semaphore(AT_ONCE)
 
-    async def one(image: ReviewImage) -> bytes:
+    async def one(image: ReviewImage) -> bytes | ImageError:
         async with turns:
             try:
                 return await fetch(image)
             except ImageError as error:
-                log.warning("left-out name=%s: %s", image.name, error)
-                return b""
+                return error
 
     return list(await asyncio.gather(*(one(image) for image in images)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 MOST_FILES = 32
 MOST_FIELDS = 32
@@ -68,7 +69,7 @@ async def read_upload(request: web.Request, limits: UploadLimits) -> Upload:
             if not isinstance(part, BodyPartReader):
                 raise web.HTTPBadRequest(text="a form within a form is not read")
             await _take(part, found, limits)
-    except ValueError as error:
+    except (ValueError, HttpProcessingError) as error:
         raise web.HTTPBadRequest(text=f"the form is damaged: {error}") from error
     return found
 

@@ -18,6 +18,7 @@ HERE = Path(str(importlib.resources.files("pifleet.page")))
 STATIC = HERE / "static"
 JOB = "{job:[0-9a-f]{8}}"
 MOST_FORM = 4096
+ASKED = "Open the address that pifleet serve printed, or give the token in it."
 TITLES = {401: "Who is there?", 404: "Nothing here", 429: "Slow down"}
 
 View = Callable[[web.Request], Awaitable[web.Response]]
@@ -53,7 +54,7 @@ class Views:
             check_length(request, MOST_FORM)
             token = str((await request.post()).get("token", ""))
         if not token:
-            return _html("login.html")
+            return _html("problem.html", title=TITLES[401], said=ASKED, asks=True)
         check_token(self.gate, request, token.strip())
         response = _html("enter.html")
         response.set_cookie(

@@ -59,6 +59,12 @@ class Claimable(Protocol):
     def close(self) -> None:
         """Leave them."""
 
+    def recall(self) -> None:
+        """Let workers answer what they have read of a chunk, and drop the rest."""
+
+    def resume(self) -> None:
+        """Let workers read the job again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Doors:

@@ -41,6 +41,7 @@ CHUNK_S = 2.0  # no chunk shall take longer: other jobs wait for it, and so does
 CHUNKS_PER_S = 500.0  # that a producer sends and takes back with ease; a larger fleet's take longer
 GUIDE = 3  # the last chunks shrink, so that all processes end together
 MAX_BACKOFF_S = 10.0
+RECALL_S = 5.0  # for the chunks in hand of a job that is cancelled; workers look once a second
 TURNS_S = 30.0  # of work under --rate or --per-host is out at once
 REFUSED_S = 10.0  # that every worker refuses the model; a signature may be on its way
 VERSION_PATIENCE = 3  # times as long: another job's notices may be what a worker refuses
@@ -197,9 +198,7 @@ class JobRun:
         if is_look_due:
             self._is_cancelled = self._ledger.get(CANCELLED_KEY) is not None
             if self._is_cancelled:
-                self._claims.withdraw(self._reconciler.out)
-                self._wait_ms = 0
-                self._collect()  # what came by now is kept
+                self._recall()
                 return
             self._doors.repair()
             self._ensure_open()
@@ -227,6 +226,7 @@ class JobRun:
         """Make the stream and the model be there; where Redis was wiped, send all again."""
         if not self._stream.open():
             return
+        self._claims.resume()
         self._push_model()
         self._ledger.put("position", self._stream.position)
         for delivery in list(self._reconciler.out):
@@ -248,6 +248,17 @@ class JobRun:
             if not has_more:
                 return
             wait_ms = 0
+
+    def _recall(self) -> None:
+        """Stop the fleet, and keep what it has read: a chunk in hand is answered as it stands."""
+        unclaimed = self._claims.withdraw(self._reconciler.out) or 0
+        self._claims.recall()
+        give_up_at = self._doors.monotonic() + RECALL_S
+        self._wait_ms = 0
+        self._collect()
+        self._wait_ms = WAIT_MS
+        while len(self._reconciler.out) > unclaimed and self._doors.monotonic() < give_up_at:
+            self._collect()
 
     def _note(self, result: ChunkResult) -> None:
         self._silent_looks = 0

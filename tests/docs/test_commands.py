@@ -6,7 +6,7 @@ import json
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import click
@@ -52,6 +52,22 @@ def test_every_command_that_is_shown_has_those_options(
             parse(alternative, is_whole=is_block and not set(LEFT_OUT) & set(words))
         except click.exceptions.Exit:
             continue
+
+
+def test_every_command_shows_an_example() -> None:
+    shown = {name: str(command.help) for name, command in commands(cli, "pifleet")}
+    assert [name for name, help_text in shown.items() if "Example" not in help_text] == ["pifleet"]
+
+
+def commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
+    """List a command and those beneath it, by what is typed."""
+    yield name, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for inner in command.list_commands(context):
+            found = command.get_command(context, inner)
+            assert found is not None
+            yield from commands(found, f"{name} {inner}")
 
 
 def alternatives(words: list[str]) -> list[list[str]]:

@@ -204,6 +204,16 @@ def test_forms_are_counted(page: Page, files: Any, status: int, said: str) -> No
     assert said in answer.json()["error"]
 
 
+@pytest.mark.parametrize("name", ["a\0.png", "a\nb.png", "\x1b[31m.png"])
+def test_a_form_with_an_odd_header_is_one_sentence(page: Page, name: str) -> None:
+    body = f'--x\r\nContent-Disposition: form-data; name="images"; filename="{name}"\r\n\r\nx'
+    form = {"Content-Type": "multipart/form-data; boundary=x"}
+    answer = page.post("/api/read", data=f"{body}\r\n--x--\r\n", headers=form)
+    assert answer.status_code in (200, 400)
+    found = answer.json()
+    assert found[0]["problem"] if answer.ok else found["error"].startswith("the form is damaged")
+
+
 def test_one_image_that_is_too_large_does_not_take_the_others_along(page: Page) -> None:
     big = ("images", ("big.png", bytes(8 * 2**20 + 1)))
     found = page.post("/api/read", files=[big, ("images", ("a.png", png("A1")))]).json()

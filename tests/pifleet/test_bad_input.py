@@ -126,6 +126,19 @@ def test_absent_redis_is_exit_3(
     assert nothing_was_written(tmp_path, source)
 
 
+@pytest.mark.parametrize("command", ["status", "worker", "doctor"])
+def test_broker_url_that_is_none_is_exit_2(
+    run: Run, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.setenv("PIFLEET_REDIS_URL", "htp://x")
+
+    code, said = run(command)
+
+    assert code == 2
+    if command != "doctor":  # whose findings are what it is asked for, on stdout
+        assert_one_line(said, "PIFLEET_REDIS_URL='htp://x' is not accepted")
+
+
 @pytest.mark.redis
 def test_wrong_password_is_exit_2_and_is_not_shown(run: Run, redis_url: str) -> None:
     address = redis_url.rpartition("@")[2]
@@ -159,11 +172,12 @@ def test_file_without_a_card_is_no_model(run: Run, tmp_path: Path) -> None:
     assert_one_line(said, "carries no card.json", "pifleet export")
 
 
-def test_unknown_job_is_named(run: Run) -> None:
-    code, said = run("collect", "feedbeef")
+@pytest.mark.parametrize("job", ["feedbeef", "", ".", "/", "..", "nowhere/"])
+def test_unknown_job_is_named(run: Run, job: str) -> None:
+    code, said = run("collect", job)
 
     assert code == 2
-    assert_one_line(said, "no job 'feedbeef'", "pifleet jobs")
+    assert_one_line(said, f"no job {job!r}", "pifleet jobs")
 
 
 def test_bad_network_in_the_environment_is_named(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

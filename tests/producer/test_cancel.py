@@ -72,6 +72,30 @@ def test_cancelled_detached_job_keeps_what_came_and_stops_the_fleet(
     assert said == f"job {job} cancelled: {kept} -> {tmp_path / 'out.csv'}\n"
 
 
+def test_worker_answers_what_it_has_of_a_chunk_and_the_rest_may_go_on(
+    pifleet: Pifleet, worker: RunningWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    hanging, slow = (Answer(png("A1"), delay_s=s) for s in (60.0, 2.0))  # both outlast a look
+    urls = [origin.add(f"/{number}.png", png("A1")) for number in range(CHUNK - 1)]
+    urls.append(origin.add("/last.png", answer=hanging))
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    job = detached(pifleet, "urls.txt")
+    wait_until(lambda: origin.hits("/last.png"), timeout_s=30, what="the last of the chunk")
+
+    said = finished(pifleet("cancel", job))
+
+    assert f"{CHUNK - 1} of {CHUNK} images were read and are kept" in said
+    wait_until(lambda: not (beat := worker.heartbeat()) or not beat.in_hand, what="its rest")
+    beat = worker.heartbeat()
+    assert beat is None or (beat.images, beat.failed) == (CHUNK - 1, 0)
+
+    origin.add("/last.png", answer=slow)
+    finished(pifleet("dead", "replay", job))
+
+    rows = (tmp_path / "out.csv").read_text().splitlines()
+    assert [row.endswith(",A1") for row in rows] == [True] * CHUNK
+
+
 def test_job_that_is_cancelled_while_it_runs_keeps_what_came(
     pifleet: Pifleet, worker: RunningWorker, slow_list: str, tmp_path: Path, redis_url: str
 ) -> None:

@@ -146,6 +146,8 @@ def test_certificate_is_renewed_by_the_same_authority(tmp_path: Path) -> None:
     before = (tmp_path / "access" / "ca.crt").read_bytes()
     done = run_pifleet("access", "renew", "--host", "other.local", folder=tmp_path)
     assert done.returncode == 0, done.stderr
+    assert "copy" in done.stderr
+    assert "restart its Redis" in done.stderr
     certificate = x509.load_pem_x509_certificate((tmp_path / "access" / "server.crt").read_bytes())
     certificate.verify_directly_issued_by(x509.load_pem_x509_certificate(before))
     assert (tmp_path / "access" / "ca.crt").read_bytes() == before

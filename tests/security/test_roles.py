@@ -16,6 +16,7 @@ from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
 from broker.chunks import QUEUE_KEY
+from broker.claims import Claims, is_recalled
 from broker.connection import connect
 from broker.results import results_key
 from pifleet.access.roles import ROLES
@@ -253,6 +254,15 @@ def test_worker_adds_rows_only_where_somebody_waits(port: int) -> None:
     with connect(url_of("pi1", port)) as pi:
         assert pi.exists(OTHER_JOB)
         assert pi.xadd(results_key("over"), {"r": "{}"}, nomkstream=True) is None
+
+
+def test_worker_hears_that_a_job_is_cancelled_and_cannot_cancel_one(port: int) -> None:
+    with connect(url_of("producer", port)) as producer, connect(url_of("pi1", port)) as pi:
+        assert not is_recalled(pi, "0badcafe")
+        Claims(producer, "0badcafe").recall()
+        assert is_recalled(pi, "0badcafe")
+        with pytest.raises(NoPermissionError):
+            Claims(pi, "0badcafe").recall()
 
 
 def test_shipped_file_says_what_the_code_says() -> None:

@@ -228,6 +228,13 @@ class _Ends:
             return sum(claims.pop((self.job, d), None) is not None for d in deliveries)
         return None
 
+    def recall(self) -> None:
+        """No job is cancelled here."""
+
+    def resume(self) -> None:
+        with self.command():
+            pass
+
     def look(self, clocks: Clocks, known: Iterable[str]) -> Fleet:
         with self.command(writes=False):
             return self.broker.look(clocks, known)

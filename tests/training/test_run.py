@@ -294,16 +294,23 @@ def test_a_file_that_is_no_image_is_named(model: bytes, tmp_path: Path) -> None:
 
 def test_a_costly_quantisation_is_refused_with_its_figures() -> None:
     with pytest.raises(ModelError, match=r"costs 1\.00 points.*0\.9900 in float, 0\.9800 in int8"):
-        refuse_loss(Checked(b"", 0.99, 0.98, 0.0, ()))
+        refuse_loss(Checked(b"", 0.99, 0.98, 0.0, (), images=10_000))
 
 
-def test_one_image_of_few_is_no_loss_but_two_are() -> None:
-    refuse_loss(Checked(b"", 45 / 60, 44 / 60, 0.0, (), images=60))
+def test_one_image_of_few_is_said_and_two_are_refused() -> None:
+    said = refuse_loss(Checked(b"", 45 / 60, 44 / 60, 0.0, (), images=60))
+    assert "60 images are too few to tell whether int8 costs more than 0.3 points" in said
+    assert said.endswith("a loss of 5.0 may not show: 45 of them are right in float, 44 in int8")
 
     with pytest.raises(ModelError, match=r"costs 3\.33 points"):
         refuse_loss(Checked(b"", 45 / 60, 43 / 60, 0.0, (), images=60))
     with pytest.raises(ModelError, match=r"costs 0\.40 points"):
         refuse_loss(Checked(b"", 0.96, 0.956, 0.0, (), images=10_000))
+
+
+def test_few_images_without_a_loss_do_not_pass_for_many() -> None:
+    assert "30 of them are right in float, 30" in refuse_loss(Checked(b"", 1, 1, 0, (), images=30))
+    assert refuse_loss(Checked(b"", 1.0, 0.9975, 0.0, (), images=1_000)) == ""
 
 
 def test_an_export_into_no_folder_is_refused(tmp_path: Path) -> None:

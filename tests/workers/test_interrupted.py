@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from contract.exit_codes import INTERRUPTED
 from tests.conftest import RunningWorker, StartWorker, wait_until
+from tests.support.commands import PIFLEET
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.fleet_job import FleetJob, fleet_job
 from tests.support.stripes import png
@@ -66,3 +69,23 @@ def test_second_interrupt_is_quick_and_logs_nothing_odd(
     assert worker.process.wait(timeout=20) == INTERRUPTED
     assert time.monotonic() - started < 5.0
     assert complaints(worker) == []
+
+
+@pytest.mark.parametrize("processes", [1, 3], ids=["starting", "reading"])
+def test_interrupted_classify_prints_one_line(
+    tmp_path: Path, tiny_model: Path, processes: int
+) -> None:
+    for number in range(2_000):
+        (tmp_path / f"{number}.png").write_bytes(png("A1"))
+    command = [*PIFLEET, "classify", str(tmp_path), "--model", str(tiny_model)]
+    pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
+    reading = subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    try:
+        started = psutil.Process(reading.pid)
+        wait_until(lambda: len(started.children()) >= processes, what="its processes")
+        os.killpg(reading.pid, signal.SIGINT)  # as a terminal does
+        _, said = reading.communicate(timeout=30)
+    finally:
+        reading.kill()
+    assert reading.returncode == INTERRUPTED
+    assert said.strip() == "pifleet: interrupted"

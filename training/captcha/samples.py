@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from contract.errors import SettingsError
+from contract.processes import spread
 from recognition.charset import CAPTCHA_SYMBOLS, Charset
 from training.captcha.drawer import Drawn, Size, draw_captcha, find_preset
 from training.captcha.glyphs import FONT_SIZES, Font, check_font, faces_of
@@ -29,7 +30,6 @@ from training.image_sets import (
     open_packed,
     write_labels,
 )
-from training.processes import spread
 from training.progress_bar import progress_bar
 
 MOST_SYMBOLS = 255  # a packed set keeps a class in a byte

@@ -15,13 +15,13 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from contract.files import atomic_write
+from contract.processes import interrupts_held
 from recognition.decoding import softmax
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
 from training.emnist.augment import augment
 from training.emnist.characters import Characters, ClassDraw
 from training.emnist.config import EmnistConfig
-from training.processes import interrupts_held
 
 WHITE = 255.0
 DESCRIPTION_FILE = "soft_targets.json"

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from contract.processes import spread
 from recognition.card import InputSpec
 from recognition.charset import Charset
 from recognition.images import to_tensor
 from training.image_sets import NO_CENTRE, make_empty, write_labels
-from training.processes import spread
 from training.progress_bar import progress_bar
 from training.words.config import HEIGHT, MAX_WIDTH
 from training.words.fonts import PRINTABLE, find_word_fonts, system_folders

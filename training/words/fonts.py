@@ -25,8 +25,8 @@ from PIL import Image, ImageFont
 
 from contract.errors import SettingsError
 from contract.files import atomic_write
+from contract.processes import interrupts_held
 from recognition.charset import DIGITS, LOWER, UPPER
-from training.processes import interrupts_held
 from training.progress_bar import progress_bar
 from training.words.held_out import is_family_held_out
 
@@ -151,11 +151,12 @@ def _remembered(files: Sequence[Path], workers: int, kept: Path) -> list[WordFon
 def _inspected(files: Sequence[Path], workers: int) -> list[WordFont]:
     if workers == 1 or len(files) < 200:  # processes take seconds to start
         return [font for file in files if (font := inspect_font(file))]
-    with interrupts_held():
-        pool = ProcessPoolExecutor(workers, get_context("spawn"))
+    pool = ProcessPoolExecutor(workers, get_context("spawn"))
     with pool, progress_bar("fonts", len(files)) as advance:
         found = []
-        for font in pool.map(inspect_font, files, chunksize=20):
+        with interrupts_held():  # all processes are started by the first chunk
+            inspected = pool.map(inspect_font, files, chunksize=20)
+        for font in inspected:
             found += [font] if font else []
             advance(1)
         return found

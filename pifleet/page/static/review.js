@@ -32,8 +32,8 @@ function failedWords(found) {
 }
 
 function spotFigure(spot) {
-  const word = spot.agrees ? "agrees" : "does not agree: believe the check";
-  return ["At random", `${count(spot.wrong)} of ${count(spot.n)} wrong`, `${range(spot.errors, count)} errors left; ${word}`];
+  const word = spot.agrees ? "as the model promised" : "other than the model promised";
+  return ["At random", `${count(spot.wrong)} of ${count(spot.n)} wrong`, `${range(spot.errors, count)} errors left by these alone, ${word}`];
 }
 
 async function loadPicture(look) {
