@@ -123,7 +123,7 @@ class Worker:
 
     def freeze(self, seconds: float) -> None:
         """Stop all of it; what was due goes on when it thaws."""
-        self.frozen_until = self.world.now + seconds
+        self.frozen_until = max(self.frozen_until, self.world.now + seconds)
         self.seem_dead(seconds)
 
     def seem_dead(self, seconds: float) -> None:
@@ -159,7 +159,7 @@ class Worker:
 
     def _note_death(self, task: ChunkTask, crash: Crash) -> None:
         if task.job == self.job:
-            self.images.died([item.index for item in task.items], crash)
+            self.images.died(task, crash)
 
     # -- events -------------------------------------------------------------------------------
 
