@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -182,7 +182,9 @@ def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
 def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
     """Make a function that starts a real `pifleet` command in a folder of its own."""
 
-    def start(*arguments: str, module: str = "pifleet") -> subprocess.Popen[str]:
+    def start(
+        *arguments: str, module: str = "pifleet", stdin: IO[str] | None = None
+    ) -> subprocess.Popen[str]:
         command = [sys.executable, "-m", module, *arguments]
         if arguments[0] == "submit":
             command += ["--model", str(tiny_model), "--json"]
@@ -191,6 +193,7 @@ def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
             cwd=tmp_path,
             env={**fleet_env(redis_url, tmp_path), "PYTHONPATH": str(ROOT)},
             text=True,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
