@@ -101,6 +101,8 @@ class Broker:
         self.pushed: Counter[int] = Counter()
         """How often each image truly went into the queue."""
         self.on_push: Callable[[], None] = lambda: None
+        self.forgotten: list[tuple[float, float]] = []
+        """From when to when it has forgotten what it was told."""
 
     @property
     def wall(self) -> float:
@@ -151,6 +153,10 @@ class Broker:
         found = (self.kept.beats.get(name) for name in names)
         alive = tuple(beat for beat, at in filter(None, found) if at >= wall - silence_s)
         return Fleet(alive, len(self.kept.queue))
+
+    def has_forgotten(self, at: float) -> bool:
+        """Tell whether it has forgotten what it was told at a time."""
+        return any(since <= at <= until for since, until in self.forgotten)
 
     def snapshot(self) -> Kept:
         """Copy what it keeps, as its file or its replica has it."""

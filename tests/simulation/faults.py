@@ -163,10 +163,12 @@ class Faults:
     def _fail_over(self) -> None:
         """Let it die, and come back as it was some seconds before: its file, or its replica."""
         kept = self.broker.snapshot()
-        self.world.at(self._soon(3), lambda: self._go_back(kept))
+        since = self.world.now
+        self.world.at(self._soon(3), lambda: self._go_back(kept, since))
 
-    def _go_back(self, kept: Kept) -> None:
+    def _go_back(self, kept: Kept, since: float) -> None:
         self.world.fault("Redis failed over", images=self.out())
+        self.broker.forgotten.append((since, self.world.now))
         self.broker.kept = kept
         self.broker.is_away = True
         self.world.at(self._soon(5), self._come_back)

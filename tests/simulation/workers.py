@@ -24,6 +24,7 @@ LEAVE_S = 1.0  # before a chunk goes back that this worker cannot serve
 REFUSES_S = 5.0  # that a model is not tried again
 NAMES_S = 60.0  # for which a heartbeat names a refused model
 CLAIM_S = 30.0
+ANSWERED_KEPT = 20  # chunks that a worker remembers
 PASSING = (Reason.CONNECT, Reason.TIMEOUT, Reason.HTTP_BUSY, Reason.CUT_SHORT, Reason.RATE_LIMIT)
 
 
@@ -93,6 +94,7 @@ class Worker:
         self._started_at = 0.0
         self._life = 0
         self._has_model = False
+        self._answered: deque[tuple[float, ChunkTask]] = deque(maxlen=ANSWERED_KEPT)
         self._refused_at = -NAMES_S
 
     # -- life ---------------------------------------------------------------------------------
@@ -143,8 +145,12 @@ class Worker:
         return [process.task for process in self.processes if process.task is not None]
 
     def held(self) -> list[ChunkTask]:
-        """Collect the chunks that may be held against its death, those of dead processes too."""
-        return [process.last for process in self.processes if process.last is not None]
+        """Collect the chunks that may be held against its death.
+
+        Those of dead processes too, and those whose answers the broker has forgotten.
+        """
+        last = [process.last for process in self.processes if process.last is not None]
+        return last + [task for at, task in self._answered if self.broker.has_forgotten(at)]
 
     def in_hand(self) -> list[Notice]:
         """Collect all that it took."""
@@ -359,6 +365,7 @@ class Worker:
         self._after(seconds, lambda: self._answer(process, task, outcome), process)
 
     def _answer(self, process: Process, task: ChunkTask, outcome: Outcome) -> None:
+        self._answered.append((self.world.now, task))
         items = task.items if outcome is Outcome.DONE else ()
         result = self._result(task, outcome, rows=tuple(self._row(task, i.index) for i in items))
         self._deliver(process, result, task.job, self.world.now + GIVE_UP_S)
