@@ -340,10 +340,12 @@ class JobRun:
     def _give_up(self, delivery: int, why: str, crash: Crash | None = None) -> bool:
         """End a delivery without an answer, and tell whether it may never have been begun."""
         self._reconciler.ended(delivery)
-        is_unclaimed = self._claims.withdraw([delivery]) != 0
+        withdrawn = self._claims.withdraw([delivery])
+        is_unclaimed = withdrawn != 0
         if why == Cause.VANISHED and not is_unclaimed:
             crash = CLAIMED_AND_LOST
-        change = self._deliveries.give_up(delivery, why, crash=crash)
+        was_begun = withdrawn != 1  # or nobody knows
+        change = self._deliveries.give_up(delivery, why, crash=crash, was_begun=was_begun)
         self._resent += change.again
         self._apply(change)
         return is_unclaimed
