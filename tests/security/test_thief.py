@@ -5,11 +5,11 @@ from __future__ import annotations
 import itertools
 import json
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-import psutil
 import pytest
 from msgspec.structs import replace
 from redis import Redis
@@ -110,9 +110,8 @@ def test_what_a_worker_writes_of_itself_is_measured_before_it_is_read(port: int)
             thief.hset(heartbeat_key(name), BEAT_FIELD, b"x" * BIG)
         thief.hset(heartbeat_key("pi1"), "at", b"x" * (MAX_HEARTBEAT_BYTES + 1))
         beat(thief, replace(BEAT, worker="pi1+9"))
-        before = _own_memory()
-        assert [one.worker for one in look(watcher, known=["pi1"]).workers] == ["pi1+9"]
-        assert _own_memory() - before < BIG
+        with most_memory(BIG):
+            assert [one.worker for one in look(watcher, known=["pi1"]).workers] == ["pi1+9"]
 
 
 def test_large_answers_behind_many_small_ones_are_read_one_by_one(port: int) -> None:
@@ -126,15 +125,22 @@ def test_large_answers_behind_many_small_ones_are_read_one_by_one(port: int) -> 
             thief.xadd(results_key(JOB), {RESULT_FIELD: b"x" * BIG})
         for _ in range(300):
             thief.xadd(results_key(JOB), {RESULT_FIELD: "{}"})
-        before, most, has_more = _own_memory(), 0, True
-        while has_more:
-            _, stream.position, has_more = stream.read(wait_ms=0)
-            most = max(most, _own_memory() - before)
-        assert most < 4 * BIG
+        has_more = True
+        with most_memory(4 * BIG):
+            while has_more:
+                _, stream.position, has_more = stream.read(wait_ms=0)
 
 
-def _own_memory() -> int:
-    return int(psutil.Process().memory_info().rss)
+@contextmanager
+def most_memory(size_bytes: int) -> Iterator[None]:
+    """Let a block take so much at most, at any time."""
+    tracemalloc.start()
+    try:
+        yield
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < size_bytes
 
 
 def test_planted_value_is_measured_before_it_is_read(port: int) -> None:
