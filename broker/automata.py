@@ -6,17 +6,18 @@ words has seven megabytes, so a chunk carries the digest, and a worker fetches w
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from broker.keys import Rights, key
+from broker.values import PUT, READ, put_value, read_value
 
 if TYPE_CHECKING:
     from redis import Redis
 
 AUTOMATON_TTL_S = 7 * 24 * 3600  # as a model's: one that nobody asks for any more leaves Redis
 RIGHTS = {
-    "producer": Rights((key("automaton", "*"),), ("set",)),
-    "worker": Rights((key("automaton", "*"),), ("get",)),
+    "producer": Rights((key("automaton", "*"),), PUT),
+    "worker": Rights((key("automaton", "*"),), READ),
 }
 
 
@@ -27,9 +28,9 @@ def automaton_key(digest: str) -> str:
 
 def push_automaton(client: Redis, digest: str, packed: bytes) -> None:
     """Put an automaton where workers find it; in place of one that is damaged, too."""
-    client.set(automaton_key(digest), packed, ex=AUTOMATON_TTL_S)
+    put_value(client, automaton_key(digest), packed, ttl_s=AUTOMATON_TTL_S)
 
 
 def fetch_automaton(client: Redis, digest: str) -> bytes | None:
     """Fetch a packed automaton, unchecked; None where Redis does not hold it."""
-    return cast(bytes | None, client.get(automaton_key(digest)))
+    return read_value(client, automaton_key(digest))

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from redis import Redis
 
 MAX_JOB = 64  # characters of a job's id; ours have eight
-NOTICE_VERSION = 4
+NOTICE_VERSION = 5
 OTHER_VERSION = "version"  # in place of a model's digest, where a worker refuses a notice itself
 
 QUEUE_KEY = key(QUEUE)  # the Redis list that Celery keeps the waiting notices in

@@ -48,7 +48,7 @@ RECALL_TTL_S = 600  # longer than any chunk lasts
 
 RIGHTS = {
     "producer": Rights((key("claim", "*"), key("recall", "*")), ("set", "del")),
-    "worker": Rights((key("claim", "*"), key("recall", "*")), ("getdel", "get")),
+    "worker": Rights((key("claim", "*"), key("recall", "*")), ("getdel", "exists")),
 }
 
 Rate = Annotated[float, Meta(gt=0.0)]
@@ -212,7 +212,7 @@ def claim(client: Redis, notice: Notice) -> ChunkTask | None:
 def is_recalled(client: Redis, job: str) -> bool:
     """Tell a worker whether the job whose chunk it reads is cancelled; not where Redis is away."""
     try:
-        return client.get(_recall_key(job)) is not None
+        return bool(client.exists(_recall_key(job)))
     except RedisError as error:
         log.debug("recall unknown job=%s: %s", job, error)
         return False

@@ -23,6 +23,7 @@ from broker.chunks import OTHER_VERSION, count_waiting
 from broker.keys import Rights, key
 from broker.loads import MAX_ORIGINS, Amount, OriginLoad, Stages, merge_origins
 from broker.messages import Count, Message, Seconds, from_json, make_printable, printable
+from broker.values import FIELD, PUT, READ, put_value
 from contract.clocks import USUAL, Clocks
 from contract.errors import MessageError
 
@@ -51,16 +52,18 @@ INSTANCE_SIGN = "+"  # between a name and the process id, where two workers of a
 RIGHTS = {
     "producer": Rights(
         (key("heartbeat", "*"), WORKERS_KEY, key("rest", "*")),
-        ("zrangebyscore", "hmget", "zrem", "del", "set"),
+        ("zrangebyscore", "hmget", "hstrlen", "zrem", *PUT),
     ),
     "worker": Rights(
         (
             *(key("heartbeat", OWN), key("heartbeat", f"{OWN}{INSTANCE_SIGN}*"), WORKERS_KEY),
             *(key("rest", OWN), key("rest", f"{OWN}{INSTANCE_SIGN}*")),
         ),
-        ("hset", "hdel", "zadd", "zrem", "zscore", "get"),
+        ("hset", "hdel", "zadd", "zrem", "zscore", *READ),
     ),
-    "metrics": Rights((key("heartbeat", "*"), WORKERS_KEY), ("zrangebyscore", "hmget", "zcard")),
+    "metrics": Rights(
+        (key("heartbeat", "*"), WORKERS_KEY), ("zrangebyscore", "hmget", "hstrlen", "zcard")
+    ),
 }
 
 
@@ -216,7 +219,7 @@ class Fleet:
 
 
 def look(client: Redis, clocks: Clocks = USUAL, known: Iterable[str] = ()) -> Fleet:
-    """Read the heartbeats of live workers and the queue's length, in three round trips.
+    """Read the heartbeats of live workers and the queue's length, in five round trips.
 
     A worker whose heartbeat cannot be understood is left out with a warning: it may be of a
     version to come.
@@ -229,7 +232,7 @@ def look(client: Redis, clocks: Clocks = USUAL, known: Iterable[str] = ()) -> Fl
     """
     now = _redis_time(client)
     listed = _names(client, now - clocks.silence_s, now + clocks.silence_s)
-    names = list(dict.fromkeys([*known, *map(_text, listed)]))
+    names = _of_sensible_size(client, dict.fromkeys([*known, *map(_text, listed)]))
     pipeline = client.pipeline(transaction=False)
     for name in names:
         pipeline.hmget(heartbeat_key(name), BEAT_FIELD, AT_FIELD)
@@ -256,7 +259,7 @@ def beat(client: Redis, heartbeat: Heartbeat) -> str:
     pipeline = client.pipeline(transaction=False)
     pipeline.hset(heartbeat_key(heartbeat.worker), mapping=fields)  # type: ignore[arg-type]
     pipeline.zadd(WORKERS_KEY, {heartbeat.worker: now})
-    pipeline.get(rest_key(heartbeat.worker))
+    pipeline.hget(rest_key(heartbeat.worker), FIELD)
     asked = cast(bytes | None, pipeline.execute()[-1])
     return "" if asked is None else printable(asked.decode(errors="replace"))
 
@@ -292,7 +295,7 @@ def ask_to_rest(client: Redis, worker: str, why: str) -> None:
     Raises:
         RedisError: Redis is away.
     """
-    client.set(rest_key(worker), why, ex=int(REST_S))
+    put_value(client, rest_key(worker), why, ttl_s=int(REST_S))
 
 
 def forget_silent(client: Redis) -> None:
@@ -333,6 +336,19 @@ def _redis_time(client: Redis) -> float:
 def _names(client: Redis, since: float, until: float) -> list[bytes]:
     found = client.zrangebyscore(WORKERS_KEY, since, until, start=0, num=MAX_WORKERS)
     return cast(list[bytes], found)
+
+
+def _of_sensible_size(client: Redis, names: Iterable[str]) -> list[str]:
+    """Keep those whose heartbeat may be read: a worker may write one of half a gigabyte."""
+    asked = [(name, field) for name in names for field in (BEAT_FIELD, AT_FIELD)]
+    pipeline = client.pipeline(transaction=False)
+    for name, field in asked:
+        pipeline.hstrlen(heartbeat_key(name), field)
+    sizes = pipeline.execute(raise_on_error=False) if asked else []
+    found: dict[str, int] = {}
+    for (name, _), size in zip(asked, sizes, strict=True):
+        found[name] = found.get(name, 0) + (size if isinstance(size, int) else 0)
+    return [name for name, size in found.items() if 0 < size <= MAX_HEARTBEAT_BYTES]
 
 
 def _text(name: bytes) -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from broker.keys import Rights, key
+from broker.values import PUT, READ, put_value, read_value
 
 if TYPE_CHECKING:
     from redis import Redis
@@ -12,8 +13,8 @@ if TYPE_CHECKING:
 MODEL_TTL_S = 7 * 24 * 3600  # a model nobody asks for any more leaves Redis after a week
 _KEYS = (key("model", "*"), key("signature", "*"))
 RIGHTS = {
-    "producer": Rights(_KEYS, ("set", "expire")),
-    "worker": Rights(_KEYS, ("get", "exists")),
+    "producer": Rights(_KEYS, PUT),
+    "worker": Rights(_KEYS, (*READ, "exists")),
 }
 
 
@@ -28,19 +29,18 @@ def signature_key(digest: str) -> str:
 
 
 def push_model(client: Redis, digest: str, data: bytes, signature: str | None) -> None:
-    """Put a model where workers find it, for as long as jobs ask for it.
+    """Put a model where workers find it, for as long as jobs ask for it; in place of a damaged one.
 
     Its signature comes first: a worker that finds the model without one refuses it.
     """
     if signature is not None:
-        client.set(signature_key(digest), signature, ex=MODEL_TTL_S)
-    if not client.expire(model_key(digest), MODEL_TTL_S):
-        client.set(model_key(digest), data, ex=MODEL_TTL_S)
+        put_value(client, signature_key(digest), signature, ttl_s=MODEL_TTL_S)
+    put_value(client, model_key(digest), data, ttl_s=MODEL_TTL_S)
 
 
 def fetch_model(client: Redis, digest: str) -> bytes | None:
     """Fetch a model's bytes, unchecked; None where Redis does not hold them."""
-    return cast(bytes | None, client.get(model_key(digest)))
+    return read_value(client, model_key(digest))
 
 
 def has_model(client: Redis, digest: str) -> bool:
@@ -50,5 +50,5 @@ def has_model(client: Redis, digest: str) -> bool:
 
 def fetch_signature(client: Redis, digest: str) -> str | None:
     """Fetch the signature of a model; None where it has none."""
-    signature = cast(bytes | None, client.get(signature_key(digest)))
+    signature = read_value(client, signature_key(digest))
     return None if signature is None else signature.decode(errors="replace")

@@ -1,6 +1,6 @@
 """The broker at one moment, for whoever watches: the fleet, who is silent, the queue, the memory.
 
-Some ten commands and four round trips more than workers have heartbeats, however large the jobs.
+Some ten commands, three a worker, and a dozen round trips, however large the jobs.
 """
 
 from __future__ import annotations

@@ -29,13 +29,14 @@ if TYPE_CHECKING:
 Gate = Callable[[str], Awaitable[None]]  # awaited with a host before each request to it
 
 CONFLICT_S = 0.01  # many processes may want the same bucket at once
-MOST_AHEAD_S = 3600.0  # a turn that is further away was never reserved by one of ours
+MOST_AHEAD_S = 600.0  # a turn that is further away was never reserved by one of ours
+NO_BUCKET = "is no bucket"  # in the details of a row, by which a producer hears of it
 NO_DEADLINE = -1  # Redis's answer to TTL
 SCANNED_AT_ONCE = 1000  # keys of any program
-HOST_BUCKET_S = 600  # longer than any turn that is still to come
+HOST_BUCKET_S = int(MOST_AHEAD_S)  # so that every turn has come
 TURN_FIELD = "next"  # of a bucket: server time at which the next request may go, seconds
 RIGHTS = {
-    "producer": Rights((key("rate", "*"),), ("del", "expire", "hsetnx", "scan", "ttl")),
+    "producer": Rights((key("rate", "*"),), ("del", "expire", "hsetnx", "scan", "ttl", "type")),
     "worker": Rights((key("rate", "*"),), ("hget", "hset", "@transaction")),
 }
 
@@ -116,7 +117,7 @@ def reserve(redis: Redis, bucket: str, rate: float, *, within_s: float) -> float
                 time.sleep(random.uniform(0, CONFLICT_S))
                 continue
             except ResponseError as error:
-                raise ImageError(Reason.RATE_LIMIT, f"{bucket} is no bucket: {error}") from error
+                raise ImageError(Reason.RATE_LIMIT, f"{bucket} {NO_BUCKET}: {error}") from error
             return turn - now
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from broker.chunks import QUEUE_KEY
 from broker.heartbeats import WORKERS_KEY, forget_silent
 from broker.keys import Rights, key
-from broker.rates import rate_key
+from broker.rates import SCANNED_AT_ONCE, rate_key
 from broker.results import results_key
 
 if TYPE_CHECKING:
@@ -25,8 +25,13 @@ ABSENT = b"none"
 RIGHTS = {"producer": Rights((), ("type", "del"))}
 
 
-def repair(client: Redis, *, job: str | None = None) -> list[str]:
+def repair(client: Redis, job: str | None = None, *, buckets: bool = False) -> list[str]:
     """Remove what is of a wrong type, of the fleet and of one job, and what silent workers left.
+
+    Args:
+        client: of Redis.
+        job: whose keys are looked at, too.
+        buckets: whether to look for those of hosts, through all keys that there are.
 
     Returns:
         The names of the keys that were removed.
@@ -38,6 +43,9 @@ def repair(client: Redis, *, job: str | None = None) -> list[str]:
     if job is not None:
         expected |= {results_key(job): b"stream", rate_key(f"job:{job}"): b"hash"}
     pipeline = client.pipeline(transaction=False)
+    if buckets:
+        names = client.scan_iter(rate_key("*"), count=SCANNED_AT_ONCE)
+        expected |= dict.fromkeys((name.decode() for name in names), b"hash")
     for name in expected:
         pipeline.type(name)
     found = zip(expected, pipeline.execute(), strict=True)
@@ -67,11 +75,14 @@ def repair_all(client: Redis) -> list[str]:
 
 
 def _others(client: Redis) -> list[tuple[str, bytes]]:
-    kinds = {"results": b"stream", "rate": b"hash", "heartbeat": b"hash", "claim": b"string"}
-    kinds |= dict.fromkeys(("model", "signature", "automaton", "rest", "recall"), b"string")
+    kinds = {"results": b"stream", "claim": b"string", "recall": b"string"}
     kinds |= {"_kombu.binding": b"set"}
+    hashes = ("rate", "heartbeat", "model", "signature", "automaton", "rest")
+    kinds |= dict.fromkeys(hashes, b"hash")
     found: list[tuple[str, bytes]] = []
     for kind, wanted in kinds.items():
         pattern = key("_kombu.binding.*") if kind.startswith("_") else key(kind, "*")
-        found += [(name.decode(), wanted) for name in client.scan_iter(pattern, count=1000)]
+        found += [
+            (name.decode(), wanted) for name in client.scan_iter(pattern, count=SCANNED_AT_ONCE)
+        ]
     return found

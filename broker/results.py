@@ -160,15 +160,18 @@ class ResultStream:
         self._key = results_key(job)
         self.position = position
 
-    def open(self) -> bool:
-        """Make sure that it exists; True if it had to be made, so whatever was out is lost."""
-        if self._client.expire(self._key, JOB_TTL_S):  # by us: no worker may expire a key
-            self._step_back()
+    def is_there(self) -> bool:
+        """Tell whether it exists, and keep it; where it does not, whatever was out is lost."""
+        if not self._client.expire(self._key, JOB_TTL_S):  # by us: no worker may expire a key
             return False
+        self._step_back()
+        return True
+
+    def make(self) -> None:
+        """Make it: from now on workers can answer."""
         entry = cast(bytes, self._client.xadd(self._key, {OPEN_FIELD: "1"}))
         self._client.expire(self._key, JOB_TTL_S)
         self.position = entry.decode()
-        return True
 
     def read(self, *, wait_ms: int) -> tuple[list[ChunkResult], str, bool]:
         """Read what came after the position, waiting a while for the first entry.
@@ -203,7 +206,7 @@ class ResultStream:
 
     def _count(self) -> int:
         """Tell how many entries to read at once: whoever writes large ones fills no memory."""
-        used = self._client.memory_usage(self._key) or 0
+        used = self._client.memory_usage(self._key, samples=0) or 0  # not a guess from a few
         return READ_AT_ONCE if used < LARGE_BYTES else 1
 
     def _is_impossible(self, entry: bytes) -> bool:

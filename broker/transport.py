@@ -120,14 +120,14 @@ class _Broadcast(msgspec.Struct, frozen=True):
     headers: _Times = msgspec.field(default_factory=_Times)
 
 
-def clean_broadcast(message: object) -> dict[str, Any] | None:
+def clean_broadcast(message: bytes) -> dict[str, Any] | None:
     """Do so with what Celery's remote control and events send: questions, replies, events.
 
     Returns:
         Kombu's payload; None where the message cannot be one, which is logged.
     """
     try:
-        found = msgspec.convert(message, _Broadcast)
+        found = msgspec.json.decode(message, type=_Broadcast)
         body = msgspec.json.decode(base64.b64decode(found.body))
         if not isinstance(body, dict | list):
             raise ValueError(f"body is a {type(body).__name__}")
@@ -147,13 +147,11 @@ def clean_broadcast(message: object) -> dict[str, Any] | None:
         return None
 
 
-def _reply(item: bytes) -> dict[str, Any] | None:
-    """Read a worker's reply to a question of the dashboard's."""
-    try:
-        return clean_broadcast(msgspec.json.decode(item))
-    except UNREADABLE as error:
-        log.error("reply-dropped error=%s", printable(str(error)))
-        return None
+def _exchange(channel: bytes) -> str:
+    """Name the exchange of a channel: ``/0.celeryev/worker.heartbeat`` is of ``celeryev``."""
+    named = channel.decode(errors="replace")
+    named = named.partition(".")[2] if named.startswith("/") else named
+    return named.partition("/")[0]
 
 
 _paused_until = 0.0
@@ -186,6 +184,8 @@ class OurChannel:
     _flush_brpop_reauth: Any
     _fanout_queues: dict[str, tuple[str, str]]
     _fanout_to_queue: dict[str, str]
+    _handle_message: Any
+    _in_listen: Any
     _blocked_until = 0.0
 
     def _get_client(self) -> partial[Any]:
@@ -213,21 +213,33 @@ class OurChannel:
             self._flush_brpop_reauth()
         if not found:
             raise Empty
-        queue = found[0].decode().rsplit(self.sep, 1)[0]
-        payload = clean(found[1]) if queue == QUEUE else _reply(found[1])
+        queue = found[0].decode(errors="replace").rsplit(self.sep, 1)[0]
+        payload = clean(found[1]) if queue == QUEUE else clean_broadcast(found[1])
         if payload is None:
             raise Empty
         self._queue_cycle.rotate(queue)
         self.connection._deliver(payload, queue)
         return True
 
-    def _deliver_fanout_message(self, message: object, exchange: str) -> bool:
-        """Deliver a broadcast if it can be one; whatever it is, the program lives."""
-        payload = clean_broadcast(message)
-        if payload is None or exchange not in self._fanout_to_queue:
-            raise Empty
-        delivered: bool = super()._deliver_fanout_message(payload, exchange)  # type: ignore[misc]
-        return delivered
+    def _receive_one(self, client: Any) -> bool:
+        """Deliver a broadcast if it can be one; whatever it is, the program lives.
+
+        Kombu's would make Python objects of what its JSON names (dates, decimals), and end on what
+        cannot be made; as it does on brackets within brackets.
+        """
+        try:
+            response = client.parse_response()
+        except self.connection_errors:
+            self._in_listen = None
+            raise
+        found = self._handle_message(client, response) if response else {}
+        if not bytes(found.get("type", b"")).endswith(b"message"):
+            return False  # of a subscription
+        payload = clean_broadcast(found["data"])
+        queue = self._fanout_to_queue.get(_exchange(found["channel"]))
+        if payload is not None and queue is not None:
+            self.connection._deliver(payload, queue)
+        return payload is not None and queue is not None
 
     def _size(self, queue: str) -> int:
         """Count what waits, which Celery asks when it starts; a key of a wrong type holds none."""

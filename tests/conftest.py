@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
@@ -22,7 +22,7 @@ from broker.heartbeats import Heartbeat, look
 from contract.errors import ServiceError
 from pifleet.local.children import Child, end_child, start_child
 from pifleet.local.redis_server import embedded_redis
-from tests.support.commands import PIFLEET, fleet_env
+from tests.support.commands import fleet_env
 from tests.support.faulty_origin import FaultyOrigin, faulty_origin
 from tests.support.make_tiny_model import TINY_MODEL
 
@@ -182,15 +182,18 @@ def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
 def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
     """Make a function that starts a real `pifleet` command in a folder of its own."""
 
-    def start(*arguments: str) -> subprocess.Popen[str]:
-        command = [*PIFLEET, *arguments]
+    def start(
+        *arguments: str, module: str = "pifleet", stdin: IO[str] | None = None
+    ) -> subprocess.Popen[str]:
+        command = [sys.executable, "-m", module, *arguments]
         if arguments[0] == "submit":
             command += ["--model", str(tiny_model), "--json"]
         return subprocess.Popen(
             command,
             cwd=tmp_path,
-            env=fleet_env(redis_url, tmp_path),
+            env={**fleet_env(redis_url, tmp_path), "PYTHONPATH": str(ROOT)},
             text=True,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

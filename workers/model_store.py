@@ -25,7 +25,7 @@ DIGEST_LENGTH = 64
 
 
 class NoModel(FleetError):
-    """Redis does not hold the model: its producer must put it there."""
+    """Redis does not hold the model, or another under its name: its producer must put it there."""
 
 
 class ModelStore:
@@ -50,8 +50,8 @@ class ModelStore:
         """Return a model that is ready to read.
 
         Raises:
-            NoModel: neither the cache nor Redis holds it.
-            ModelError: it is damaged, not signed by anybody trusted, or this machine reads its
+            NoModel: neither the cache nor Redis holds it whole.
+            ModelError: it is not signed by anybody trusted, or this machine reads its
                 golden images otherwise.
             RedisError: Redis does not answer.
         """
@@ -88,7 +88,7 @@ class ModelStore:
         if data is None:
             raise NoModel(f"Redis holds no model {digest[:12]}")
         if digest_of(data) != digest:
-            raise ModelError(f"the model under {digest[:12]} in Redis is another one")
+            raise NoModel(f"the model under {digest[:12]} in Redis is another one")
         return data
 
 

@@ -152,6 +152,7 @@ def redis_conf(options: RedisOptions, scratch: Path) -> str:
             f"appendonly {'yes' if options.folder else 'no'}",
             'save ""',
             "maxmemory-policy noeviction",
+            "proto-max-bulk-len 64mb",  # as in infra/redis.conf
             "daemonize no",
             "",
         ]

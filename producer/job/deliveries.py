@@ -89,19 +89,22 @@ class Deliveries:
             "SELECT 1 FROM image WHERE state = 1 AND delivery = ? AND hedged LIMIT 1", (delivery,)
         ).fetchone()
 
-    def give_up(self, delivery: int, why: str, *, crash: Crash | None = None) -> Change:
+    def give_up(
+        self, delivery: int, why: str, *, crash: Crash | None = None, was_begun: bool = True
+    ) -> Change:
         """End a delivery without an answer; its open images wait again, or fail as poison.
 
         Args:
             delivery: its number.
             why: a word for the ledger.
             crash: what is known of the death of whoever had it in hand; None if nobody died.
+            was_begun: whether somebody may have claimed it.
         """
         with self._ledger.writing():
             if crash is not None:
                 self._suspect(delivery, crash, why)
             self._end(delivery, why)
-            self._forgive(delivery, why)
+            self._forgive(delivery, why, was_begun=was_begun)
             again = self._db.execute(
                 "UPDATE image SET state = 0, hedged = max(hedged, ?)"
                 " WHERE state = 1 AND delivery = ?",
@@ -175,6 +178,8 @@ class Deliveries:
 
     def _next_waiting(self, size: int) -> list[tuple[int, str, bool]]:
         """Find what goes next: suspects every other time, so that neither holds up the other."""
+        if not self._db.execute("SELECT 1 FROM image WHERE state = 0 LIMIT 1").fetchone():
+            return []  # as most of the time: all is out
         now = self._ledger.now()
         levels = policy.turns(self._suspicions(), suspects_first=not self._were_suspects)
         for suspicion in levels:
@@ -218,9 +223,12 @@ class Deliveries:
             [(policy.points(crash), index) for index in suspects],
         )
 
-    def _forgive(self, delivery: int, why: str) -> None:
-        """Let an image not pay for what is not its fault, or it fails when it was sent so often."""
-        if why in (NOT_SENT, WIPED):  # Redis may be full for an hour, or made anew again and again
+    def _forgive(self, delivery: int, why: str, *, was_begun: bool) -> None:
+        """Let an image not pay for what is not its fault, or it fails when it was sent so often.
+
+        Redis may be full for an hour, or made anew again and again; a thief may take the notices.
+        """
+        if why in (NOT_SENT, WIPED) or not was_begun:
             self._db.execute(
                 "UPDATE image SET sent = sent - 1 WHERE state = 1 AND delivery = ?", (delivery,)
             )

@@ -31,8 +31,11 @@ class Stream(Protocol):
 
     position: str
 
-    def open(self) -> bool:
-        """Make sure that it exists; True if it had to be made."""
+    def is_there(self) -> bool:
+        """Tell whether it exists."""
+
+    def make(self) -> None:
+        """Make it."""
 
     def read(self, *, wait_ms: int) -> tuple[list[ChunkResult], str, bool]:
         """Read what came after the position: answers, the next position, whether more may wait."""
@@ -74,7 +77,7 @@ class Doors:
         stream: of the answers.
         claims: sends deliveries, and withdraws those that nobody has begun.
         look: reads the fleet; some workers are known by name.
-        repair: removes keys of a wrong type.
+        repair: removes keys of a wrong type; ``buckets=True`` has it look for those of hosts.
         push_model: puts the model there.
         push_automaton: puts the automaton of the accepted texts there.
         ask_to_rest: asks a worker to take nothing for a while.
@@ -86,7 +89,7 @@ class Doors:
     stream: Stream
     claims: Claimable
     look: Callable[[Clocks, Iterable[str]], Fleet]
-    repair: Callable[[], object]
+    repair: Callable[..., object]
     push_model: Callable[[str, bytes, str | None], None]
     push_automaton: Callable[[str, bytes], None]
     ask_to_rest: Callable[[str, str], None]
@@ -101,7 +104,7 @@ def redis_doors(client: Redis, job: str, *, is_traced: bool = False) -> Doors:
         stream=ResultStream(client, job),
         claims=Claims(client, job, is_traced=is_traced),
         look=partial(look, client),
-        repair=partial(repair, client, job=job),
+        repair=partial(repair, client, job),
         push_model=partial(push_model, client),
         push_automaton=partial(push_automaton, client),
         ask_to_rest=partial(ask_to_rest, client),

@@ -17,6 +17,7 @@ from broker.chunks import OTHER_VERSION
 from broker.claims import ChunkTask, Item, make_token, prove
 from broker.connection import redis_errors
 from broker.heartbeats import MAX_WORKERS, Fleet
+from broker.rates import NO_BUCKET
 from broker.results import ChunkResult, Crash, Outcome
 from contract.clocks import USUAL, Clocks
 from contract.errors import AccessError, ModelError, ServiceError, UserError
@@ -141,6 +142,8 @@ class JobRun:
         self._refused_since: float | None = None
         self._silent_looks = 0
         self._is_cancelled = False
+        self._is_model_due = False
+        self._is_bucket_broken = False
         self._wait_ms = 0  # the first step sends at once
         self._older = self._take_over()
 
@@ -200,11 +203,14 @@ class JobRun:
             if self._is_cancelled:
                 self._recall()
                 return
-            self._doors.repair()
+            self._doors.repair(buckets=self._is_bucket_broken)
+            self._is_bucket_broken = False
             self._ensure_open()
             self._look()
             self._looked_at = self._doors.monotonic()
         self._collect()
+        if self._is_model_due:  # after all answers were noted: Redis may be away again
+            self._push_model()
         if is_look_due:
             self._stream.trim()
             self._check_refusals()
@@ -223,14 +229,18 @@ class JobRun:
             self._deliveries.meet_second_worker()
 
     def _ensure_open(self) -> None:
-        """Make the stream and the model be there; where Redis was wiped, send all again."""
-        if not self._stream.open():
+        """Make the stream and the model be there; where Redis was wiped, send all again.
+
+        The stream comes last: where it stands, all of this was done, whatever struck on the way.
+        """
+        if self._stream.is_there():
             return
-        self._claims.resume()
-        self._push_model()
-        self._ledger.put("position", self._stream.position)
         for delivery in list(self._reconciler.out):
             self._give_up(delivery, WIPED)
+        self._claims.resume()
+        self._push_model()
+        self._stream.make()
+        self._ledger.put("position", self._stream.position)
 
     def _collect(self) -> None:
         """Read the stream to its end."""
@@ -265,6 +275,7 @@ class JobRun:
         self._met[result.worker] = None
         if result.outcome is Outcome.DONE:
             self._refused_since = None
+            self._is_bucket_broken |= any(NO_BUCKET in row.detail for row in result.rows)
             self._outliers.note(result)
             self._reconciler.answered(result.delivery, result.took_s)
             self._claims.ended(result.delivery, result.outcome, is_answer=True)
@@ -274,7 +285,7 @@ class JobRun:
             *(self._spec.job, result.delivery, result.worker, result.outcome, result.detail),
         )
         if result.outcome in (Outcome.NO_MODEL, Outcome.BAD_MODEL):
-            self._push_model()  # a worker refuses one whose signature is not there yet, too
+            self._is_model_due = True  # a worker refuses one whose signature is not there yet, too
         crash = result.crash or Crash() if result.outcome is Outcome.CRASHED else None
         self._give_up(result.delivery, result.outcome, crash)
 
@@ -351,10 +362,12 @@ class JobRun:
         """End a delivery without an answer, and tell whether it may never have been begun."""
         self._reconciler.ended(delivery)
         self._claims.ended(delivery, why, is_answer=False)
-        is_unclaimed = self._claims.withdraw([delivery]) != 0
+        withdrawn = self._claims.withdraw([delivery])
+        is_unclaimed = withdrawn != 0
         if why == Cause.VANISHED and not is_unclaimed:
             crash = CLAIMED_AND_LOST
-        change = self._deliveries.give_up(delivery, why, crash=crash)
+        was_begun = withdrawn != 1  # or nobody knows
+        change = self._deliveries.give_up(delivery, why, crash=crash, was_begun=was_begun)
         self._resent += change.again
         self._apply(change)
         return is_unclaimed
@@ -365,6 +378,7 @@ class JobRun:
         packed = self._ledger.automaton
         if self._spec.automaton is not None and packed is not None:
             self._doors.push_automaton(self._spec.automaton, packed)
+        self._is_model_due = False
 
     # -- sending ------------------------------------------------------------------------------
 

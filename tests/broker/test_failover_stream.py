@@ -16,10 +16,10 @@ def test_answers_that_stand_before_the_position_are_read(redis_url: str) -> None
         client.xadd(key, {RESULT_FIELD: result.to_json()}, id="1000-0")
         stream = ResultStream(client, "job1", position="5000-3")
 
-        assert not stream.open()
+        assert stream.is_there()
         stream.trim()
 
         assert stream.read(wait_ms=0) == ([result], "1000-0", False)
         stream.position = "1000-0"
-        assert not stream.open()
+        assert stream.is_there()
         assert stream.position == "1000-0"

@@ -84,7 +84,7 @@ def test_unknown_field_of_a_newer_version_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"v": 1}, "version 1, this program knows 4"),
+        ({"v": 1}, "version 1, this program knows 5"),
         ({"v": None}, r"Expected `int`, got `null` - at `\$\.v`"),
         ({"v": True}, r"got `bool` - at `\$\.v`"),
         ({"job": 5}, r"Expected `str`, got `int` - at `\$\.job`"),

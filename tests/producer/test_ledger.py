@@ -13,6 +13,7 @@ from contract.errors import LedgerError, OutputError, SourceError
 from contract.reasons import Reason
 from producer.job.deliveries import NOT_SENT, Deliveries
 from producer.job.policy import MOST_SENT, SEEN
+from producer.job.reconciler import Cause
 from producer.job.spec import Change, JobSpec
 from producer.job.store import Ledger, is_in_use
 from producer.sources.image import SourceImage
@@ -253,6 +254,15 @@ def test_image_that_a_full_broker_does_not_take_is_no_poison(tmp_path: Path) -> 
         for _ in range(MOST_SENT + 1):
             delivery, _ = take(deliveries, 1)
             assert deliveries.give_up(delivery, NOT_SENT) == Change(again=1)
+
+
+def test_image_whose_notices_a_thief_takes_is_no_poison(tmp_path: Path) -> None:
+    with make(tmp_path, 1) as ledger:
+        deliveries = Deliveries(ledger)
+        for _ in range(MOST_SENT + 1):
+            delivery, _ = take(deliveries, 1)
+            change = deliveries.give_up(delivery, Cause.VANISHED, was_begun=False)
+            assert change == Change(again=1)
 
 
 def test_image_that_one_worker_refuses_waits_longer_each_time(tmp_path: Path) -> None:

@@ -17,11 +17,11 @@ from producer.job.spec import JobSpec
 from producer.job.store import Ledger
 from producer.sources.image import SourceImage
 from recognition.model_file import load_model
-from tests.conftest import Pifleet, StartWorker
-from tests.producer.test_jobs import finished, serve
+from tests.conftest import Pifleet, StartWorker, wait_until
+from tests.producer.test_jobs import csv_of, finished, serve
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.make_tiny_model import TINY_MODEL
-from tests.support.stripes import png
+from tests.support.stripes import png, some_text
 
 pytestmark = [pytest.mark.redis, pytest.mark.timeout(120)]
 
@@ -140,3 +140,34 @@ def test_workers_whose_clocks_are_ten_minutes_off_disturb_nothing(
         assert beat is not None, "alive by the clock of Redis"
         assert beat.images > 0
         assert abs(beat.started_at - time.time() - off_s) < OFF_S / 2
+
+
+def test_producer_whose_clock_was_a_day_ahead_goes_on_once_it_is_right(
+    pifleet: Pifleet, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    """What waits for its next attempt would wait for a day, if that were a time of the clock."""
+    start_worker()
+    texts = {f"{number}.png": some_text(number) for number in range(8)}
+    busy = [Answer(png(text), fail_first=4) for text in texts.values()]  # what one delivery tries
+    urls = [origin.add(f"/{name}", answer=one) for name, one in zip(texts, busy, strict=True)]
+    (tmp_path / "urls.txt").write_text("\n".join(urls))
+    wrong = pifleet(
+        "submit", "urls.txt", "-o", "out.csv", module="tests.support.off_clock_producer"
+    )
+    wait_until(lambda: count_waiting_again(tmp_path), timeout_s=40, what="a failed attempt")
+    wrong.kill()
+    wrong.communicate()
+
+    summary = json.loads(finished(pifleet("submit", "urls.txt", "-o", "out.csv")))
+
+    assert (tmp_path / "out.csv").read_text() == csv_of(texts)
+    assert summary["seconds"] < 40
+
+
+def count_waiting_again(folder: Path) -> int:
+    """Count the images that failed once and wait."""
+    if not (folder / "out.ledger").exists():
+        return 0
+    with Ledger(folder / "out.ledger", read_only=True) as ledger:
+        waiting = "SELECT count(*) FROM image WHERE state = 0 AND attempts"
+        return int(ledger.db.execute(waiting).fetchone()[0])

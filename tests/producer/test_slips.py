@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +21,11 @@ from producer.job.store import Ledger
 from producer.registry import find_output, known_jobs
 from producer.submission import ledger_path
 from producer.submit import Request, detach, prepared
+from tests.conftest import Pifleet, StartWorker
+from tests.producer.test_jobs import finished
+from tests.support.faulty_origin import FaultyOrigin
 from tests.support.read_ledger import read_ledger
+from tests.support.stripes import png
 
 FIRST = "http://h/a.png\nhttp://h/b.png\n"
 SECOND = "http://h/c.png\n"
@@ -327,3 +332,41 @@ def test_everything_of_a_detached_job_ends_by_itself(
         kept = [key for key in redis.scan_iter() if job.encode() in key or b":rate:" in key]
         assert len(kept) == 4  # its stream, its one chunk, its bucket and the host's
         assert all(redis.ttl(key) > 0 for key in kept), kept
+
+
+@pytest.mark.redis
+@pytest.mark.timeout(120)
+def test_slips_as_a_person_types_them_leave_all_files_as_they_were(
+    pifleet: Pifleet, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+) -> None:
+    start_worker()
+    for number in range(3):
+        (tmp_path / f"list{number}.txt").write_text(origin.add(f"/{number}.png", png("AB")) + "\n")
+    (tmp_path / "bad.txt").write_text("no address at all\n")
+    finished(pifleet("submit", "list1.txt", "-o", "s.csv"))
+    shutil.copy(tmp_path / "s.ledger", tmp_path / "damaged.ledger")
+    damage(tmp_path / "damaged.ledger")
+    before = contents(tmp_path)
+    for said, *arguments in (
+        ("another source", "list2.txt", "-o", "s.csv"),
+        ("another source", "-", "-o", "s.csv"),
+        ("bad.txt", "bad.txt", "-o", "s.csv", "--restart"),
+        ("missing.txt", "missing.txt", "-o", "s.csv", "--restart"),
+        ("is what is read here", "list2.txt", "-o", "list2.txt"),
+        ("ledger", "list2.txt", "-o", "s.ledger"),
+        ("damaged.ledger", "list2.txt", "-o", "damaged.csv"),
+    ):
+        with (tmp_path / "list2.txt").open() as piped:
+            _, err = (process := pifleet("submit", *arguments, stdin=piped)).communicate(timeout=30)
+        lines = [line for line in err.splitlines() if line.startswith("pifleet:")]
+        assert (process.returncode, len(lines)) == (2, 1), err
+        assert said in lines[0]
+        assert contents(tmp_path) == before, arguments
+    assert "s.csv" in finished(pifleet("jobs"))
+    assert names(tmp_path / "s.ledger") == ["1.png"]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Read the files of a folder; of a ledger only its name, for whoever looks at it writes."""
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix != ".log"]
+    return {path.name: b"" if path.suffix == ".ledger" else path.read_bytes() for path in files}

@@ -14,6 +14,7 @@ import pytest
 
 from broker.connection import connect
 from broker.models import model_key, push_model, signature_key
+from broker.values import put_value
 from contract.errors import ModelError, OutputError, SettingsError, UserError
 from contract.installing import install_command
 from recognition.model_file import ModelFile, load_model, parse_model
@@ -130,11 +131,11 @@ def test_altered_model_is_refused_whatever_its_signature(
     altered = other_model(model, "altered")
     signature = sign_digest(model.digest, key)
     with connect(redis_url) as redis:
-        redis.set(model_key(model.digest), altered.data)
-        redis.set(signature_key(model.digest), signature)
+        put_value(redis, model_key(model.digest), altered.data, ttl_s=60)
+        put_value(redis, signature_key(model.digest), signature, ttl_s=60)
         push_model(redis, altered.digest, altered.data, signature)
         store = ModelStore(tmp_path, redis, trusted=load_trusted(trusted_key))
-        with pytest.raises(ModelError, match="another one"):
+        with pytest.raises(NoModel, match="another one"):
             store.recogniser(model.digest)
         with pytest.raises(ModelError, match="nobody whom we trust"):
             store.recogniser(altered.digest)

@@ -26,7 +26,7 @@ from tests.simulation.world import World
 
 EPOCH_S = 1_790_000_000.0  # Redis's clock when the world begins
 LATENCY_S = 0.004  # the longest that a command takes
-IMPATIENT_S = 1.0  # the longest wait for an answer; longer than the real one, for speed
+IMPATIENT_S = 2.0  # the longest wait for an answer; longer than the real one, for speed
 
 HEARTBEAT = Heartbeat(  # of a worker that does nothing; what is simulated is put in
     worker="",
@@ -101,6 +101,8 @@ class Broker:
         self.pushed: Counter[int] = Counter()
         """How often each image truly went into the queue."""
         self.on_push: Callable[[], None] = lambda: None
+        self.forgotten: list[tuple[float, float]] = []
+        """From when to when it has forgotten what it was told."""
 
     @property
     def wall(self) -> float:
@@ -151,6 +153,10 @@ class Broker:
         found = (self.kept.beats.get(name) for name in names)
         alive = tuple(beat for beat, at in filter(None, found) if at >= wall - silence_s)
         return Fleet(alive, len(self.kept.queue))
+
+    def has_forgotten(self, at: float) -> bool:
+        """Tell whether it has forgotten what it was told at a time."""
+        return any(since <= at <= until for since, until in self.forgotten)
 
     def snapshot(self) -> Kept:
         """Copy what it keeps, as its file or its replica has it."""
@@ -240,7 +246,7 @@ class _Ends:
             return self.broker.look(clocks, known)
         raise AssertionError("a command raises or is obeyed")
 
-    def repair(self) -> None:
+    def repair(self, *, buckets: bool = False) -> None:
         with self.command(writes=False):
             pass
 
@@ -272,19 +278,19 @@ class _Stream:
         self._handed: list[Entry] = []
         self.position = "0"
 
-    def open(self) -> bool:
-        streams = self._broker.kept.streams
+    def is_there(self) -> bool:
         with self._ends.command(writes=False):
-            entries = streams.get(self._ends.job)
-            if entries is not None:
-                if entries and entries[-1].at < _parse(self.position):
-                    self.position = "0"
-                return False
+            entries = self._broker.kept.streams.get(self._ends.job)
+            if entries and entries[-1].at < _parse(self.position):
+                self.position = "0"
+            return entries is not None
+        raise AssertionError("a command raises or is obeyed")
+
+    def make(self) -> None:
         with self._ends.command():
-            entries = streams.setdefault(self._ends.job, [])
+            entries = self._broker.kept.streams.setdefault(self._ends.job, [])
             entries.append(Entry(self._broker.next_id(entries)))
             self.position = _spell(entries[-1].at)
-        return True
 
     def read(self, *, wait_ms: int) -> tuple[list[ChunkResult], str, bool]:
         self._on_read([entry for entry in self._handed if entry.at <= _parse(self.position)])

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 
+from contract.clocks import USUAL
 from tests.simulation.broker import Broker, Kept
 from tests.simulation.liar import Liar
 from tests.simulation.workers import Worker
@@ -24,6 +26,8 @@ class Faults:
     liar: Liar
     out_indexes: Callable[[], list[int]]
     """Lists the images that are out."""
+    _unheard_at: float = -inf
+    _unheard_since: float = -inf
 
     def out(self) -> int:
         """Count the images that are out."""
@@ -117,6 +121,18 @@ class Faults:
         self.world.fault("heartbeats lost", images=self.out())
         self.broker.kept.names.clear()
         self.broker.kept.beats.clear()
+        self._unhear_all()
+
+    def _unhear_all(self) -> None:
+        """Note that no heartbeat counts any more until the next one of its worker.
+
+        Where that happens again and again, a worker may go unheard for as long as a dead one.
+        """
+        if self.world.now - self._unheard_at > 2 * USUAL.heartbeat_s:
+            self._unheard_since = self.world.now
+        self._unheard_at = self.world.now
+        for worker in self.workers:
+            worker.seem_dead(self.world.now - self._unheard_since + USUAL.heartbeat_s)
 
     # -- broker -------------------------------------------------------------------------------
 
@@ -147,10 +163,12 @@ class Faults:
     def _fail_over(self) -> None:
         """Let it die, and come back as it was some seconds before: its file, or its replica."""
         kept = self.broker.snapshot()
-        self.world.at(self._soon(3), lambda: self._go_back(kept))
+        since = self.world.now
+        self.world.at(self._soon(3), lambda: self._go_back(kept, since))
 
-    def _go_back(self, kept: Kept) -> None:
+    def _go_back(self, kept: Kept, since: float) -> None:
         self.world.fault("Redis failed over", images=self.out())
+        self.broker.forgotten.append((since, self.world.now))
         self.broker.kept = kept
         self.broker.is_away = True
         self.world.at(self._soon(5), self._come_back)
@@ -160,6 +178,7 @@ class Faults:
         seconds = self.world.rng.choice((-1, 1)) * self._soon(LONGEST_JUMP_S)
         self.world.fault("clock of Redis jumps", f"{seconds:+.0f} s", images=self.out())
         self.broker.wall_offset_s += seconds
+        self._unhear_all()
 
     def _be_shaky(self) -> None:
         self.broker.shaky = self.world.rng.uniform(0.0, 0.1)

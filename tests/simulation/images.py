@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from broker.claims import ChunkTask
 from broker.results import Crash
 from producer.job import policy
 
@@ -48,15 +48,19 @@ class Images:
 
     kinds: list[Kind]
     points: Counter[int] = field(default_factory=Counter)
+    _by_delivery: dict[tuple[str, int], int] = field(default_factory=dict)
     stolen: set[int] = field(default_factory=set)
     kills: Counter[int] = field(default_factory=Counter)
     reads: Counter[int] = field(default_factory=Counter)
 
-    def died(self, members: Iterable[int], crash: Crash) -> None:
-        """Note a death, or what must look like one, with these images in hand."""
-        suspects = members if crash.image is None else (crash.image,)
-        for index in suspects:
-            self.points[index] += policy.points(crash)
+    def died(self, task: ChunkTask, crash: Crash) -> None:
+        """Note a death, or what must look like one, with a delivery in hand: one counts of each."""
+        members = [item.index for item in task.items]
+        for index in members if crash.image is None else (crash.image,):
+            before = self._by_delivery.get((task.token, index), 0)
+            points = max(before, policy.points(crash))
+            self._by_delivery[task.token, index] = points
+            self.points[index] += points - before
 
 
 def draw_images(rng: random.Random) -> Images:

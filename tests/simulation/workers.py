@@ -23,6 +23,7 @@ LEAVE_S = 1.0  # before a chunk goes back that this worker cannot serve
 REFUSES_S = 5.0  # that a model is not tried again
 NAMES_S = 60.0  # for which a heartbeat names a refused model
 CLAIM_S = 30.0
+ANSWERED_KEPT = 20  # chunks that a worker remembers
 PASSING = (Reason.CONNECT, Reason.TIMEOUT, Reason.HTTP_BUSY, Reason.CUT_SHORT, Reason.RATE_LIMIT)
 
 
@@ -92,6 +93,7 @@ class Worker:
         self._started_at = 0.0
         self._life = 0
         self._has_model = False
+        self._answered: deque[tuple[float, ChunkTask]] = deque(maxlen=ANSWERED_KEPT)
         self._refused_at = -NAMES_S
 
     # -- life ---------------------------------------------------------------------------------
@@ -122,7 +124,7 @@ class Worker:
 
     def freeze(self, seconds: float) -> None:
         """Stop all of it; what was due goes on when it thaws."""
-        self.frozen_until = self.world.now + seconds
+        self.frozen_until = max(self.frozen_until, self.world.now + seconds)
         self.seem_dead(seconds)
 
     def seem_dead(self, seconds: float) -> None:
@@ -142,8 +144,12 @@ class Worker:
         return [process.task for process in self.processes if process.task is not None]
 
     def held(self) -> list[ChunkTask]:
-        """Collect the chunks that may be held against its death, those of dead processes too."""
-        return [process.last for process in self.processes if process.last is not None]
+        """Collect the chunks that may be held against its death.
+
+        Those of dead processes too, and those whose answers the broker has forgotten.
+        """
+        last = [process.last for process in self.processes if process.last is not None]
+        return last + [task for at, task in self._answered if self.broker.has_forgotten(at)]
 
     def in_hand(self) -> list[Notice]:
         """Collect all that it took."""
@@ -158,7 +164,7 @@ class Worker:
 
     def _note_death(self, task: ChunkTask, crash: Crash) -> None:
         if task.job == self.job:
-            self.images.died([item.index for item in task.items], crash)
+            self.images.died(task, crash)
 
     # -- events -------------------------------------------------------------------------------
 
@@ -358,6 +364,7 @@ class Worker:
         self._after(seconds, lambda: self._answer(process, task, outcome), process)
 
     def _answer(self, process: Process, task: ChunkTask, outcome: Outcome) -> None:
+        self._answered.append((self.world.now, task))
         items = task.items if outcome is Outcome.DONE else ()
         result = self._result(task, outcome, rows=tuple(self._row(task, i.index) for i in items))
         self._deliver(process, result, task.job, self.world.now + GIVE_UP_S)

@@ -64,9 +64,13 @@ class FaultyOrigin:
 
 
 @contextmanager
-def faulty_origin() -> Iterator[FaultyOrigin]:
-    """Run an origin for as long as the block lasts."""
-    server = _Server(("127.0.0.1", 0), _Handler)
+def faulty_origin(listens_on: str = "127.0.0.1") -> Iterator[FaultyOrigin]:
+    """Run an origin for as long as the block lasts.
+
+    Args:
+        listens_on: ``0.0.0.0`` makes it thousands of hosts: all of 127.0.0.0/8 are this machine.
+    """
+    server = _Server((listens_on, 0), _Handler)
     server.origin = FaultyOrigin(server.server_address[1])
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()

@@ -17,6 +17,7 @@ from broker.heartbeats import look
 from broker.keys import TASK_READ_CHUNK
 from broker.models import model_key
 from broker.results import OPEN_FIELD, RESULT_FIELD, ChunkResult, results_key
+from broker.values import put_value
 from recognition.model_file import ModelFile, load_model
 from tests.conftest import wait_until
 
@@ -89,7 +90,7 @@ def fleet_job(redis_url: str, model: Path) -> Iterator[FleetJob]:
     app = make_app(redis_url)
     with connect(redis_url) as redis:
         job = FleetJob(app, redis, load_model(str(model)))
-        redis.set(model_key(job.model.digest), job.model.data)
+        put_value(redis, model_key(job.model.digest), job.model.data, ttl_s=60)
         redis.xadd(results_key(JOB), {OPEN_FIELD: "1"})
         try:
             yield job

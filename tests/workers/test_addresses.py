@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 import socket
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from contract.errors import ImageError
 from contract.reasons import Reason
 from contract.settings import parse_networks
+from pifleet.joining.enrolment import ENV
+from tests.support.secured_redis import INFRA
 from workers.fetch.addresses import ForbiddenAddress, check_host, is_allowed, socket_factory
 
 REFUSED = [
@@ -92,6 +95,15 @@ def test_private_address_is_the_operators_decision(address: str) -> None:
     assert not is_allowed(ipaddress.ip_address(address))
     for word in ("lan", "LAN", "100.64.0.0/10, lan"):
         assert is_allowed(ipaddress.ip_address(address), parse_networks("X", word))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [ENV, (INFRA / "pifleet.env.example").read_text(), (INFRA / "docker-compose.yml").read_text()],
+    ids=["join", "example", "compose"],
+)
+def test_operator_sees_that_the_lan_is_allowed(text: str) -> None:
+    assert re.search(r"PIFLEET_FETCH_ALLOW[=:].*\blan\b", text)
 
 
 @pytest.mark.parametrize("address", METADATA)

@@ -11,6 +11,7 @@ import pytest
 
 from broker.automata import automaton_key, push_automaton
 from broker.connection import connect
+from broker.values import put_value
 from contract.errors import ModelError
 from recognition.automaton import digest_of, pack
 from recognition.charset import Charset
@@ -77,7 +78,7 @@ def test_what_redis_does_not_hold_whole_is_asked_for_again(
 ) -> None:
     digest = digest_of(compile_lexicon(["ab"], CHARSET).to_bytes())
     if lies_there is not None:
-        redis.set(automaton_key(digest), lies_there)
+        put_value(redis, automaton_key(digest), lies_there, ttl_s=60)
     with pytest.raises(NoModel):
         AutomatonStore(tmp_path, redis).automaton(digest)
     push(redis, "ab")

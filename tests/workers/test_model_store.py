@@ -9,6 +9,7 @@ import pytest
 
 from broker.connection import connect
 from broker.models import model_key
+from broker.values import put_value
 from contract.errors import ModelError
 from recognition.card import Golden, append_card
 from recognition.model_file import ModelFile, load_model, parse_model
@@ -38,7 +39,7 @@ def other_model(model: ModelFile, name: str, *, golden: str | None = None) -> Mo
 
 def test_model_is_fetched_once_and_kept(redis_url: str, tmp_path: Path, model: ModelFile) -> None:
     with connect(redis_url) as redis:
-        redis.set(model_key(model.digest), model.data)
+        put_value(redis, model_key(model.digest), model.data, ttl_s=60)
         store = ModelStore(tmp_path, redis)
         first = store.recogniser(model.digest)
         redis.delete(model_key(model.digest))
@@ -53,12 +54,12 @@ def test_model_that_nobody_has_is_named(redis_url: str, tmp_path: Path, model: M
         ModelStore(tmp_path, redis).recogniser(model.digest)
 
 
-def test_another_model_under_the_digest_is_refused(
+def test_another_model_under_the_digest_is_not_taken_and_asked_for_anew(
     redis_url: str, tmp_path: Path, model: ModelFile
 ) -> None:
     with connect(redis_url) as redis:
-        redis.set(model_key(model.digest), other_model(model, "impostor").data)
-        with pytest.raises(ModelError, match="another one"):
+        put_value(redis, model_key(model.digest), other_model(model, "impostor").data, ttl_s=60)
+        with pytest.raises(NoModel, match="another one"):
             ModelStore(tmp_path, redis).recogniser(model.digest)
     assert cached_digests(tmp_path) == ()
 
@@ -68,7 +69,7 @@ def test_model_that_reads_its_golden_images_otherwise_is_refused(
 ) -> None:
     wrong = other_model(model, "wrong", golden="CD")
     with connect(redis_url) as redis:
-        redis.set(model_key(wrong.digest), wrong.data)
+        put_value(redis, model_key(wrong.digest), wrong.data, ttl_s=60)
         with pytest.raises(ModelError, match="reads 'AB'"):
             ModelStore(tmp_path, redis).recogniser(wrong.digest)
     assert cached_digests(tmp_path) == ()
@@ -81,7 +82,7 @@ def test_damaged_cache_is_thrown_away_and_filled_anew(
     cached.parent.mkdir()
     cached.write_bytes(model.data[:-100])
     with connect(redis_url) as redis:
-        redis.set(model_key(model.digest), model.data)
+        put_value(redis, model_key(model.digest), model.data, ttl_s=60)
         store = ModelStore(tmp_path, redis)
         assert store.recogniser(model.digest).card.name == "tiny"
     assert cached.read_bytes() == model.data
@@ -93,7 +94,7 @@ def test_unwritable_cache_costs_only_the_cache(
     in_the_way = tmp_path / "file"
     in_the_way.write_text("no folder")
     with connect(redis_url) as redis:
-        redis.set(model_key(model.digest), model.data)
+        put_value(redis, model_key(model.digest), model.data, ttl_s=60)
         assert ModelStore(in_the_way, redis).recogniser(model.digest).card.name == "tiny"
 
 
@@ -106,7 +107,7 @@ def test_memory_holds_a_few_models(redis_url: str, tmp_path: Path, model: ModelF
     models = [other_model(model, f"m{number}") for number in range(IN_MEMORY + 1)]
     with connect(redis_url) as redis:
         for one in models:
-            redis.set(model_key(one.digest), one.data)
+            put_value(redis, model_key(one.digest), one.data, ttl_s=60)
         store = ModelStore(tmp_path, redis)
         first = store.recogniser(models[0].digest)
         for one in models[1:]:

@@ -105,7 +105,7 @@ def test_message_that_nobody_can_read_is_dropped_and_the_next_one_read(
     job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
 ) -> None:
     worker = start_worker()
-    job.send(["http://127.0.0.1/a.png"], notice={"v": 4, "job": 5})
+    job.send(["http://127.0.0.1/a.png"], notice={"v": 5, "job": 5})
     job.send(["http://127.0.0.1/a.png"], notice={"v": "new"})
     job.send(images(origin, ["A"]))
     assert only(job.wait_results(1)).rows[0].text == "A"
