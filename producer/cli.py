@@ -123,7 +123,7 @@ def submit(source: str, output: Path, detach: bool, dry_run: bool, **options: An
     """
     from producer import submit as jobs
     from producer.interrupt import going_on
-    from producer.job.scheduler import Priority
+    from producer.job.pace import Priority
 
     settings = job_settings(options.pop("redis_url"))
     as_json = options.pop("as_json")
@@ -163,7 +163,7 @@ def collect(
     """
     from producer import submit as jobs
     from producer.interrupt import going_on
-    from producer.job.scheduler import Priority
+    from producer.job.pace import Priority
     from producer.registry import find_output
 
     settings = job_settings(redis_url)

@@ -19,7 +19,8 @@ from contract.errors import LedgerError, UserError
 from contract.files import failures_path, is_database
 from contract.settings import Settings
 from producer.job.doors import redis_doors
-from producer.job.scheduler import SIGNATURE_KEY, JobRun, Priority, RunOptions
+from producer.job.pace import Priority
+from producer.job.scheduler import SIGNATURE_KEY, JobRun, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger, NameIndex, held
 from producer.progress import say, shown

@@ -7,10 +7,8 @@ answer. Redis may go away and come back, empty or not: the ledger is the truth.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from math import inf
 
 from broker.chunks import OTHER_VERSION
@@ -26,6 +24,7 @@ from producer.job.answer_check import answer_check
 from producer.job.deliveries import NOT_SENT, WIPED, Deliveries, Taken
 from producer.job.doors import Doors
 from producer.job.outliers import Outliers
+from producer.job.pace import Pace, Priority, most_out
 from producer.job.reconciler import Cause, Reconciler
 from producer.job.spec import Change, Counts, JobSpec
 from producer.job.store import Ledger
@@ -34,16 +33,8 @@ log = logging.getLogger(__name__)
 
 WAIT_MS = 250  # for an answer, before looking around again
 SENT_AT_ONCE = 32  # chunks; those that follow are made while workers begin
-WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
-MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
-SLOW_CHUNK_S = 1.0  # what takes longer is followed in time without one more in the queue
-MIN_CHUNK = 8  # images; below this the queue costs more than the reading
-CHUNK_S = 2.0  # no chunk shall take longer: other jobs wait for it, and so does whoever cancels
-CHUNKS_PER_S = 500.0  # that a producer sends and takes back with ease; a larger fleet's take longer
-GUIDE = 3  # the last chunks shrink, so that all processes end together
 MAX_BACKOFF_S = 10.0
 RECALL_S = 5.0  # for the chunks in hand of a job that is cancelled; workers look once a second
-TURNS_S = 30.0  # of work under --rate or --per-host is out at once
 REFUSED_S = 10.0  # that every worker refuses the model; a signature may be on its way
 VERSION_PATIENCE = 3  # times as long: another job's notices may be what a worker refuses
 MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
@@ -57,19 +48,6 @@ CLAIMED_AND_LOST = Crash(was_seen=True)
 
 CANCELLED_KEY = "cancelled"
 SIGNATURE_KEY = "signature"  # of the model, where it has one
-
-
-class Priority(StrEnum):
-    """Which share of the fleet a job gets while others want it too: the queue is fair to chunks."""
-
-    LOW = "low"
-    """A third of a normal job's."""
-    NORMAL = "normal"
-    HIGH = "high"
-    """Three times a normal job's."""
-
-
-WEIGHTS = {Priority.LOW: 1 / 3, Priority.NORMAL: 1.0, Priority.HIGH: 3.0}
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +109,8 @@ class JobRun:
             self._spec.job, hedge=not self._spec.is_limited, clocks=options.clocks
         )
         self._hosts = ledger.hosts() if self._spec.per_host is not None else set()
-        self._most_out = most_out(self._spec, len(self._hosts))
+        job, most = self._spec.job, most_out(self._spec, len(self._hosts))
+        self._pace = Pace(job, options.chunk, options.priority, most)
         self._counts = ledger.counts()
         self._fleet = Fleet()
         self._met: dict[str, None] = {}
@@ -383,7 +362,7 @@ class JobRun:
     # -- sending ------------------------------------------------------------------------------
 
     def _fill_window(self) -> None:
-        while taken := self._take_chunks(window=self._window()):
+        while taken := self._take_chunks(window=self._pace.window(self._fleet, self._reconciler)):
             self._send(taken)
 
     def _take_chunks(self, *, window: float) -> list[Taken]:
@@ -392,12 +371,14 @@ class JobRun:
         Args:
             window: the most chunks that may be out.
         """
-        taken: list[Taken] = []
+        pace, taken = self._pace, list[Taken]()
         chunks, images = len(self._reconciler.out), self._reconciler.images
         with self._ledger.writing():
-            most = self._most_in_chunk()
-            while chunks < window and images < self._most_out and len(taken) < SENT_AT_ONCE:
-                one = self._deliveries.take(self._chunk_size(images, most))
+            most = pace.most_in_chunk(self._fleet, self._reconciler)
+            while chunks < window and images < pace.most_out and len(taken) < SENT_AT_ONCE:
+                waiting = self._counts.open - images
+                size = pace.chunk_size(self._fleet.processes, waiting=waiting, most=most)
+                one = self._deliveries.take(size)
                 if one is None:
                     break
                 taken.append(one)
@@ -432,34 +413,6 @@ class JobRun:
         proof = prove(make_token(self._secret, delivery))
         now = self._doors.monotonic()
         self._reconciler.sent(delivery, images, now, proof=proof, may_hedge=may_hedge)
-
-    def _window(self) -> int:
-        """Count the most chunks that may be out."""
-        is_slow = self._reconciler.typical_s > SLOW_CHUNK_S
-        window = max(MIN_WINDOW, (WINDOW_PER_PROCESS - is_slow) * self._fleet.processes)
-        if self._fleet.held_by_job.keys() - {self._spec.job}:  # else all is its own
-            window = math.ceil(window * WEIGHTS[self._options.priority])
-        return window
-
-    def _most_in_chunk(self) -> int:
-        """Count the most images of a chunk: fewer than were asked for, where they take long."""
-        image_s = self._reconciler.typical_image_s
-        chunk_s = max(CHUNK_S, self._fleet.processes / CHUNKS_PER_S)
-        return min(self._options.chunk, int(chunk_s / image_s)) if image_s else self._options.chunk
-
-    def _chunk_size(self, out: int, most: int) -> int:
-        """Guided self-scheduling: a share of what waits, so that no process ends alone.
-
-        Args:
-            out: images that are out.
-            most: of a chunk.
-
-        Source: Polychronopoulos and Kuck 1987, "Guided self-scheduling".
-        """
-        processes = max(2, self._fleet.processes)
-        share = math.ceil(max(0, self._counts.open - out) / (GUIDE * processes))
-        size = max(min(MIN_CHUNK, self._options.chunk), min(most, share))
-        return max(1, min(size, int(self._most_out / processes))) if self._most_out < inf else size
 
     # -- beginning, end and trouble -----------------------------------------------------------
 
@@ -500,12 +453,3 @@ class JobRun:
             failed=self._counts.failed + change.failed,
             out=self._reconciler.images,
         )
-
-
-def most_out(spec: JobSpec, hosts: int) -> float:
-    """Count the most images that may be out at once, so that their turns come in time.
-
-    A job without limits may have any number out.
-    """
-    rates = [spec.rate or inf, spec.per_host * hosts if spec.per_host else inf]
-    return max(1.0, min(rates) * TURNS_S)

@@ -17,7 +17,8 @@ from broker.heartbeats import beat
 from broker.results import ChunkResult, Outcome, Row, add_result
 from broker.transport import clean
 from producer.job.doors import redis_doors
-from producer.job.scheduler import CHUNK_S, WINDOW_PER_PROCESS, JobRun, RunOptions
+from producer.job.pace import CHUNK_S, WINDOW_PER_PROCESS
+from producer.job.scheduler import JobRun, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
 from producer.sources.image import SourceImage

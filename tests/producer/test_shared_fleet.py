@@ -12,7 +12,8 @@ import pytest
 
 from broker.connection import connect
 from producer.job.doors import redis_doors
-from producer.job.scheduler import JobRun, Priority, Progress, RunOptions
+from producer.job.pace import Priority
+from producer.job.scheduler import JobRun, Progress, RunOptions
 from producer.job.spec import JobSpec
 from producer.job.store import Ledger
 from producer.sources.image import SourceImage
