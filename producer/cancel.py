@@ -70,6 +70,8 @@ def stop(ledger: Ledger, client: Redis) -> None:
     give_up_at = time.monotonic() + RECALL_S
     while len(deliveries.out()) > unclaimed and time.monotonic() < give_up_at:
         _collect(stream, check, deliveries, wait_ms=WAIT_MS)
+    if len(deliveries.out()) <= unclaimed:
+        claims.resume()  # nobody reads it any more
     stream.delete()
     forget_limits(client, job, ledger.hosts() if ledger.spec.per_host is not None else set())
     deliveries.fail_open(Reason.CANCELLED)

@@ -248,6 +248,8 @@ class JobRun:
         self._wait_ms = WAIT_MS
         while len(self._reconciler.out) > unclaimed and self._doors.monotonic() < give_up_at:
             self._collect()
+        if len(self._reconciler.out) <= unclaimed:
+            self._claims.resume()  # nobody reads it any more
 
     def _note(self, result: ChunkResult) -> None:
         self._silent_looks = 0
