@@ -18,7 +18,9 @@ from benchmarks.words.readers import (
     answers_of,
     compare,
     has_tesseract,
+    lexicon_reader,
     our_reader,
+    read_by_form,
     read_drawn,
     tesseract_version,
 )
@@ -37,6 +39,7 @@ from recognition.model_file import load_model
 from training.words.draw_set import Wanted, word_set_of
 from training.words.samples import KIND_WEIGHTS, WordSet
 
+FORMS = "codes in boxes"
 PACKAGES = ("ai-edge-litert", "numpy", "pillow", "opencv-python-headless")
 CONFIG = Path(__file__).parents[2] / "training" / "configs" / "words.yaml"
 SEED = 2_000
@@ -86,9 +89,16 @@ def main(
         sets = {
             t.name: figures_of(read_drawn(model, t.word_set, t.n, workers=workers)) for t in tests
         }
+        forms = next(test for test in tests if test.name == FORMS)
+        by_form = read_by_form(model, forms.word_set, forms.n, workers=workers)
+        sets[f"{FORMS}, with the pattern of each"] = figures_of(by_form)
         if real is not None:
-            answers = answers_of(our_reader(model), real_images(real))
+            images = list(real_images(real))
+            answers = answers_of(our_reader(model), images)
             sets["real, folded"] = figures_of(answers, is_folded=True)
+            reader = lexicon_reader(model, [image.text for image in images])
+            answers = answers_of(reader, images)
+            sets["real, folded, with the lexicon of all"] = figures_of(answers, is_folded=True)
         figures: Figures = {"model": told_model(model), "sets": sets}
         if tesseract and has_tesseract():
             figures["beside Tesseract"] = beside_tesseract(model, drawn, real, n=tesseract)
@@ -108,7 +118,7 @@ def tests_of(drawn: WordSet) -> list[DrawnTest]:
     tests = [
         DrawnTest("held out, moderate", 10_000, replace(drawn, kinds=texts)),
         DrawnTest("held out, hard", 2_000, replace(drawn, kinds=texts, hardness=1.0)),
-        DrawnTest("codes in boxes", 5_000, forms),
+        DrawnTest(FORMS, 5_000, forms),
         DrawnTest("without text", 500, replace(drawn, kinds={"nothing": 1.0}, hardness=1.0)),
     ]
     if drawn.hand is not None:
