@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 FIELD = "value"
 MAX_VALUE_BYTES = 64 * 1024 * 1024  # three million words, packed; the shipped models come to 1 MB
-PUT = ("del", "hsetnx", "expire")  # the commands that it takes, and a transaction
+PUT = ("del", "hsetnx", "expire", "multi", "exec")  # the commands that it takes
 READ = ("hget", "hstrlen")
 
 

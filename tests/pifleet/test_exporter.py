@@ -135,7 +135,7 @@ def test_age_of_the_oldest_chunk_and_how_long_the_queue_stands_still(
 
 
 @pytest.mark.redis
-def test_look_costs_a_command_a_worker_and_few_more(settings: Settings) -> None:
+def test_look_costs_three_commands_a_worker_and_few_more(settings: Settings) -> None:
     workers = 50
     with connect(settings.redis_url) as client:
         for number in range(workers):
@@ -147,6 +147,7 @@ def test_look_costs_a_command_a_worker_and_few_more(settings: Settings) -> None:
         stats = client.info("commandstats")
     calls = {name: found["calls"] for name, found in stats.items() if "config" not in name}
     assert calls.pop("cmdstat_hmget") == workers
+    assert calls.pop("cmdstat_hstrlen") == 2 * workers  # of both fields: anybody may write them
     assert sum(calls.values()) <= 10, calls
 
 
