@@ -96,13 +96,14 @@ reads() { status | python3 -c 'import json, sys
 sys.exit(0 if all(one["images"] > 600 for one in json.load(sys.stdin)["workers"]) else 1)'; }
 wait_for 180 "images read by both" reads
 
-# refused NUMBER WHAT: a release that stdin spoils is tried by one Pi, which goes back.
+# refused NUMBER WHAT WHY: a release that stdin spoils is tried by one Pi, which goes back for that.
 refused() {
-    local version=$VERSION.$1
+    local version=$VERSION.$1 why=$3
     say "upgrade.yml to $version, $2"
     release "$version"
     ! play upgrade.yml || fail "a broken upgrade went through"
-    grep -o 'pi[12] went back: .*' "$PROOF/play.log" | head -n 1
+    grep -o 'pi[12] went back: .*' "$PROOF/play.log" | head -n 1 | tee "$PROOF/why"
+    grep -q "$why" "$PROOF/why" || fail "it went back for another reason"
     [ "$(version_on $PI1) $(version_on $PI2)" = "$VERSION $VERSION" ] || fail "it did not go back"
     wait_for 60 "two workers" has_workers 2
     wait_for 60 "the job, going on" on $CONTROL systemctl is-active many
@@ -110,17 +111,17 @@ refused() {
     on $CONTROL rm "/var/lib/pifleet/wheelhouse/pifleet-$version-py3-none-any.whl"
 }
 
-refused 1 "whose model is damaged" <<'SH'
+refused 1 "whose model is damaged" "model" <<'SH'
 head -c 200000 models/captcha.tflite > t && mv t models/captcha.tflite
 SH
-refused 2 "which wants a wheel that is not there" <<'SH'
+refused 2 "which wants a wheel that is not there" "no-such-wheel" <<'SH'
 sed -i 's/^    psutil >= 6$/&\n    no-such-wheel >= 1/' setup.cfg && grep -q no-such-wheel setup.cfg
 SH
-refused 3 "which fails every third image" <<'SH'
+refused 3 "which fails every third image" "of its images fail" <<'SH'
 sed -i 's/^    asked = time.monotonic()$/&\n    if item.index % 3 == 0:\n        return failure_row(item.index, ImageError(Reason.DAMAGED, "on purpose"))/' workers/pipeline.py
 grep -q "on purpose" workers/pipeline.py
 SH
-refused 4 "which takes 0.3 s longer for each image" <<'SH'
+refused 4 "which takes 0.3 s longer for each image" "a process reads" <<'SH'
 sed -i 's/^    asked = time.monotonic()$/&\n    time.sleep(0.3)/' workers/pipeline.py
 grep -q "sleep(0.3)" workers/pipeline.py
 SH
