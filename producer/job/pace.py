@@ -15,6 +15,7 @@ WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
 MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
 SLOW_CHUNK_S = 1.0  # what takes longer is followed in time without one more in the queue
 MIN_CHUNK = 8  # images; below this the queue costs more than the reading
+FIRST_CHUNK = 16  # images, before an answer has told how long they take
 CHUNK_S = 2.0  # no chunk shall take longer: other jobs wait for it, and so does whoever cancels
 CHUNKS_PER_S = 500.0  # that a producer sends and takes back with ease; a larger fleet's take longer
 GUIDE = 3  # the last chunks shrink, so that all processes end together
@@ -59,10 +60,11 @@ class Pace:
         return window
 
     def most_in_chunk(self, fleet: Fleet, seen: Reconciler) -> int:
-        """Count the most images of a chunk: fewer than were asked for, where they take long."""
+        """Count the most images of a chunk: fewer than were asked for, where they may take long."""
         image_s = seen.typical_image_s
-        chunk_s = max(CHUNK_S, fleet.processes / CHUNKS_PER_S)
-        return min(self.chunk, int(chunk_s / image_s)) if image_s else self.chunk
+        if not image_s:
+            return min(self.chunk, FIRST_CHUNK)
+        return min(self.chunk, int(max(CHUNK_S, fleet.processes / CHUNKS_PER_S) / image_s))
 
     def chunk_size(self, processes: int, *, waiting: int, most: int) -> int:
         """Take a share of what waits, so that no process ends alone.

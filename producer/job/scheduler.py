@@ -165,7 +165,7 @@ class JobRun:
         with redis_errors(self._options.redis_url):
             self._ensure_open()
             self._look()
-            while taken := self._take_chunks(window=inf):
+            while taken := self._take_chunks(window=inf, most=self._options.chunk):
                 self._send(taken)
                 report(self.progress)
 
@@ -364,19 +364,21 @@ class JobRun:
     # -- sending ------------------------------------------------------------------------------
 
     def _fill_window(self) -> None:
-        while taken := self._take_chunks(window=self._pace.window(self._fleet, self._reconciler)):
+        window = self._pace.window(self._fleet, self._reconciler)
+        most = self._pace.most_in_chunk(self._fleet, self._reconciler)
+        while taken := self._take_chunks(window=window, most=most):
             self._send(taken)
 
-    def _take_chunks(self, *, window: float) -> list[Taken]:
+    def _take_chunks(self, *, window: float, most: int) -> list[Taken]:
         """Take what may go out now, or some of it: one transaction, and one message to Redis.
 
         Args:
             window: the most chunks that may be out.
+            most: images of a chunk.
         """
         pace, taken = self._pace, list[Taken]()
         chunks, images = len(self._reconciler.out), self._reconciler.images
         with self._ledger.writing():
-            most = pace.most_in_chunk(self._fleet, self._reconciler)
             while chunks < window and images < pace.most_out and len(taken) < SENT_AT_ONCE:
                 waiting = self._counts.open - images
                 size = pace.chunk_size(self._fleet.processes, waiting=waiting, most=most)
