@@ -32,7 +32,8 @@ from recognition.images import open_image
 SPEC = InputSpec(height=64, width=128)  # of captcha: a large JPEG needs no more than its sixth part
 TURN_S = 0.1
 LARGE = (4000, 3000)
-PACKAGES = ("pillow", "opencv-python-headless", "imagecodecs", "numpy")
+PACKAGES = ("pillow", "numpy")
+OTHERS = {"cv2": "opencv-python-headless", "imagecodecs": "imagecodecs"}
 
 Decode = Callable[[bytes], object]
 
@@ -115,7 +116,8 @@ def main(rounds: int, json_path: Path | None) -> None:
         table.add_row(kind, *(f"{figures[name]:,.0f}" for name in arms))
     Console().print(table)
     if json_path is not None:
-        measured = circumstances("benchmarks.recognition.decoders", PACKAGES)
+        installed = [package for module, package in OTHERS.items() if find_spec(module)]
+        measured = circumstances("benchmarks.recognition.decoders", (*PACKAGES, *installed))
         write_figures(json_path, measured | {"us_an_image": found})
 
 
