@@ -18,6 +18,7 @@ MIN_CHUNK = 8  # images; below this the queue costs more than the reading
 FIRST_CHUNK = 16  # images, before an answer has told how long they take
 CHUNK_S = 2.0  # no chunk shall take longer: other jobs wait for it, and so does whoever cancels
 CHUNKS_PER_S = 500.0  # that a producer sends and takes back with ease; a larger fleet's take longer
+QUICKEST_S = 1e-6  # an image: what failed at once took no time
 GUIDE = 3  # the last chunks shrink, so that all processes end together
 TURNS_S = 30.0  # of work under --rate or --per-host is out at once
 
@@ -62,9 +63,10 @@ class Pace:
     def most_in_chunk(self, fleet: Fleet, seen: Reconciler) -> int:
         """Count the most images of a chunk: fewer than were asked for, where they may take long."""
         image_s = seen.typical_image_s
-        if not image_s:
+        if image_s is None:
             return min(self.chunk, FIRST_CHUNK)
-        return min(self.chunk, int(max(CHUNK_S, fleet.processes / CHUNKS_PER_S) / image_s))
+        chunk_s = max(CHUNK_S, fleet.processes / CHUNKS_PER_S)
+        return min(self.chunk, int(chunk_s / max(image_s, QUICKEST_S)))
 
     def chunk_size(self, processes: int, *, waiting: int, most: int) -> int:
         """Take a share of what waits, so that no process ends alone.

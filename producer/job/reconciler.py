@@ -236,9 +236,9 @@ class Reconciler:
         return median(self.took_s) if self.took_s else 0.0
 
     @property
-    def typical_image_s(self) -> float:
-        """The median of a chunk's time over its images, in seconds; 0 before the first."""
-        return median(self.image_s) if self.image_s else 0.0
+    def typical_image_s(self) -> float | None:
+        """The median of a chunk's time over its images, in seconds; None before the first."""
+        return median(self.image_s) if self.image_s else None
 
 
 def _believed(holder: str | None, out: Out, now: float, patience_s: float) -> str | None:

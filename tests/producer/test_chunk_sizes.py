@@ -39,7 +39,9 @@ def taken(client: Redis) -> Iterator[Notice]:
         yield Notice.from_wire(body[0][0])
 
 
-@pytest.mark.parametrize(("image_s", "most"), [(0.001, 128), (0.05, int(CHUNK_S / 0.05))])
+@pytest.mark.parametrize(
+    ("image_s", "most"), [(0.0, 128), (0.001, 128), (0.05, int(CHUNK_S / 0.05))]
+)
 def test_a_chunk_takes_two_seconds_at_most(
     redis_url: str, tmp_path: Path, image_s: float, most: int
 ) -> None:
