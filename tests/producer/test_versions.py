@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from broker.chunks import QUEUE_KEY, Notice
+from broker.chunks import NOTICE_VERSION, QUEUE_KEY, Notice
 from broker.connection import connect
 from contract.errors import UserError
 from producer.job import scheduler as run
@@ -47,7 +47,7 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
             words = r"no worker understands this program \(.+\): run the same version"
             with pytest.raises(UserError, match=words):
                 newer.run(lambda _: None)
-        assert "is of version 99, this program knows 4" in worker.log.read_text()
+        assert f"is of version 99, this program knows {NOTICE_VERSION}" in worker.log.read_text()
 
         client.delete(QUEUE_KEY)  # a worker of that version has taken them
         doors = redis_doors(client, spec.job)
