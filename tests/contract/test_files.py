@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from contract.errors import OutputError
-from contract.files import write_rows
+from contract.files import QUOTED, format_row, write_rows
 
 
 def names(folder: Path) -> list[str]:
@@ -77,3 +80,13 @@ def test_file_is_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
     plain.write_text("")
     write_rows(tmp_path / "out.csv", [])
     assert (tmp_path / "out.csv").stat().st_mode == plain.stat().st_mode
+
+
+@given(st.lists(st.text('ab,"\r\n é'), min_size=1, max_size=4))
+def test_any_row_is_read_back_and_quoted_no_more_than_it_must_be(fields: list[str]) -> None:
+    assume(fields != [""])  # an empty line, which the reader takes for no row
+    line = format_row(fields)
+
+    assert list(csv.reader(io.StringIO(line, newline=""), strict=True)) == [fields]
+    quoted = sum(not QUOTED.isdisjoint(field) for field in fields)
+    assert line.count('"') == 2 * quoted + 2 * "".join(fields).count('"')
