@@ -12,8 +12,9 @@ from producer.job.reconciler import Reconciler
 from producer.job.spec import JobSpec
 
 WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
+SLOW_WINDOW_PER_PROCESS = 2  # where a look comes in time without the one in the queue
 MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
-SLOW_CHUNK_S = 1.0  # what takes longer is followed in time without one more in the queue
+SLOW_CHUNK_S = 1.0  # what takes longer is slow
 MIN_CHUNK = 8  # images; below this the queue costs more than the reading
 FIRST_CHUNK = 16  # images, before an answer has told how long they take
 CHUNK_S = 2.0  # no chunk shall take longer: other jobs wait for it, and so does whoever cancels
@@ -55,7 +56,8 @@ class Pace:
     def window(self, fleet: Fleet, seen: Reconciler) -> int:
         """Count the most chunks that may be out."""
         is_slow = seen.typical_s > SLOW_CHUNK_S
-        window = max(MIN_WINDOW, (WINDOW_PER_PROCESS - is_slow) * fleet.processes)
+        each = SLOW_WINDOW_PER_PROCESS if is_slow else WINDOW_PER_PROCESS
+        window = max(MIN_WINDOW, each * fleet.processes)
         if fleet.held_by_job.keys() - {self.job}:  # else all is its own
             window = math.ceil(window * WEIGHTS[self.priority])
         return window

@@ -376,7 +376,8 @@ class JobRun:
             window: the most chunks that may be out.
             most: images of a chunk.
         """
-        pace, taken = self._pace, list[Taken]()
+        pace = self._pace
+        taken: list[Taken] = []
         chunks, images = len(self._reconciler.out), self._reconciler.images
         with self._ledger.writing():
             while chunks < window and images < pace.most_out and len(taken) < SENT_AT_ONCE:
