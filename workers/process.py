@@ -23,7 +23,7 @@ from redis.exceptions import RedisError, ResponseError
 
 from broker.chunks import Notice
 from broker.claims import ChunkTask, claim, is_recalled
-from broker.connection import make_client
+from broker.connection import is_refused, make_client
 from broker.loads import Stages
 from broker.messages import printable
 from broker.rates import RateLimits, make_gate
@@ -49,6 +49,7 @@ log = logging.getLogger(__name__)
 CLAIM_S = 30.0  # Redis may be away for a moment; longer, and the chunk is another's
 CLAIM_AGAIN_S = 0.2
 LOOK_S = 1.0  # half a heartbeat; most chunks are shorter, and cost no look
+GRANT_ANEW = "this machine's rights are older than its program, revoke and grant it anew"
 REFUSED_S = 5.0  # a model that could not be used is tried again: its signature may have come
 
 
@@ -229,12 +230,13 @@ class WorkerProcess:
             recogniser = self._store.recogniser(task.model)
             accepted = self._automata.automaton(task.automaton) if task.automaton else None
             decoder = make_decoder(recogniser.card, task.symbols, accepted)
-        except (NoModel, RedisError) as error:
-            return answer(outcome=Outcome.NO_MODEL, detail=str(error))
-        except FleetError as error:
+        except (FleetError, RedisError) as error:
+            if isinstance(error, NoModel | RedisError) and not is_refused(error):
+                return answer(outcome=Outcome.NO_MODEL, detail=str(error))
             log.error("model-refused job=%s delivery=%d error=%s", task.job, task.delivery, error)
-            self._refused[task.model] = (str(error)[:MAX_DETAIL], time.monotonic() + REFUSED_S)
-            return answer(outcome=Outcome.BAD_MODEL, detail=str(error))
+            why = str(error) if isinstance(error, FleetError) else f"{error}: {GRANT_ANEW}"
+            self._refused[task.model] = (why[:MAX_DETAIL], time.monotonic() + REFUSED_S)
+            return answer(outcome=Outcome.BAD_MODEL, detail=why)
         try:
             reading = self._rows(task, recogniser, decoder)
             rows = self._runner.run(reading, context=copy_context())  # with the span in hand

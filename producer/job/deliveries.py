@@ -232,7 +232,7 @@ class Deliveries:
             self._db.execute(
                 "UPDATE image SET sent = sent - 1 WHERE state = 1 AND delivery = ?", (delivery,)
             )
-        if why == Outcome.BAD_MODEL:  # one worker refuses, while those that read are busy
+        if why in (Outcome.BAD_MODEL, Outcome.NO_MODEL):  # by one worker; those that read are busy
             self._db.execute(
                 "UPDATE image SET ready_at = ? + min(?, 1 << min(sent, 6))"
                 " WHERE state = 1 AND delivery = ?",

@@ -265,12 +265,13 @@ def test_image_whose_notices_a_thief_takes_is_no_poison(tmp_path: Path) -> None:
             assert change == Change(again=1)
 
 
-def test_image_that_one_worker_refuses_waits_longer_each_time(tmp_path: Path) -> None:
+@pytest.mark.parametrize("why", [Outcome.BAD_MODEL, Outcome.NO_MODEL])
+def test_image_that_one_worker_refuses_waits_longer_each_time(tmp_path: Path, why: str) -> None:
     with make(tmp_path, 1) as ledger:
         deliveries = Deliveries(ledger)
         delivery, _ = take(deliveries, 1)
 
-        deliveries.give_up(delivery, Outcome.BAD_MODEL)
+        deliveries.give_up(delivery, why)
 
         assert take(deliveries, 1) == (0, ())
         ((ready_at,),) = ledger.db.execute("SELECT ready_at FROM image")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,23 @@ def test_job_that_ends_while_its_chunk_is_read_gets_no_stream_back(
         timer.join()
     assert summary.outcome == "undelivered"
     assert not job.redis.exists(results_key(JOB))
+    process.close()
+
+
+def test_worker_without_the_right_to_a_model_refuses_it_and_says_what_to_do(
+    job: FleetJob, settings: Settings, tmp_path: Path
+) -> None:
+    job.redis.acl_setuser(
+        "old", enabled=True, nopass=True, keys="*", commands=["+@all", "-hstrlen"]
+    )
+    url = settings.redis_url.rpartition("@")[2]
+    old = replace(settings, redis_url=f"redis://old:x@{url}", cache_dir=tmp_path / "other")
+    process = WorkerProcess(old)
+    result = process.read(chunk(job, "http://127.0.0.1/a.png"), "pi1")
+    job.redis.acl_deluser("old")
+    assert result.outcome is Outcome.BAD_MODEL
+    assert "hstrlen" in result.detail
+    assert "revoke and grant it anew" in process.refusal(job.model.digest)
     process.close()
 
 
