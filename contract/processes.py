@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import signal
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from multiprocessing import get_context, resource_tracker
 from typing import TypeVar
 
@@ -16,15 +17,25 @@ def interrupts_held() -> Iterator[None]:
     """Start processes in here, which then never see a Ctrl-C: their parent ends them.
 
     A terminal sends it to all of them at once, and each would print a traceback of its own. The
-    mask is inherited, so that it holds before their first line of Python; one that arrives
-    meanwhile comes to the parent at the end.
+    mask is inherited, so that it holds before their first line of Python. One that arrives
+    meanwhile comes to the parent at the end; the mask alone would not see to that, as threads of
+    the parent that do not have it (a library's for its arithmetic) hear it in its place.
     """
     resource_tracker.ensure_running()  # its start, with the first process, would undo the mask
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    heard: list[int] = []
+    in_main = threading.current_thread() is threading.main_thread()  # no other is interrupted
+    handler = signal.getsignal(signal.SIGINT)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    if in_main:
+        signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if in_main:
+            signal.signal(signal.SIGINT, handler)
+        if heard:
+            signal.raise_signal(signal.SIGINT)
 
 
 def spread(
@@ -35,7 +46,8 @@ def spread(
     if workers == 1:
         yield from map(task, chunks)
         return
-    with interrupts_held():
-        started = get_context("spawn").Pool(workers)  # a fork would copy a loaded TensorFlow
-    with started as pool:
+    spawn = get_context("spawn")  # a fork would copy a loaded TensorFlow
+    with ExitStack() as stack:
+        with interrupts_held():
+            pool = stack.enter_context(spawn.Pool(workers))
         yield from pool.imap(task, chunks)
