@@ -5,11 +5,16 @@ from __future__ import annotations
 import signal
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
-from multiprocessing import get_context, resource_tracker
-from typing import TypeVar
+from multiprocessing import active_children, get_context, resource_tracker
+from types import TracebackType
+from typing import Any, ParamSpec, TypeVar
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
+
+SPAWN = get_context("spawn")  # a fork would copy a loaded TensorFlow, and the locks of threads
 
 
 @contextmanager
@@ -38,6 +43,41 @@ def interrupts_held() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
+class ProcessPool(ProcessPoolExecutor):
+    """Processes that a Ctrl-C ends at once, without a word of theirs; their death is noticed."""
+
+    def __init__(
+        self,
+        workers: int,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+    ) -> None:
+        super().__init__(workers, SPAWN, initializer, initargs)
+
+    def submit(
+        self,
+        fn: Callable[Arguments, Result],
+        /,
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Future[Result]:
+        """Begin a call; that starts a process, until there are enough."""
+        with interrupts_held():
+            return super().submit(fn, *args, **kwargs)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Wait for what was begun, unless that is interrupted; what was not begun is left out."""
+        if kind is KeyboardInterrupt:
+            for process in active_children():
+                process.terminate()
+        self.shutdown(cancel_futures=True)
+
+
 def spread(
     task: Callable[[range], Result], n: int, workers: int, *, chunk: int
 ) -> Iterator[Result]:
@@ -46,8 +86,7 @@ def spread(
     if workers == 1:
         yield from map(task, chunks)
         return
-    spawn = get_context("spawn")  # a fork would copy a loaded TensorFlow
     with ExitStack() as stack:
         with interrupts_held():
-            pool = stack.enter_context(spawn.Pool(workers))
+            pool = stack.enter_context(SPAWN.Pool(workers))
         yield from pool.imap(task, chunks)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 from io import BytesIO
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +13,7 @@ from numpy.typing import NDArray
 
 from contract.errors import OutputError, SettingsError
 from contract.files import atomic_write
+from contract.processes import ProcessPool
 from recognition.card import Golden, ModelCard, append_card
 from training.conversion import MOST_LOST, Checked, convert_and_check, refuse_loss
 from training.experiment import (
@@ -84,8 +83,7 @@ def export_run(run: Path, out: Path, options: ExportOptions) -> ModelCard:
 
 def _convert(run: Path, representative: NDArray[np.uint8], check: CheckSet) -> Checked:
     """Convert in a process of its own: Keras takes one backend a process."""
-    spawn = get_context("spawn")
-    with ProcessPoolExecutor(1, spawn, add_recognisers, (RECOGNISERS,)) as pool:
+    with ProcessPool(1, add_recognisers, (RECOGNISERS,)) as pool:
         checked = pool.submit(convert_and_check, run, representative, check).result()
     log.info(
         "converted run=%s exact_match_float=%.4f exact_match_int8=%.4f logits_difference=%.2g",

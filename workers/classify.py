@@ -5,17 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Literal
 
 from broker.results import Row
 from contract.errors import ImageError, SourceError
 from contract.files import format_row
-from contract.processes import interrupts_held
+from contract.processes import ProcessPool
 from contract.reasons import Reason
 from recognition.automaton import Automaton
 from recognition.charset import capitalise, code_points
@@ -171,22 +169,13 @@ def _in_processes(
     processes: int,
     tools: tuple[bytes, str | None, Automaton | None],
 ) -> Iterator[Answer]:
-    pool = ProcessPoolExecutor(
-        processes,
-        mp_context=get_context("spawn"),  # a runtime that was used must not be forked
-        initializer=_begin_process,
-        initargs=tools,
-    )
     try:
-        with interrupts_held():  # all processes are started by the first batch
-            read = pool.map(_read_in_process, batches)
-        for answers in read:
-            yield from answers
+        with ProcessPool(processes, _begin_process, tools) as pool:
+            for answers in pool.map(_read_in_process, batches):
+                yield from answers
     except BrokenProcessPool as error:
         message = "an image killed the process that read it: read half of them to find it"
         raise SourceError(message) from error
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _read_batch(

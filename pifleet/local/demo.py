@@ -10,9 +10,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import click
@@ -20,6 +18,7 @@ import click
 from contract.errors import OutputError, UserError
 from contract.exit_codes import DONE, SOME_FAILED
 from contract.installing import install_command
+from contract.processes import ProcessPool
 from pifleet.local.submitting import Submission, SubmitReport, run_submit
 from recognition.charset import CAPTCHA_SYMBOLS
 
@@ -125,8 +124,7 @@ def draw_all(images: list[Image], folder: Path) -> Iterator[int]:
     """
     _check_library()
     parts = [images[at : at + PART] for at in range(0, len(images), PART)]
-    # Spawned, not forked: whoever calls us may run threads, and a fork would copy their locks.
-    with ProcessPoolExecutor(PROCESSES, mp_context=get_context("spawn")) as pool:
+    with ProcessPool(PROCESSES) as pool:
         done = 0
         for drawn in pool.map(_draw_part, parts, [folder] * len(parts)):
             done += drawn

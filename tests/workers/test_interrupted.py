@@ -77,15 +77,28 @@ def test_interrupted_classify_prints_one_line(
 ) -> None:
     for number in range(2_000):
         (tmp_path / f"{number}.png").write_bytes(png("A1"))
-    command = [*PIFLEET, "classify", str(tmp_path), "--model", str(tiny_model)]
+    said = interrupted(["classify", str(tmp_path), "--model", str(tiny_model)], processes)
+    assert said == ["pifleet: interrupted"]
+
+
+@pytest.mark.parametrize("processes", [1, 3], ids=["starting", "drawing"])
+def test_interrupted_demo_ends_with_one_line(tmp_path: Path, processes: int) -> None:
+    pytest.importorskip("captcha")
+    said = interrupted(["demo", "--images", "20000", "--out", str(tmp_path / "demo")], processes)
+    assert said[-1:] == ["pifleet: interrupted"]
+    assert not [line for line in said if "Traceback" in line]
+
+
+def interrupted(arguments: list[str], processes: int) -> list[str]:
+    """Interrupt a command that has started so many processes; returns what it said, by lines."""
     pipes = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-    reading = subprocess.Popen(command, text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
+    command = subprocess.Popen([*PIFLEET, *arguments], text=True, start_new_session=True, **pipes)  # type: ignore[call-overload]
     try:
-        started = psutil.Process(reading.pid)
+        started = psutil.Process(command.pid)
         wait_until(lambda: len(started.children()) >= processes, what="its processes")
-        os.killpg(reading.pid, signal.SIGINT)  # as a terminal does
-        _, said = reading.communicate(timeout=30)
+        os.killpg(command.pid, signal.SIGINT)  # as a terminal does
+        _, said = command.communicate(timeout=30)
     finally:
-        reading.kill()
-    assert reading.returncode == INTERRUPTED
-    assert said.strip() == "pifleet: interrupted"
+        command.kill()
+    assert command.returncode == INTERRUPTED
+    return [str(line) for line in said.split("\n") if line]  # one is begun after the ^C

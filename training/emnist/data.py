@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +13,7 @@ from numpy.lib.format import open_memmap
 from numpy.typing import NDArray
 
 from contract.files import atomic_write
-from contract.processes import interrupts_held
+from contract.processes import ProcessPool
 from recognition.decoding import softmax
 from recognition.model_file import load_model
 from recognition.recogniser import Recogniser
@@ -184,10 +182,8 @@ def _write(
     starts = range(0, n, BLOCK)
     originals = [characters.images[start : start + BLOCK] for start in starts]
     seeds = [[config.seed, start] for start in starts]
-    context = get_context("spawn")  # an interpreter is not to be forked
-    with ProcessPoolExecutor(workers, context, _begin, (models, config)) as pool:
-        with interrupts_held():
-            taught = pool.map(_teach, originals, seeds)
+    with ProcessPool(workers, _begin, (models, config)) as pool:
+        taught = pool.map(_teach, originals, seeds)
         for start, (changed, read) in zip(starts, taught, strict=True):
             images[start : start + len(changed)] = changed
             probabilities[start : start + len(changed)] = read

@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
-from multiprocessing import get_context
 from pathlib import Path
 
 import msgspec
@@ -25,7 +23,7 @@ from PIL import Image, ImageFont
 
 from contract.errors import SettingsError
 from contract.files import atomic_write
-from contract.processes import interrupts_held
+from contract.processes import ProcessPool
 from recognition.charset import DIGITS, LOWER, UPPER
 from training.progress_bar import progress_bar
 from training.words.held_out import is_family_held_out
@@ -151,12 +149,9 @@ def _remembered(files: Sequence[Path], workers: int, kept: Path) -> list[WordFon
 def _inspected(files: Sequence[Path], workers: int) -> list[WordFont]:
     if workers == 1 or len(files) < 200:  # processes take seconds to start
         return [font for file in files if (font := inspect_font(file))]
-    pool = ProcessPoolExecutor(workers, get_context("spawn"))
-    with pool, progress_bar("fonts", len(files)) as advance:
+    with ProcessPool(workers) as pool, progress_bar("fonts", len(files)) as advance:
         found = []
-        with interrupts_held():  # all processes are started by the first chunk
-            inspected = pool.map(inspect_font, files, chunksize=20)
-        for font in inspected:
+        for font in pool.map(inspect_font, files, chunksize=20):
             found += [font] if font else []
             advance(1)
         return found
