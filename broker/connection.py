@@ -108,6 +108,8 @@ def sentence(redis_url: str, error: Exception) -> str:
         advice = "check the user and password in PIFLEET_REDIS_URL; a revoked machine joins anew"
     if "NO PERMISSION" in said:
         advice = "this user lacks a right: use the user of this role, see infra/users.acl"
+    if "WRONGTYPE" in said:
+        advice = "`pifleet doctor --repair`, as its admin, removes what is of a wrong type"
     if "CERTIFICATE" in said:
         advice = _certificate_advice(said)
     return f"Redis at {masked(redis_url)}: {found} ({advice})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ from contract.errors import OutputError
 
 QUOTED = frozenset(',"\r\n')  # all that RFC 4180 wants quoted
 SECRET_MODE = 0o600
+SPECIAL = "is a device or a pipe"
 SQLITE = b"SQLite format 3\0"  # how a ledger begins
 
 
@@ -25,8 +27,11 @@ def atomic_write(path: Path, *, is_secret: bool = False) -> Iterator[IO[bytes]]:
         is_secret: whether nobody else may read it.
 
     Raises:
-        OSError: it cannot be written; nothing is left behind then, whatever was raised.
+        OSError: it cannot be written, or there is a device or a pipe, which root would replace;
+            nothing is left behind then, whatever was raised.
     """
+    if _is_special(path):
+        raise OSError(errno.EINVAL, SPECIAL, str(path))
     with NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
         temporary = Path(file.name)
         try:
@@ -49,8 +54,8 @@ def check_output(output: Path, *, reads: Iterable[Path] = ()) -> None:
         reads: files and folders that the command reads, or has read.
 
     Raises:
-        OutputError: its folder is missing; it is a folder, a ledger, one of ``reads``, or another
-            file than a CSV in one of those folders.
+        OutputError: its folder is missing; it is a folder, a device, a ledger, one of ``reads``,
+            or another file than a CSV in one of those folders.
     """
     if output.is_dir():
         raise OutputError(f"{output} is a folder: name the file to write in it")
@@ -60,6 +65,8 @@ def check_output(output: Path, *, reads: Iterable[Path] = ()) -> None:
         )
     if not output.exists():
         return
+    if _is_special(output):
+        raise OutputError(f"{output} {SPECIAL}, which is not replaced: name a file")
     if is_database(output):
         raise OutputError(f"{output} is a ledger, which is not overwritten: name another file")
     for read in reads:
@@ -79,6 +86,10 @@ def is_database(path: Path) -> bool:
             return file.read(len(SQLITE)) == SQLITE
     except OSError:
         return False
+
+
+def _is_special(path: Path) -> bool:
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def _is_at(output: Path, read: Path) -> bool:

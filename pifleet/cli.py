@@ -111,11 +111,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
-    except FleetError as error:
-        click.echo(f"pifleet: {error}", err=True)
+    except (FleetError, OSError, UnicodeEncodeError) as error:
+        click.echo(f"pifleet: {_told(error)}", err=True)
         if "-vv" in sys.argv:
             log.exception("traceback")
-        sys.exit(exit_code(error))
+        sys.exit(exit_code(error) if isinstance(error, FleetError) else USAGE)
     except (KeyboardInterrupt, click.Abort):
         click.echo("pifleet: interrupted", err=True)
         sys.exit(INTERRUPTED)
@@ -138,6 +138,16 @@ def _interrupt_once() -> None:
 
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored after nohup or &
         signal.signal(signal.SIGINT, interrupt)
+
+
+def _told(error: FleetError | OSError | UnicodeEncodeError) -> str:
+    """Say it in one line; a disk, or a name that is no UTF-8, may stop any command."""
+    if isinstance(error, FleetError):
+        return str(error)
+    if isinstance(error, UnicodeEncodeError):
+        return f"{error.object[:80]!r} cannot be written as {error.encoding}: rename the file"
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror or error}"
 
 
 def _missing(error: ModuleNotFoundError, part: str) -> click.UsageError:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from broker.messages import printable
 from broker.results import Row
 from contract.errors import ImageError, SourceError
 from contract.files import format_row
@@ -26,6 +27,8 @@ from workers.pipeline import failure_row, read_bytes
 BATCH = 64
 WORTH_PROCESSES = 256  # starting a process costs as much as reading about this many images
 MAX_BYTES = 64 * 1024 * 1024  # the pixel cap decides; this only keeps memory whole
+
+MAX_SHOWN = 4096  # characters of a name in a line; a path of Linux has as many
 
 FAILURE_COLUMNS = ("name", "reason", "detail")
 
@@ -84,7 +87,12 @@ def find_images(paths: Sequence[Path]) -> list[NamedImage]:
             raise SourceError(f"{path}: no such file or folder")
     if not found:
         raise SourceError(f"{paths[0]}: no image in it ({', '.join(sorted(SUFFIXES))})")
-    return [NamedImage(name, found[name]) for name in sorted(found)]
+    return [NamedImage(_utf8(name), found[name]) for name in sorted(found)]
+
+
+def _utf8(name: str) -> str:
+    """Write a name as text: what is no UTF-8 in it could stand in no output."""
+    return os.fsencode(name).decode(errors="replace")
 
 
 def classify_files(
@@ -133,7 +141,8 @@ def format_answers(
         elif how == "csv":
             yield format_row(answer_fields(answer, style))
         else:
-            yield "\t".join(answer_fields(answer, style)) + "\n"
+            name, *fields = answer_fields(answer, style)
+            yield "\t".join((printable(name, most=MAX_SHOWN), *fields)) + "\n"
 
 
 def answer_fields(answer: Answer, style: AnswerStyle) -> list[str]:
@@ -189,10 +198,10 @@ def _read_batch(
 
 def _read_file(index: int, path: Path, recogniser: Recogniser, decoder: Decoder) -> Row:
     try:
-        size = path.stat().st_size
-        if size > MAX_BYTES:
-            raise ImageError(Reason.TOO_LARGE, f"{size} bytes, the cap is {MAX_BYTES}")
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # a device says that its size is 0, and never ends
+        if len(data) > MAX_BYTES:
+            raise ImageError(Reason.TOO_LARGE, f"the cap is {MAX_BYTES} bytes")
     except OSError as error:
         return failure_row(index, ImageError(Reason.DAMAGED, f"cannot be read: {error.strerror}"))
     except ImageError as error:

@@ -10,7 +10,7 @@ from importlib.metadata import version
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 from redis import Redis
-from redis.exceptions import NoPermissionError, RedisError
+from redis.exceptions import NoPermissionError, RedisError, ResponseError
 
 from broker.connection import client_url, connect, make_client, masked, redis_errors
 from broker.heartbeats import look
@@ -93,6 +93,8 @@ def check_versions(redis: Redis, own: str) -> Finding:
         workers = look(redis).workers
     except NoPermissionError:  # as it should be on a Pi: infra/users.acl
         return ok(VERSION, f"{own}; only the control node may see the fleet's")
+    except ResponseError as error:
+        return fail("redis keys", str(error), "`pifleet doctor --repair`, as the broker's admin")
     others = sorted({one.version for one in workers} - {own})
     if others:
         found = f"{own} here, {', '.join(others)} in the fleet"

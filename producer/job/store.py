@@ -354,7 +354,7 @@ def _lock(path: Path) -> FileLock:
 def _open_database(path: Path, *, read_only: bool) -> sqlite3.Connection:
     if read_only:
         db = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10)
-        _check_version(db, path)
+        _check_version(db, path, read_only=True)
         return db
     db = sqlite3.connect(path, timeout=10, isolation_level=None)
     _check_version(db, path)
@@ -372,9 +372,11 @@ def prepare(db: sqlite3.Connection) -> sqlite3.Connection:
     return db
 
 
-def _check_version(db: sqlite3.Connection, path: Path) -> None:
+def _check_version(db: sqlite3.Connection, path: Path, *, read_only: bool = False) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     is_empty = db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+    if is_empty and read_only:
+        raise LedgerError(f"ledger {path} holds no whole job: submit it again")
     if version != SCHEMA_VERSION and not is_empty:
         raise LedgerError(
             f"ledger {path} was begun by another version of pifleet: end it with that one, give"

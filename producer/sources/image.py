@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
@@ -58,11 +59,18 @@ def check_name(name: str, where: str) -> str:
     Raises:
         SourceError: it is empty, too long, or holds a control character.
     """
-    if not name or len(name) > MAX_NAME or not name.isprintable():
+    if not name or len(name) > MAX_NAME or not _is_shown(name):
         raise SourceError(
             f"{where}: name {name[:80]!r} is empty, over {MAX_NAME} characters or not printable"
         )
     return name
+
+
+def _is_shown(name: str) -> bool:
+    """Tell whether a name is printable; a Mac puts a narrow no-break space into a screenshot's."""
+    return name.isprintable() or all(
+        letter.isprintable() or unicodedata.category(letter) == "Zs" for letter in name
+    )
 
 
 def check_url(url: str, where: str) -> str:

@@ -12,6 +12,8 @@ from urllib.parse import quote
 from contract.errors import SourceError
 from producer.sources.image import SERVED, SourceImage, check_name, check_url, name_from_url
 
+MAX_LINE = 1024 * 1024  # characters
+
 
 def is_index_page(spec: str) -> bool:
     """Tell whether a source is the address of an index page."""
@@ -40,13 +42,19 @@ def open_source(spec: str, *, index_item: str | None = None) -> Iterable[SourceI
 
         return read_index(spec, item=index_item)
     if spec == "-":
-        return _urls(sys.stdin, "standard input")
+        return _standard_input()
     path = Path(spec)
     if path.is_dir():
         return _folder(path)
-    if not path.is_file():
+    if not path.is_file() and not path.is_fifo():
         raise SourceError(f"source {spec}: no such file or folder")
     return _csv(path) if path.suffix.lower() == ".csv" else _url_file(path)
+
+
+def _standard_input() -> Iterator[SourceImage]:
+    if sys.stdin is None:
+        raise SourceError("standard input is closed: pipe a list into it, or name a file")
+    return _urls(sys.stdin, "standard input")
 
 
 def _url_file(path: Path) -> Iterator[SourceImage]:
@@ -56,7 +64,7 @@ def _url_file(path: Path) -> Iterator[SourceImage]:
 
 def _urls(file: TextIO, origin: str) -> Iterator[SourceImage]:
     try:
-        for number, line in enumerate(file, start=1):
+        for number, line in enumerate(_lines(file, origin), start=1):
             url = line.strip()
             if url and not url.startswith("#"):
                 where = f"{origin}, line {number}"
@@ -69,7 +77,7 @@ def _urls(file: TextIO, origin: str) -> Iterator[SourceImage]:
 def _csv(path: Path) -> Iterator[SourceImage]:
     with _opened(path) as file:
         try:
-            yield from _csv_rows(csv.reader(file, strict=True), path)
+            yield from _csv_rows(csv.reader(_lines(file, str(path)), strict=True), path)
         except (csv.Error, UnicodeDecodeError) as error:
             raise SourceError(f"{path} is not a CSV file in UTF-8: {error}") from error
 
@@ -98,6 +106,14 @@ def _folder(folder: Path) -> Iterator[SourceImage]:
         name = path.relative_to(folder).as_posix()
         if not any(part.startswith(".") for part in name.split("/")):
             yield SourceImage(name=check_name(name, str(folder)), url=SERVED + quote(name))
+
+
+def _lines(file: TextIO, origin: str) -> Iterator[str]:
+    """Yield the lines of a file; what has none, a disk's image for one, fills no memory."""
+    while line := file.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise SourceError(f"{origin} is no list: a line of it has over {MAX_LINE} characters")
+        yield line
 
 
 def _opened(path: Path) -> TextIO:

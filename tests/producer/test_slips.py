@@ -73,10 +73,11 @@ def names(path: Path) -> list[str]:
         return [name for (name,) in ledger.rows(["name"])]
 
 
-def damage(path: Path) -> None:
+def damage(path: Path, *, after: int = 4096) -> None:
     """Overwrite all pages of a ledger but the first."""
     data = path.read_bytes()
-    path.write_bytes(data[:4096] + b"\xaa" * (len(data) - 4096))
+    assert len(data) > after
+    path.write_bytes(data[:after] + b"\xaa" * (len(data) - after))
 
 
 @pytest.mark.redis
@@ -271,11 +272,14 @@ def test_job_that_is_named_by_its_list_is_collected_into_its_csv(
         assert find_output(tmp_path / "state", str(tmp_path / name)) == tmp_path / "s.csv"
 
 
-def test_damaged_ledger_is_one_sentence_and_the_exit_code_of_a_setting(tmp_path: Path) -> None:
-    images = {f"{number:06}.png": "A" for number in range(10)}
+@pytest.mark.parametrize("after", [4096, 262_144], ids=["its notes", "its images"])
+def test_damaged_ledger_is_one_sentence_and_the_exit_code_of_a_setting(
+    tmp_path: Path, after: int
+) -> None:
+    images = {f"{number:06}.png": "A" for number in range(5000)}
     with read_ledger(tmp_path / "s.ledger", images):
         pass
-    damage(tmp_path / "s.ledger")
+    damage(tmp_path / "s.ledger", after=after)
     with (
         pytest.raises(LedgerError, match=r"s\.ledger.*(damaged|no ledger)") as caught,
         Ledger(tmp_path / "s.ledger") as ledger,
@@ -353,7 +357,7 @@ def test_slips_as_a_person_types_them_leave_all_files_as_they_were(
         ("bad.txt", "bad.txt", "-o", "s.csv", "--restart"),
         ("missing.txt", "missing.txt", "-o", "s.csv", "--restart"),
         ("is what is read here", "list2.txt", "-o", "list2.txt"),
-        ("ledger", "list2.txt", "-o", "s.ledger"),
+        ("is a ledger", "list2.txt", "-o", "s.ledger", "--restart"),
         ("damaged.ledger", "list2.txt", "-o", "damaged.csv"),
     ):
         with (tmp_path / "list2.txt").open() as piped:

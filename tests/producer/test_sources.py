@@ -17,7 +17,7 @@ from producer.sources import image
 from producer.sources.image import SourceImage, name_from_url
 from producer.sources.index_page import read_index
 from producer.sources.links import find_links
-from producer.sources.source import open_source
+from producer.sources.source import MAX_LINE, open_source
 from tests.support.faulty_origin import Answer, FaultyOrigin
 
 
@@ -137,6 +137,18 @@ def test_text_that_is_no_utf8_is_refused(tmp_path: Path) -> None:
 
     with pytest.raises(SourceError, match="not UTF-8"):
         list(open_source(str(listing)))
+
+
+@pytest.mark.parametrize("name", ["image.txt", "image.csv"])
+def test_line_without_an_end_fills_no_memory(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_bytes(b"\0" * (MAX_LINE + 1))
+    with pytest.raises(SourceError, match=f"{name} is no list: a line of it has over"):
+        list(open_source(str(tmp_path / name)))
+
+
+def test_spaces_of_other_kinds_may_stand_in_a_name(tmp_path: Path) -> None:
+    (tmp_path / "Screenshot at 9.41\u202fAM.png").touch()
+    assert names(open_source(str(tmp_path))) == ["Screenshot at 9.41\u202fAM.png"]
 
 
 def test_missing_source_is_named() -> None:

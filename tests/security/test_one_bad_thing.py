@@ -26,6 +26,7 @@ from broker.repair import repair_all
 from broker.results import RESULT_FIELD, results_key
 from broker.transport import CONTROL, clean
 from contract.errors import ImageError
+from recognition.signing import make_key
 from tests.conftest import Pifleet, RunningWorker, StartWorker, wait_until
 from tests.producer.test_jobs import csv_of, finished
 from tests.support.faulty_origin import Answer, FaultyOrigin
@@ -306,26 +307,38 @@ def test_large_answers_do_not_fill_the_producers_memory(
 
 
 def test_worker_that_refuses_a_model_is_passed_over(
-    pifleet: Pifleet, start_worker: StartWorker, origin: FaultyOrigin, tmp_path: Path
+    pifleet: Pifleet,
+    start_worker: StartWorker,
+    origin: FaultyOrigin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from recognition.signing import make_key
-
+    monkeypatch.setenv("PIFLEET_HEARTBEAT_S", "0.2")  # the producer hears of it in mid-job
     make_key(tmp_path / "stranger")
     expected = job_of(origin, tmp_path, images=80, delay_s=0.2)
     trusts = {"PIFLEET_TRUSTED_KEYS": str(tmp_path / "stranger.pub")}
     refusing = start_worker(name="refuses", env=trusts)
     start_worker(name="reads")
 
-    finished(pifleet(*SUBMIT))
+    def is_named() -> bool:
+        beat = refusing.heartbeat()
+        return beat is not None and "not signed" in " ".join(beat.refused.values())
+
+    producer = pifleet(*SUBMIT)
+    wait_until(is_named, timeout_s=30, what="its refusal, as `pifleet status` shows it")
+    finished(producer)
 
     assert (tmp_path / "out.csv").read_text() == expected
-    beat = refusing.heartbeat()
-    assert beat is None or not beat.refused or "not signed" in " ".join(beat.refused.values())
 
 
-@pytest.mark.parametrize("sickness", ["no-dns", "old"])
+@pytest.mark.parametrize(
+    ("sickness", "symptom"),
+    [("no-dns", "outcome=done images=8 failed=8"), ("old", "message-refused")],
+    ids=["no-dns", "old"],
+)
 def test_sick_machine_costs_no_row(
     sickness: str,
+    symptom: str,
     pifleet: Pifleet,
     start_worker: StartWorker,
     origin: FaultyOrigin,
@@ -337,10 +350,11 @@ def test_sick_machine_costs_no_row(
     sick = start_worker(name="sick", module="tests.support.sick_worker", env={"SICKNESS": sickness})
     start_worker(name="sound")
 
-    finished(pifleet(*SUBMIT))
+    finished(pifleet(*SUBMIT, "--attempts", "1"))  # which one that fails at all would use up
 
     assert (tmp_path / "out.csv").read_text() == expected
     assert sick.process.poll() is None
+    assert symptom in sick.log.read_text(), "it was sick, and took chunks"
 
 
 def test_thief_of_one_pis_key_reads_and_writes_no_others(tmp_path: Path) -> None:
@@ -406,6 +420,19 @@ def forgeries(delivery: int) -> list[dict[str, object]]:
         {**said, "outcome": "bad_model", "detail": "no"},
         {**said, "outcome": "done", "rows": [[i, None, 0.0, "http_status", ""] for i in range(8)]},
     ]
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+@pytest.mark.parametrize("name", [QUEUE_KEY, WORKERS_KEY])
+def test_whoever_looks_at_keys_of_a_wrong_type_is_told_what_to_do(
+    redis_url: str, pifleet: Pifleet, name: str, command: str
+) -> None:
+    with connect(redis_url) as redis:
+        make_hash(name)(redis)
+        out, said = (looking := pifleet(command)).communicate(timeout=30)
+    assert "pifleet doctor --repair" in out + said
+    assert "Traceback" not in said
+    assert looking.returncode != 0
 
 
 def test_doctor_repairs_and_says_what(redis_url: str, pifleet: Pifleet) -> None:

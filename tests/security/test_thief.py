@@ -115,16 +115,13 @@ def test_what_a_worker_writes_of_itself_is_measured_before_it_is_read(port: int)
 
 
 def test_large_answers_behind_many_small_ones_are_read_one_by_one(port: int) -> None:
-    """A guess at a stream's size from its first entries would find them all small."""
+    """A guess from the first of its nodes, of a hundred entries each, would find them all small."""
     with connect(url_of("producer", port)) as producer, connect(url_of("pi1", port)) as thief:
         stream = ResultStream(producer, JOB)
         stream.make()
-        for _ in range(300):
-            thief.xadd(results_key(JOB), {RESULT_FIELD: "{}"})
-        for _ in range(8):
-            thief.xadd(results_key(JOB), {RESULT_FIELD: b"x" * BIG})
-        for _ in range(300):
-            thief.xadd(results_key(JOB), {RESULT_FIELD: "{}"})
+        small, large = {RESULT_FIELD: "{}"}, {RESULT_FIELD: b"x" * BIG}
+        for entry in [small] * 600 + [large] * 8 + [small] * 20:
+            thief.xadd(results_key(JOB), entry)
         has_more = True
         with most_memory(4 * BIG):
             while has_more:

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Pifleet, RunningWorker, StartWorker
 from tests.producer.test_jobs import csv_of, finished
 from tests.support.costly_images import jpeg_of_scans
-from tests.support.faulty_origin import FaultyOrigin
+from tests.support.faulty_origin import FaultyOrigin, faulty_origin
 from tests.support.fleet_job import FleetJob
 from tests.support.poisoned_worker import HANGS
 from tests.support.stripes import png, some_text
@@ -88,13 +88,15 @@ def kills(workers: list[RunningWorker]) -> int:
 
 
 def test_sixty_four_bodies_of_the_largest_size_fit_into_a_process(
-    job: FleetJob, start_worker: StartWorker, origin: FaultyOrigin
+    job: FleetJob, start_worker: StartWorker
 ) -> None:
     worker = start_worker()
     body = b"x" * BODY_BYTES
-    urls = [origin.add(f"/{number}", body) for number in range(BODIES)]
-    job.send(urls)
-    (result,) = job.wait_results(1, timeout_s=60)
+    with faulty_origin(listens_on="0.0.0.0") as origin:
+        urls = [origin.add(f"/{number}", body) for number in range(BODIES)]
+        # each on a host of its own, whose limits do not hold the others back
+        job.send([url.replace("127.0.0.1", f"127.1.0.{n}") for n, url in enumerate(urls, start=1)])
+        (result,) = job.wait_results(1, timeout_s=60)
     assert {row.reason for row in result.rows} == {"not_an_image"}
     (child,) = psutil.Process(worker.process.pid).children()
     status = Path(f"/proc/{child.pid}/status").read_text()
