@@ -199,10 +199,8 @@ class WorkerProcess:
                 return None
             except RedisError as error:
                 log.warning("redis-away job=%s error=%s", notice.job, error)
-                if (
-                    time.monotonic() > give_up_at
-                ):  # the reconciler finds it lost, and sends it again
-                    return None
+                if time.monotonic() > give_up_at:
+                    return None  # the reconciler finds it lost, and sends it again
             time.sleep(CLAIM_AGAIN_S)
 
     def _handle(self, task: ChunkTask, worker: str) -> ChunkSummary:

@@ -14,10 +14,10 @@ from producer.job.spec import JobSpec
 WINDOW_PER_PROCESS = 3  # one in hand, one taken ahead, one in the queue
 SLOW_WINDOW_PER_PROCESS = 2  # where a look comes in time without the one in the queue
 MIN_WINDOW = 8  # chunks, before the first heartbeat was seen
-SLOW_CHUNK_S = 1.0  # what takes longer is slow
+SLOW_CHUNK_S = 0.5  # what takes longer is slow
 MIN_CHUNK = 8  # images; below this the queue costs more than the reading
 FIRST_CHUNK = 16  # images, before an answer has told how long they take
-CHUNK_S = 2.0  # no chunk shall take longer: other jobs wait for it, and so does whoever cancels
+CHUNK_S = 1.0  # no chunk shall take longer: other jobs wait for it, and so does whoever cancels
 CHUNKS_PER_S = 500.0  # that a producer sends and takes back with ease; a larger fleet's take longer
 QUICKEST_S = 1e-6  # an image: what failed at once took no time
 GUIDE = 3  # the last chunks shrink, so that all processes end together

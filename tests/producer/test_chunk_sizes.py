@@ -42,7 +42,7 @@ def taken(client: Redis) -> Iterator[Notice]:
 @pytest.mark.parametrize(
     ("image_s", "most"), [(0.0, 128), (0.001, 128), (0.05, int(CHUNK_S / 0.05))]
 )
-def test_a_chunk_takes_two_seconds_at_most(
+def test_a_chunk_takes_a_second_at_most(
     redis_url: str, tmp_path: Path, image_s: float, most: int
 ) -> None:
     sizes: list[int] = []

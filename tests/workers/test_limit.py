@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import heapq
 import random
 from collections.abc import Callable
 
-from workers.fetch.limit import LEAST, MOST, SLACK_S, STRIDE, TOLERANCE, ConcurrencyLimit
+from workers.fetch.limit import BUSY, LEAST, MOST, SLACK_S, STRIDE, TOLERANCE, ConcurrencyLimit
 
 
 def play(
@@ -131,3 +132,26 @@ def test_two_processes_come_to_fair_shares() -> None:
                 limit.note_loss(now, started=now)
         sums = [sums[0] + old.size, sums[1] + new.size]
     assert 0.5 < sums[0] / sums[1] < 2.0
+
+
+def test_fractions_of_a_request_come_to_fair_shares_of_what_is_allowed() -> None:
+    """Six processes before nginx's ``limit_req rate=400r/s burst=10``, each answer in 0.6 ms."""
+    rng, allowed, took_s, seconds = random.Random(0), 400.0, 0.0006, 20.0
+    limits = [ConcurrencyLimit(first=0.5) for _ in range(6)]
+    answered = [0] * 6
+    tokens, before = 10.0, 0.0
+    arrivals = [(0.0, number) for number in range(6)]
+    while arrivals[0][0] < seconds:
+        now, number = heapq.heappop(arrivals)
+        tokens, before = min(10.0, tokens + (now - before) * allowed), now
+        limit = limits[number]
+        if tokens >= 1.0:
+            tokens -= 1.0
+            answered[number] += 1
+            limit.note_answer(now, took_s, own_s=0.0, in_flight=1)
+        else:
+            limit.note_loss(now, started=now - took_s, factor=BUSY)
+        pause_s = took_s * (1.0 / min(1.0, limit.size) - 1.0) * rng.uniform(0.5, 1.5)
+        heapq.heappush(arrivals, (now + took_s + pause_s, number))
+    assert sum(answered) > 0.95 * allowed * seconds
+    assert min(answered) > 0.5 * max(answered)

@@ -8,7 +8,8 @@ first sign that they queue. From then on it follows two signals, those of TCP:
   answers waiting, because it was at work or in the queue for a core, is taken off before an origin
   is blamed.
 - **loss**: a connection that is refused, breaks or is late, because a full queue dropped its first
-  packet, and the statuses 429 and 503. The limit is halved, once a round.
+  packet. The limit is halved, once a round; by less where the origin only says that it wants fewer,
+  by the statuses 429 and 503: nothing queues there.
 
 After either it comes back as CUBIC does: quickly to near where it was, slowly past that, then
 boldly. By Little's law the throughput grows with the limit for just as long as the delay does not,
@@ -16,12 +17,14 @@ so it is not measured apart.
 
 Delay never takes a limit below one request, loss does: of twenty processes that do not know of each
 other, each may have to pause between its requests. A fraction of a request is a request followed by
-a pause. Halving in proportion and growing by the clock is what makes limits of such processes fair.
+a pause. Halving in proportion and growing by the clock is what makes limits of such processes fair;
+so a fraction is judged at each answer, by the last few of them: else whoever has more answers would
+learn sooner that it may grow.
 
 Source: the round and its gradient from Netflix's concurrency-limits (Gradient2Limit); delay as the
 sign of a queue, and the lowest as its measure, from TCP Vegas (Brakmo and Peterson 1995) and BBR
 (Cardwell et al. 2016); halving at a loss from Jacobson 1988; the way back from RFC 9438 (CUBIC),
-sections 4.2, 4.3 and 4.7; why growing and halving end in fair shares from Chiu and Jain 1989.
+sections 4.2, 4.3, 4.6 and 4.7; why growing and halving end in fair shares from Chiu and Jain 1989.
 """
 
 from __future__ import annotations
@@ -34,13 +37,15 @@ MOST = 128.0
 LEAST = 1.0 / 256  # a thousand Pis of four processes still leave an origin of sixteen threads room
 ROUND = 8  # answers at least, for a median that means something
 FIRST_ROUND = 2  # while it doubles: fewer, for the first chunk is 128 images
-ROUND_S = 1.0  # a limit of a fraction has few answers, and learns from those
+ROUND_S = 1.0  # who has few answers learns from those
+LOST_S = 1.0  # so long a loss is told of
 TOLERANCE = 2.0  # half of what is in flight may wait: enough to keep the origin busy
 SLACK_S = 0.010  # a queue this short is no queue: schedulers of busy machines make such delays
 LOST = 0.5
+BUSY = 0.7  # CUBIC's beta
 SLOWED = 0.7  # at most, in one round
 GROWTH = 0.4  # requests per cubed second: CUBIC's C
-LINE = 0.5  # requests per second at least: what makes a small limit catch up with a large one
+LINE = 0.5  # requests per second at least, of a fraction this part of it: how it catches up
 STRIDE = 1.5  # at most, in one round after the first step back
 IDLE_S = 5.0  # without an answer; no time to become bold in
 FORGET_PER_S = 0.1  # how fast the lowest delay follows, where one request alone waits longer
@@ -67,6 +72,7 @@ class ConcurrencyLimit:
         self._peak = self._size  # where it last had to step back, and when
         self._bottom = self._size
         self._stepped_back = 0.0
+        self._lost = float("-inf")
         self._lowest_s = float("inf")
         self._typical_s = 0.0
         self._answered = 0.0
@@ -87,10 +93,9 @@ class ConcurrencyLimit:
         """Whether answers take longer than an unhurried origin's."""
         return self._typical_s > self._tolerated_s
 
-    @property
-    def has_lost(self) -> bool:
-        """Whether the last round lost a request."""
-        return self._round.was_lossy
+    def has_lost(self, now: float) -> bool:
+        """Tell whether it lost a request a moment ago."""
+        return now - self._lost < LOST_S
 
     def note_answer(self, now: float, wait_s: float, *, own_s: float, in_flight: int) -> None:
         """Take in an answer.
@@ -111,18 +116,22 @@ class ConcurrencyLimit:
             current.most_in_flight = in_flight
         if len(current.waits) >= self._enough or now - current.began > ROUND_S:
             self._judge(now, current)
-            self._round = Round(now, [], [])
+            kept = ROUND - 1 if self._size < 1.0 else 0
+            first = max(0, len(current.waits) - kept)
+            self._round = Round(now, current.waits[first:], current.blames[first:])
 
-    def note_loss(self, now: float, *, started: float) -> None:
+    def note_loss(self, now: float, *, started: float, factor: float = LOST) -> None:
         """Take in a request that the origin, or the network before it, did not bear.
 
         Args:
             now: monotonic time, in seconds.
             started: when the request did; one of before the last step back says nothing new.
+            factor: that is left of the limit.
         """
         self._round.was_lossy = True
+        self._lost = now
         if started >= self._stepped_back:
-            self._step_back(now, LOST, least=LEAST)
+            self._step_back(now, factor, least=LEAST)
 
     @property
     def _enough(self) -> float:
@@ -156,10 +165,10 @@ class ConcurrencyLimit:
         if self._is_doubling:
             self._size = min(2.0 * self._size, self._most)
             return
-        back_after_s = ((1.0 - LOST) * self._peak / GROWTH) ** (1.0 / 3.0)
+        back_after_s = (max(0.0, self._peak - self._bottom) / GROWTH) ** (1.0 / 3.0)
         since_s = now - self._stepped_back
         curve = self._peak + GROWTH * (since_s - back_after_s) ** 3
-        line = self._bottom + LINE * since_s
+        line = self._bottom + LINE * min(1.0, self._bottom) * since_s
         self._size = min(max(self._size, curve, line), STRIDE * self._size, self._most)
 
     def _step_back(self, now: float, factor: float, *, least: float) -> None:

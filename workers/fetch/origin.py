@@ -20,11 +20,11 @@ from contract.errors import ImageError
 from contract.reasons import Reason
 from workers.fetch.breaker import Breaker
 from workers.fetch.budget import ByteBudget
-from workers.fetch.limit import ConcurrencyLimit
+from workers.fetch.limit import BUSY, ConcurrencyLimit
 
 LATE_CONNECT_S = 0.1  # a kernel knocks again after a second, then after two and four: we, sooner
 LATE_CONNECTS = 3  # times an answer's usual wait: that many journeys TLS takes
-STALL_S = 0.5
+STALL_S = 0.1
 STALLS = 8  # times what an answer takes this origin as a rule
 HEDGE_SHARE = 0.03  # of the answers: what stalls is asked for anew, unless everything does
 MOST_HEDGES = 4.0
@@ -145,9 +145,10 @@ class Origin:
         """Say in a word what keeps the limit from growing; empty if nothing does."""
         if self.breaker.is_open:
             return str(self.breaker.error and self.breaker.error.reason)
-        if time.monotonic() < self._shut_until:
+        now = time.monotonic()
+        if now < self._shut_until:
             return "pause"
-        if self.limit.has_lost:
+        if self.limit.has_lost(now):
             return "refusals"
         return "latency" if self.limit.is_slowed else ""
 
@@ -202,7 +203,7 @@ class Origin:
     def note_busy(self, attempt: Attempt, *, pause_s: float) -> None:
         """Take in that it wants fewer requests, and none for some seconds."""
         now = time.monotonic()
-        self.limit.note_loss(now, started=attempt.started)
+        self.limit.note_loss(now, started=attempt.started, factor=BUSY)
         self._shut_until = max(self._shut_until, now + pause_s)
 
     def note_failure(self, attempt: Attempt, error: ImageError, *, is_certain: bool) -> None:
