@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from contract.errors import SettingsError
+from contract.errors import OutputError, SettingsError
 from pifleet.cli import cli
 from recognition.charset import Charset
-from training.image_sets import read_labels
+from training.image_sets import read_labels, writing_into
 from training.words.draw_set import (
     WORDS_SYMBOLS,
     as_read,
@@ -342,3 +342,11 @@ def test_a_set_has_one_form(folder: Path, tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert "--packed and --tfrecord are two forms of a set: give one" in done.output
     assert not (tmp_path / "o").exists()
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
+    told = f"{tmp_path} cannot be written: No space left"
+    with pytest.raises(OutputError, match=told), writing_into(tmp_path):
+        Path("/dev/full").write_bytes(b"x")
+    with pytest.raises(OSError, match="cannot open resource"), writing_into(tmp_path):
+        raise OSError("cannot open resource")

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from contract.errors import OutputError
 from contract.processes import spread
 from training.words.draw_set import CHUNK, annotation, png
 from training.words.samples import WordSet, draw_sample
@@ -25,7 +26,11 @@ RECORDS_FILE = "words.tfrecord"
 def draw_records(
     word_set: WordSet, folder: Path, *, n: int, workers: int, progress: Callable[[int], None]
 ) -> None:
-    """Draw ``n`` images into one file of records; half a set never has its name."""
+    """Draw ``n`` images into one file of records; half a set never has its name.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
@@ -38,6 +43,8 @@ def draw_records(
                     records.write(_example(tf.train, told).SerializeToString(deterministic=True))
                 progress(len(part))
         partial_path.replace(path)
+    except tf.errors.OpError as error:
+        raise OutputError(f"{path} cannot be written: {error.message}") from error
     finally:
         partial_path.unlink(missing_ok=True)
 

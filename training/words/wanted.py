@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.image_sets import make_empty
+from training.image_sets import make_empty, writing_into
 from training.progress_bar import progress_bar
 from training.words.config import HEIGHT
 from training.words.draw_set import draw_files, draw_packed
@@ -78,11 +78,11 @@ def draw_new_set(word_set: WordSet, out: Path, *, n: int, form: Form, workers: i
     """Draw a set into ``out``, a folder that is new or empty; gives the seconds that it took.
 
     Raises:
-        OutputError: the folder holds something, or cannot be made.
+        OutputError: the folder holds something, or cannot be written.
     """
     make_empty(out)
     started = time.monotonic()
-    with progress_bar("drawing", n) as advance:
+    with writing_into(out), progress_bar("drawing", n) as advance:
         if form == "packed":
             draw_packed(word_set, out, n=n, height=HEIGHT, workers=workers, progress=advance)
         elif form == "tfrecord":
