@@ -374,8 +374,8 @@ def _after(positions: _Positions, taken: int) -> int:
 def _check_work(states: int, steps: int, pattern: str) -> None:
     if states > MAX_STATES or steps > MAX_STEPS:
         raise UserError(
-            f"--pattern '{pattern:.200}' needs more than {MAX_STATES:,} states or too long to"
-            " compile: make it simpler"
+            f"--pattern '{pattern:.200}' needs more than {MAX_STATES:,} states, or is too"
+            " long to compile: make it simpler"
         )
 
 

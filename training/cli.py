@@ -12,7 +12,7 @@ from contract.errors import UserError
 from recognition.charset import CAPTCHA_SYMBOLS, parse_symbols
 
 if TYPE_CHECKING:
-    pass
+    from training.words.wanted import Form
 
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
@@ -95,6 +95,7 @@ def generate_captcha(
 @click.option("--held-out", is_flag=True, help="With fonts and texts that training never sees.")
 @click.option("--sheet", type=FILE, help="Draw a contact sheet of the first 144 into this PNG.")
 @click.option("--packed", is_flag=True, help="Grey images in arrays, not PNG files.")
+@click.option("--tfrecord", is_flag=True, help="Images and annotations in words.tfrecord.")
 @WORKERS
 def generate_words(
     n: int,
@@ -104,29 +105,37 @@ def generate_words(
     sheet: Path | None,
     workers: int | None,
     packed: bool,
+    tfrecord: bool,
     **described: Any,
 ) -> None:
     """Draw images of words, labels.tsv (file, text) and annotations.jsonl.
 
     A line of the annotations holds file, text, kind, font, what is drawn around the letters, and
-    the box of each: left, top, right, bottom in px. An image without text stands in them alone. The
-    same seed, fonts and word lists give the same images, whatever the number of workers.
+    the box of each: left, top, right, bottom in px. An image without text stands in them alone.
+    With --tfrecord all of it is in words.tfrecord, an Example each. The same seed, fonts and word
+    lists give the same images, whatever the number of workers.
 
     \b
     Examples:
       pifleet generate words -n 1000 -o words --seed 1 --sheet words.png
       pifleet generate words -n 5000 -o forms --kind code --cells 1 --held-out
     """
+    from contract.installing import require
     from contract.settings import Settings
-    from training.words.draw_set import Wanted, draw_new_set, word_set_of
     from training.words.samples import draw_sample
     from training.words.sheet import write_sheet
+    from training.words.wanted import Wanted, draw_new_set, word_set_of
 
+    if packed and tfrecord:
+        raise click.UsageError("--packed and --tfrecord are two forms of a set: give one")
+    if tfrecord:
+        require("tensorflow")  # before half a minute of looking at fonts
     _check_outputs(sheet, reads=[])
+    form: Form = "packed" if packed else "tfrecord" if tfrecord else "files"
     workers, kept = workers or cores(), Settings.from_env(os.environ).cache_dir
     wanted = Wanted(fonts=fonts, words=words, **described)
     word_set = word_set_of(wanted, workers=workers, kept=kept)
-    seconds = draw_new_set(word_set, out, n=n, is_packed=packed, workers=workers)
+    seconds = draw_new_set(word_set, out, n=n, form=form, workers=workers)
     click.echo(f"{out}: {n} images, {n / seconds:.0f} images/s, {word_set.told}")
     if sheet:
         write_sheet((draw_sample(word_set, index).image for index in range(n)), sheet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
@@ -88,6 +89,9 @@ def _value(hint: Any, value: object, *, where: str) -> object:
     """Take a YAML value as a field's type, or refuse it; an integer may stand for a float."""
     if is_dataclass(hint) and isinstance(hint, type):
         return build_config(hint, value, where=where + ".")
+    numbers = value.values() if isinstance(value, dict) else [value]
+    if any(isinstance(number, float) and not math.isfinite(number) for number in numbers):
+        raise SettingsError(where, value, "a finite number")  # .nan and .inf are YAML's
     try:
         return msgspec.convert(value, hint)
     except msgspec.ValidationError as error:

@@ -159,7 +159,8 @@ def refuse_loss(checked: Checked, most_lost: float = MOST_LOST) -> str:
     before, after, n = checked.exact_match_float, checked.exact_match_int8, checked.images
     if before - after > max(most_lost, 1.5 / n):  # one, and half of one for rounding
         cost = f"{100 * (before - after):.2f} points of exact match"
-        raise ModelError(f"quantising costs {cost}: {before:.4f} in float, {after:.4f} in int8")
+        told = f"quantising costs {cost}: {before:.4f} in float, {after:.4f} in int8"
+        raise ModelError(f"{told} of {n} images; a higher --most-lost takes it")
     if RULE_OF_THREE / n <= most_lost:
         return ""
     right = f"{before * n:.0f} of them are right in float, {after * n:.0f} in int8"

@@ -46,6 +46,11 @@ class ExportOptions:
     tests: Mapping[str, Path] = field(default_factory=dict)
     most_lost: float = MOST_LOST
 
+    def __post_init__(self) -> None:
+        """Refuse a limit that would let anything pass, as NaN does."""
+        if not 0 <= self.most_lost <= 1:
+            raise SettingsError("most-lost", 100 * self.most_lost, "points from 0 to 100")
+
 
 @dataclass(frozen=True, slots=True)
 class GoldenFiles:

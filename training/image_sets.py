@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -188,3 +190,18 @@ def make_empty(folder: Path) -> None:
         raise OutputError(f"{folder} cannot be made: {error.strerror}") from error
     if is_used:
         raise OutputError(f"{folder} is not empty: give a new folder, so that no sets mix")
+
+
+@contextmanager
+def writing_into(folder: Path) -> Iterator[None]:
+    """Name the folder of a set where its disk is full, or fails.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:  # FreeType's, about a font
+            raise
+        raise OutputError(f"{folder} cannot be written: {error.strerror}") from error

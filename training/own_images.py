@@ -30,6 +30,7 @@ class OwnConfig:
         labels: the file of their texts.
         mix: share of drawn images, in [0, 1); 0 draws none.
         held_out: share of one's own images that are measured with, and never trained on.
+        fold: which such share, from 0; the folds below ``1 / held_out`` have no image in common.
         steps: of an epoch; one's own images come again as often as that takes.
     """
 
@@ -37,12 +38,18 @@ class OwnConfig:
     labels: str = ""
     mix: float = 0.3
     held_out: float = 0.2
+    fold: int = 0
     steps: int = 500
 
     def __post_init__(self) -> None:
-        """Refuse a mixture that leaves none of one's own."""
+        """Refuse a mixture that leaves none of one's own, and parts that do not exist."""
         if not 0 <= self.mix < 1:
             raise SettingsError("mix", self.mix, "a share of 0 or more, less than 1")
+        if not 0 < self.held_out < 1:
+            raise SettingsError("own.held_out", self.held_out, "a share between 0 and 1")
+        if not 0 <= self.fold < round(1 / self.held_out):
+            accepted = f"0 to {round(1 / self.held_out) - 1}, of a share of {self.held_out:g}"
+            raise SettingsError("own.fold", self.fold, accepted)
 
     def texts(self) -> dict[str, str]:
         """Read the text of each image, by its name.
@@ -77,7 +84,9 @@ class OwnConfig:
         """
         digests = [sha256(f"{seed} ".encode() + image.tobytes()).digest() for image in images]
         distinct = sorted(set(digests))
-        chosen = set(distinct[: max(1, round(self.held_out * len(distinct)))])
+        size = self.held_out * len(distinct)
+        first, last = round(self.fold * size), round((self.fold + 1) * size)
+        chosen = set(distinct[first : max(first + 1, last)])
         held = np.array([digest in chosen for digest in digests])
         if held.all() or not held.any():
             told = "a share that leaves some in both parts"

@@ -36,8 +36,8 @@ from benchmarks.words.timing import timings
 from contract.errors import FleetError
 from contract.settings import Settings
 from recognition.model_file import load_model
-from training.words.draw_set import Wanted, word_set_of
 from training.words.samples import KIND_WEIGHTS, WordSet
+from training.words.wanted import Wanted, word_set_of
 
 FORMS = "codes in boxes"
 PACKAGES = ("ai-edge-litert", "numpy", "pillow", "opencv-python-headless")

@@ -20,6 +20,7 @@ from contract.exit_codes import DONE, SOME_FAILED
 from contract.installing import install_command
 from contract.processes import ProcessPool
 from pifleet.local.submitting import Submission, SubmitReport, run_submit
+from producer.cli import Finite
 from recognition.charset import CAPTCHA_SYMBOLS
 
 FAULT_SEED = 7
@@ -229,9 +230,7 @@ def _read_csv(path: Path) -> dict[str, str]:
 )
 @click.option("--workers", type=click.IntRange(1), default=2, show_default=True)
 @click.option("--model", default="captcha", show_default=True, help="Shipped name, or a path.")
-@click.option(
-    "--faults", type=click.FloatRange(0, 1), default=0.0, help="Share of requests that fail."
-)
+@click.option("--faults", type=Finite(0, 1), default=0.0, help="Share of requests that fail.")
 @click.option("--json", "as_json", is_flag=True, help="Write the result as JSON.")
 def demo(images: int, out: Path, workers: int, model: str, faults: float, as_json: bool) -> None:
     """Try a whole fleet on this machine: a Redis, an origin, workers, a job, its CSV.

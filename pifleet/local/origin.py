@@ -25,6 +25,7 @@ import click
 from contract.errors import ServiceError, UserError
 from contract.exit_codes import INTERRUPTED
 from pifleet.local.children import end_child, last_line, start_child
+from producer.cli import Finite
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -185,7 +186,7 @@ async def _serve(folder: Path, options: OriginOptions) -> None:
 
 @click.command()
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--faults", type=click.FloatRange(0, 1), default=0.0, help="Share that fails.")
+@click.option("--faults", type=Finite(0, 1), default=0.0, help="Share that fails.")
 @click.option("--seed", default=0, help="Of the faults.")
 @click.option("--links", is_flag=True, help="An index of HTML links instead of a name a line.")
 @click.option("--host", default="127.0.0.1", show_default=True)

@@ -77,7 +77,7 @@ def buildah(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Buildah]:
     shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("model", ["captcha", "captcha-small", "captcha-wide", "emnist"])
+@pytest.mark.parametrize("model", ["captcha", "captcha-small", "captcha-wide", "emnist", "words"])
 def test_image_reads_a_folder_that_is_mounted_into_it(
     buildah: Buildah, model: str, tmp_path: Path
 ) -> None:

@@ -47,11 +47,12 @@ def command_for(extra: str) -> str:
         (LAPTOP, ("classify", "a.png"), "worker"),
         (LAPTOP, ("models", "verify", "captcha"), "worker"),
         (LAPTOP, ("train", "captcha", "--out", "run"), "training"),
+        (LAPTOP, ("generate", "words", "-n", "1", "-o", "set", "--tfrecord"), "training"),
         (BARE, ("submit", "http://127.0.0.1:1/", "--dry-run"), "producer"),
         (BARE, ("access", "init", "access", "--host", "h"), "security"),
         (("prometheus_client",), ("exporter",), "metrics"),
     ],
-    ids=["worker", "classify", "verify", "train", "submit", "access", "exporter"],
+    ids=["worker", "classify", "verify", "train", "generate", "submit", "access", "exporter"],
 )
 def test_command_that_lacks_its_extra_names_it(
     absent: tuple[str, ...], arguments: tuple[str, ...], extra: str, tmp_path: Path

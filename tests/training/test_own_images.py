@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from contract.errors import FleetError, UserError
+from contract.errors import FleetError, SettingsError, UserError
 from pifleet.cli import cli
 from recognition.card import read_card
 from training.captcha.config import CaptchaConfig
@@ -192,3 +192,28 @@ def invoke(*arguments: object) -> Result:
     done = CliRunner().invoke(cli, [str(one) for one in arguments], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done
+
+
+def test_folds_hold_out_each_image_once(folder: Path) -> None:
+    config = config_of(folder, held_out=0.25)
+    folds = [
+        read_own(replace(config, own=replace(config.own, fold=fold))).held_out for fold in range(4)
+    ]
+
+    held = [image.tobytes() for fold in folds for image in fold.images]
+    own = read_own(config)
+    assert [len(fold) for fold in folds] == [15, 15, 15, 15]
+    assert len(set(held)) == len(own.training) + len(own.held_out) == 60
+
+
+@pytest.mark.parametrize(
+    ("own", "told"),
+    [
+        ({"mix": float("nan")}, "mix=nan"),
+        ({"held_out": float("nan")}, "a share between 0 and 1"),
+        ({"held_out": 0.2, "fold": 5}, "own.fold=5 is not accepted: give 0 to 4"),
+    ],
+)
+def test_parts_that_do_not_exist_are_refused(own: dict[str, float], told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        OwnConfig(**own)  # type: ignore[arg-type]

@@ -14,10 +14,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from contract.errors import SettingsError
+from contract.errors import OutputError, SettingsError
 from pifleet.cli import cli
 from recognition.charset import Charset
-from training.image_sets import read_labels
+from training.image_sets import read_labels, writing_into
 from training.words.draw_set import (
     WORDS_SYMBOLS,
     as_read,
@@ -229,7 +229,9 @@ def test_the_command_writes_files_annotations_and_a_sheet(folder: Path, tmp_path
         assert page.width > 1000
 
 
-def test_texts_of_ones_own_are_written_and_no_others(folder: Path, tmp_path: Path) -> None:
+def test_texts_of_ones_own_are_written_and_no_others(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "texts.txt").write_text("Rue 12\nQuai 7\nÉté\n")
     options = ("--fonts", folder, "--texts", tmp_path / "texts.txt", "--kind", "code")
 
@@ -239,6 +241,27 @@ def test_texts_of_ones_own_are_written_and_no_others(folder: Path, tmp_path: Pat
 
     assert done.exit_code == 0, done.output
     assert set(read_labels(tmp_path / "o").values()) == {"Rue 12", "Quai 7"}
+    assert "1 lines are left out" in caplog.text
+
+
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_text_of_ones_own_is_never_cut(tmp_path: Path, held_out: bool) -> None:
+    (tmp_path / "texts.txt").write_text("Anna's garden\n")
+    words = read_words((tmp_path / "texts.txt",))
+    rng = np.random.default_rng(1)
+
+    assert pick_text("line", words, rng, held_out=held_out) == "Anna's garden"
+
+
+def test_texts_that_no_font_draws_are_said_and_not_searched_for_ever(
+    fonts: tuple[WordFont, ...], tmp_path: Path
+) -> None:
+    (tmp_path / "texts.txt").write_text("#1\n$5\n")
+    bare = tuple(replace(font, glyphs=font.glyphs - set("#$")) for font in fonts)
+    word_set = WordSet(seed=1, fonts=bare, words=(tmp_path / "texts.txt",), kinds={"line": 1.0})
+
+    with pytest.raises(SettingsError, match=r"fonts with the glyphs of texts .* such as [#$]"):
+        draw_sample(word_set, 0)
 
 
 @pytest.mark.parametrize(
@@ -246,6 +269,8 @@ def test_texts_of_ones_own_are_written_and_no_others(folder: Path, tmp_path: Pat
     [
         (("--kind", "poem"), "weights of word, marked"),
         (("--words", "none.txt"), "a file of words, one a line"),
+        (("--cells", "nan"), "cells_share=nan is not accepted: give a share from 0 to 1"),
+        (("--hardness", "nan"), "hardness=nan"),
     ],
 )
 def test_what_cannot_be_drawn_is_said_in_one_line(
@@ -279,3 +304,49 @@ def test_files_hold_the_pixels_that_are_packed(word_set: WordSet, tmp_path: Path
 
     with Image.open(tmp_path / "000002.png") as image:
         np.testing.assert_array_equal(np.asarray(image), draw_sample(word_set, 2).image)
+
+
+@pytest.mark.model
+@pytest.mark.xdist_group("keras")
+def test_records_hold_the_files_and_their_annotations(word_set: WordSet, tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from training.words.records import draw_records
+
+    some = replace(word_set, kinds={"phrase": 1.0, "nothing": 1.0})
+    draw_files(some, tmp_path, n=20, workers=1, progress=ignore)
+    draw_records(some, tmp_path, n=20, workers=1, progress=ignore)
+
+    texts = {key: tf.io.FixedLenFeature([], tf.string) for key in ("file", "text", "kind", "font")}
+    images = {"cells": texts["file"], "image": texts["file"]}
+    features = {**texts, **images, "boxes": tf.io.RaggedFeature(tf.float32)}
+    records = tf.data.TFRecordDataset(str(tmp_path / "words.tfrecord"))
+    read = [tf.io.parse_single_example(record, features) for record in records]
+    told = [json.loads(line) for line in (tmp_path / "annotations.jsonl").read_text().splitlines()]
+    assert len(read) == len(told) == 20
+    assert "" in {one["text"] for one in told}  # an image of nothing is among them
+    for example, one in zip(read, told, strict=True):
+        assert {key: example[key].numpy().decode() for key in texts} == {k: one[k] for k in texts}
+        boxes = example["boxes"].numpy().reshape(-1, 4)
+        np.testing.assert_allclose(boxes, np.reshape(one["boxes"], (-1, 4)), atol=1e-4)
+        pixels = tf.io.decode_png(example["image"]).numpy()
+        with Image.open(tmp_path / one["file"]) as image:
+            np.testing.assert_array_equal(pixels, np.asarray(image))
+
+
+def test_a_set_has_one_form(folder: Path, tmp_path: Path) -> None:
+    arguments = ["generate", "words", "-n", "2", "-o", str(tmp_path / "o"), "--fonts", str(folder)]
+
+    done = CliRunner().invoke(cli, [*arguments, "--packed", "--tfrecord"])
+
+    assert done.exit_code == 2
+    assert "--packed and --tfrecord are two forms of a set: give one" in done.output
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_full_disk_is_told_with_the_folder(tmp_path: Path) -> None:
+    told = f"{tmp_path} cannot be written: No space left"
+    with pytest.raises(OutputError, match=told), writing_into(tmp_path):
+        Path("/dev/full").write_bytes(b"x")
+    with pytest.raises(OSError, match="cannot open resource"), writing_into(tmp_path):
+        raise OSError("cannot open resource")

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from contract.errors import FleetError, UserError
+from contract.errors import FleetError, SettingsError, UserError
 from pifleet.cli import cli
 from recognition.card import InputSpec, read_card
 from recognition.charset import Charset
@@ -22,6 +22,7 @@ from recognition.images import to_tensor
 from recognition.recogniser import KEPT_SHAPES, Recogniser, verify_golden
 from training.config import build_config
 from training.ctc_batches import PX_PER_FRAME, frame_targets
+from training.experiment import load_experiment
 from training.image_sets import NO_CENTRE, read_labels
 from training.own_images import OwnConfig
 from training.words.config import WordsConfig, WordsSchedule
@@ -178,6 +179,21 @@ def test_labels_that_cannot_be_written_get_one_clear_line(
 
     with pytest.raises(UserError, match=rf"the text of {name}.*{told}"):
         read_own(own_config(mine, tmp_path / "labels.tsv"), CHARSET)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ("schedule: {learning_rate: .nan}", "schedule.learning_rate=nan"),
+        ("own: {mix: .inf}", "own.mix=inf"),
+        ("data: {kinds: {word: .nan}}", "data.kinds="),
+    ],
+)
+def test_numbers_that_are_none_are_refused(tmp_path: Path, config: str, told: str) -> None:
+    (tmp_path / "x.yaml").write_text(f"task: words\n{config}\n")
+
+    with pytest.raises(SettingsError, match=rf"{told}.*: give a finite number"):
+        load_experiment(tmp_path / "x.yaml")
 
 
 def test_the_order_of_labels_belongs_to_data(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from training.image_sets import (
     make_empty,
     open_packed,
     write_labels,
+    writing_into,
 )
 from training.progress_bar import progress_bar
 
@@ -263,11 +264,11 @@ def draw_new_set(
         The seconds that it took.
 
     Raises:
-        OutputError: the folder holds something, or cannot be made.
+        OutputError: the folder holds something, or cannot be written.
     """
     make_empty(out)
     draw = draw_packed if is_packed else draw_files
     started = time.monotonic()
-    with progress_bar("drawing", n) as advance:
+    with writing_into(out), progress_bar("drawing", n) as advance:
         draw(captcha_set, out, n=n, workers=workers, progress=advance)
     return time.monotonic() - started

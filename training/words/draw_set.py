@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from hashlib import sha256
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +18,11 @@ from contract.processes import spread
 from recognition.card import InputSpec
 from recognition.charset import Charset
 from recognition.images import to_tensor
-from training.image_sets import NO_CENTRE, make_empty, write_labels
-from training.progress_bar import progress_bar
-from training.words.config import HEIGHT, MAX_WIDTH
-from training.words.fonts import PRINTABLE, find_word_fonts, system_folders
+from training.image_sets import NO_CENTRE, write_labels
+from training.words.config import MAX_WIDTH
+from training.words.fonts import PRINTABLE
 from training.words.packed import PackedWord, PackedWords, pack_words, write_words
-from training.words.samples import (
-    CELLS_SHARE,
-    HARD,
-    KIND_WEIGHTS,
-    Sample,
-    WordSet,
-    draw_sample,
-)
-from training.words.texts import find_dictionaries
+from training.words.samples import Sample, WordSet, draw_sample
 
 CHUNK = 250  # a second of drawing: fine progress, little traffic
 PNG_LEVEL = 1
@@ -125,81 +116,25 @@ def _draw_files_chunk(word_set: WordSet, folder: Path, chunk: range) -> list[dic
     told = []
     for index in chunk:
         sample = draw_sample(word_set, index)
-        name = f"{index:06d}.png"
-        Image.fromarray(sample.image).save(folder / name, compress_level=PNG_LEVEL)
-        told.append(
-            {
-                "file": name,
-                "text": sample.text,
-                "kind": sample.kind,
-                "font": sample.font,
-                "cells": sample.cells,
-                "boxes": [[round(float(side), 1) for side in box] for box in sample.boxes],
-            }
-        )
+        told.append(annotation(sample, index))
+        (folder / told[-1]["file"]).write_bytes(png(sample))
     return told
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a person asks to be drawn; what they leave out is Debian's.
-
-    Attributes:
-        seed: of the set.
-        fonts: folders.
-        words: word lists.
-        texts: a file of texts, a line each, that are written and no others; None writes all kinds.
-        hand: EMNIST's file, for handwriting.
-        kinds: of text; empty: all.
-        cells: share of codes, numbers and dates in boxes; None: the usual one.
-        hardness: of the hardest image, in [0, 1].
-        held_out: with the fonts and texts that training never sees.
-    """
-
-    seed: int
-    fonts: tuple[Path, ...] = ()
-    words: tuple[Path, ...] = ()
-    texts: Path | None = None
-    hand: Path | None = None
-    kinds: tuple[str, ...] = ()
-    cells: float | None = None
-    hardness: float = HARD
-    held_out: bool = False
+def annotation(sample: Sample, index: int) -> dict[str, Any]:
+    """Say what stands in image ``index``, and where."""
+    return {
+        "file": f"{index:06d}.png",
+        "text": sample.text,
+        "kind": sample.kind,
+        "font": sample.font,
+        "cells": sample.cells,
+        "boxes": [[round(float(side), 1) for side in box] for box in sample.boxes],
+    }
 
 
-def word_set_of(wanted: Wanted, *, workers: int, kept: Path | None) -> WordSet:
-    """Find the fonts and word lists that are asked for.
-
-    Raises:
-        SettingsError: there are none, or a kind is unknown.
-    """
-    kinds = {kind: KIND_WEIGHTS.get(kind, 1.0) for kind in wanted.kinds} or KIND_WEIGHTS
-    lists = wanted.words if wanted.texts is None else (wanted.texts,)
-    if wanted.texts is not None:
-        kinds = {"line": 1.0}
-    return WordSet(
-        seed=wanted.seed,
-        fonts=find_word_fonts(wanted.fonts or system_folders(), workers=workers, kept=kept),
-        words=lists or find_dictionaries(),
-        kinds=dict(kinds),
-        hand=wanted.hand,
-        cells_share=CELLS_SHARE if wanted.cells is None else wanted.cells,
-        hardness=wanted.hardness,
-        held_out=wanted.held_out,
-    )
-
-
-def draw_new_set(word_set: WordSet, out: Path, *, n: int, is_packed: bool, workers: int) -> float:
-    """Draw a set into ``out``, a folder that is new or empty; gives the seconds that it took.
-
-    Raises:
-        OutputError: the folder holds something, or cannot be made.
-    """
-    make_empty(out)
-    started = time.monotonic()
-    with progress_bar("drawing", n) as advance:
-        if is_packed:
-            draw_packed(word_set, out, n=n, height=HEIGHT, workers=workers, progress=advance)
-        else:
-            draw_files(word_set, out, n=n, workers=workers, progress=advance)
-    return time.monotonic() - started
+def png(sample: Sample) -> bytes:
+    """Write an image as the bytes of a file."""
+    data = BytesIO()
+    Image.fromarray(sample.image).save(data, format="PNG", compress_level=PNG_LEVEL)
+    return data.getvalue()

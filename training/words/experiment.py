@@ -14,7 +14,7 @@ from recognition.card import InputSpec, ModelCard
 from training.ctc_batches import white_is_zero
 from training.experiment import CheckSet
 from training.words.config import MAX_WIDTH, WIDTH_STEP, WordsConfig
-from training.words.data import WordsBatches
+from training.words.data import WordsBatches, padded
 from training.words.draw_set import WORDS_SYMBOLS
 from training.words.own_images import MixedWords
 from training.words.sources import DrawnWords
@@ -62,7 +62,7 @@ class WordsExperiment:
         from training.words.network import read_words
 
         packed = self._source.validation()
-        images = [packed.image(i) for i in range(len(packed))]
+        images = [padded([packed.image(i)])[0] for i in range(len(packed))]  # as workers do
         texts = read_words(model, images, packed.charset)
         return sum(text == packed.text(i) for i, text in enumerate(texts)) / len(packed)
 

@@ -32,6 +32,7 @@ from training.words.texts import KINDS, Words, pick_text, read_words
 SEED_BITS = 128
 NAMED = 5  # families in a message
 MOST_FONTS = 60  # looked at for one that draws a text; the next text comes after that
+MOST_TEXTS = 200  # that no font draws, before it is said: with a few fonts it may be all
 HARD = 1.0
 HAND_SHARE = 0.12  # of texts in capitals and digits
 CELLS_SHARE = 0.3  # of codes, numbers and dates
@@ -94,20 +95,18 @@ class WordSet:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be drawn, before any process is started."""
-        unknown = set(self.kinds) - set(KINDS)
-        if (
-            unknown
-            or not self.kinds
-            or min(self.kinds.values()) < 0
-            or not sum(self.kinds.values())
-        ):
+        weights, unknown = self.kinds.values(), set(self.kinds) - set(KINDS)
+        if unknown or min(weights, default=-1) < 0 or not sum(weights) > 0:  # NaN is neither
             raise SettingsError("kinds", self.kinds, "weights of " + ", ".join(KINDS))
+        for name in ("hand_share", "cells_share", "hardness"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise SettingsError(name, getattr(self, name), "a share from 0 to 1")
         if not 0 <= self.seed < 2**SEED_BITS:
             raise SettingsError("seed", self.seed, f"0 or more, less than 2**{SEED_BITS}")
         if not self.families:
             which = "held out" if self.held_out else "not held out"
-            found = ", ".join(sorted({font.family for font in self.fonts})[:NAMED])
-            raise SettingsError("fonts", found, f"fonts of a family that is {which}, beside these")
+            accepted = f"fonts of a family that is {which}, beside these"
+            raise SettingsError("fonts", self.named, accepted)
 
     @cached_property
     def families(self) -> tuple[tuple[WordFont, ...], ...]:
@@ -129,6 +128,11 @@ class WordSet:
         """How often each kind of text is drawn, adding up to 1."""
         weights = np.array(list(self.kinds.values()), np.float64)
         return np.asarray(np.cumsum(weights / weights.sum()))
+
+    @property
+    def named(self) -> str:
+        """Name some of the families that there are, for a message."""
+        return ", ".join(sorted({font.family for font in self.fonts})[:NAMED])
 
     @property
     def told(self) -> str:
@@ -193,13 +197,11 @@ def _lettered(
     if writer is not None and _is_for_hand(text) and rng.random() < word_set.hand_share:
         lettering = set_letters(text, lambda symbol: writer.glyph(symbol, em, rng), style, rng)
         return text, HAND_FONT, with_weight(lettering, int(rng.integers(-1, 2))), style.cells
-    while (font := _pick_font(word_set, text, rng)) is None:
-        text = pick_text(kind, word_set.lists, rng, held_out=word_set.held_out)
-    chosen = font
+    text, font = _drawable(word_set, kind, text, rng)
     glyphs: dict[str, Glyph] = {}
     for symbol in text:
         if symbol not in glyphs:
-            glyphs[symbol] = font_glyph(chosen, em, symbol)
+            glyphs[symbol] = font_glyph(font, em, symbol)
     lettering = set_letters(text, glyphs.__getitem__, style, rng)
     if rng.random() < 0.1:
         lettering = with_weight(lettering, int(rng.choice((-1, 1, 1, 2))) if em > 20 else 1)
@@ -221,6 +223,20 @@ def _style(word_set: WordSet, kind: str, em: int, rng: Rng) -> Style:
 
 def _is_for_hand(text: str) -> bool:
     return set(text) <= set(HAND_SYMBOLS)
+
+
+def _drawable(word_set: WordSet, kind: str, text: str, rng: Rng) -> tuple[str, WordFont]:
+    """Choose a font for a text, or for another of its kind where no font draws it.
+
+    Raises:
+        SettingsError: no font draws any.
+    """
+    for _ in range(MOST_TEXTS):
+        if font := _pick_font(word_set, text, rng):
+            return text, font
+        text = pick_text(kind, word_set.lists, rng, held_out=word_set.held_out)
+    accepted = f"fonts with the glyphs of texts of the kind {kind}, such as {text}"
+    raise SettingsError("fonts", word_set.named, accepted)
 
 
 def _pick_font(word_set: WordSet, text: str, rng: Rng) -> WordFont | None:

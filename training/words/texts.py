@@ -32,9 +32,17 @@ Rng = np.random.Generator
 
 @dataclass(frozen=True, slots=True)
 class WordList:
-    """Words of one file, or texts, in printable ASCII."""
+    """Words of one file, or texts, in printable ASCII.
+
+    Attributes:
+        words: each once, without the ``'s`` that Debian's lists add to most.
+        lines: each once, as they stand.
+        left_out: lines that cannot be written.
+    """
 
     words: tuple[str, ...]
+    lines: tuple[str, ...]
+    left_out: int
 
     def pick(self, rng: Rng) -> str:
         """Take one, each as likely as any other."""
@@ -67,15 +75,19 @@ def read_words(files: tuple[Path, ...]) -> Words:
 def _read_list(file: Path) -> WordList:
     accepted = "a file of words, one a line"
     try:
-        lines = file.read_text("utf-8", errors="replace").splitlines()
+        read = file.read_text("utf-8", errors="replace").splitlines()
     except OSError as error:
         raise SettingsError("words", str(file), f"{accepted} ({error.strerror})") from error
-    words = (line.strip().removesuffix("'s") for line in lines)
-    is_word = {word: 0 < len(word) <= MAX_LENGTH and set(word) <= PRINTABLE for word in words}
-    found = tuple(word for word, is_one in is_word.items() if is_one)
-    if not found:
+    lines = [line for untrimmed in read if (line := untrimmed.strip())]
+    words = tuple(filter(_is_writable, dict.fromkeys(line.removesuffix("'s") for line in lines)))
+    if not words:
         raise SettingsError("words", str(file), f"{accepted}, of printable ASCII")
-    return WordList(found)
+    writable = list(filter(_is_writable, lines))
+    return WordList(words, tuple(dict.fromkeys(writable)), len(lines) - len(writable))
+
+
+def _is_writable(word: str) -> bool:
+    return 0 < len(word) <= MAX_LENGTH and set(word) <= PRINTABLE
 
 
 def find_dictionaries() -> tuple[Path, ...]:
@@ -217,7 +229,7 @@ def _nothing(_words: Words, _rng: Rng) -> str:
 
 def _line(words: Words, rng: Rng) -> str:
     """Take a text of a person's own as it stands."""
-    return words.lists[0].words[int(rng.integers(len(words.lists[0].words)))]
+    return _one(rng, words.lists[0].lines)
 
 
 KINDS: Mapping[str, Callable[[Words, Rng], str]] = {
@@ -251,4 +263,6 @@ def pick_text(kind: str, words: Words, rng: Rng, *, held_out: bool = False) -> s
         text = KINDS[kind](words, rng)
         if len(text) <= MAX_LENGTH and (is_text_held_out(text) is held_out or not text):
             return text
-    return text[:MAX_LENGTH] if held_out else text[:3]  # too short to be held out
+    if held_out or kind == "line":  # what a person wrote is never cut
+        return text[:MAX_LENGTH]
+    return text[:3]  # too short to be held out
