@@ -38,6 +38,7 @@ from tests.support.real_origins import ORIGINS
 DISTINCT = 500
 LANES = (1, 2, 4, 8, 16, 32, 64)
 REQUEST_S = 10.0
+FLEET_S = 10.0
 PACKAGES = ("aiohttp", "ai-edge-litert", "pillow", "uvloop")
 
 
@@ -46,13 +47,13 @@ class Plan:
     """What is measured.
 
     Attributes:
-        images: read by the fleet.
+        images: read by the fleet, or as many as the best by hand reads in ``FLEET_S``.
         seconds: that each number of lanes by hand gets.
         processes: of the fleet's one worker.
         model: a shipped model's name or a path.
     """
 
-    images: int = 6000
+    images: int = 30_000
     seconds: float = 3.0
     processes: int = 6
     model: str = "captcha-small"
@@ -184,7 +185,7 @@ def measure(name: str, plan: Plan, folder: Path, lanes: Sequence[int]) -> Figure
     with ORIGINS[name](folder / "images", folder) as base:
         os.environ["SSL_CERT_FILE"] = str(folder / "origin.pem")
         rates = {count: round(by_hand(base, count, plan), 1) for count in lanes}
-        images = min(plan.images, int(10.0 * max(rates.values())))
+        images = min(plan.images, int(FLEET_S * max(rates.values())))
         with running_fleet(folder, plan) as fleet:
             rate, failed = fleet.read(base, plan, images)
     return Figures(rates, round(rate, 1), failed, round(rate / max(rates.values()), 3))
