@@ -78,6 +78,18 @@ def test_losses_take_the_limit_below_one_request_but_not_to_none() -> None:
     assert limit.size == LEAST
 
 
+def test_limit_that_was_crowded_out_is_back_at_one_with_an_answer() -> None:
+    """Each of its requests follows a pause of seconds, and its last answer is long ago."""
+    limit = ConcurrencyLimit()
+    now = play(limit, queue_of(50.0), start=0.0, seconds=1.0)
+    for _ in range(8):
+        now += 1.0
+        limit.note_loss(now, started=now)
+    assert limit.size < 0.05
+    limit.note_answer(now + 2.0, 0.02, own_s=0.0, in_flight=1)
+    assert limit.size == 1.0
+
+
 def test_delay_alone_leaves_one_request() -> None:
     limit = ConcurrencyLimit()
     now = play(limit, lambda _: 0.001, start=0.0, seconds=0.1)

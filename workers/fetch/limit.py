@@ -46,7 +46,7 @@ BUSY = 0.7  # CUBIC's beta
 SLOWED = 0.7  # at most, in one round
 GROWTH = 0.4  # requests per cubed second: CUBIC's C
 LINE = 0.5  # requests per second at least, of a fraction this part of it: how it catches up
-STRIDE = 1.5  # at most, in one round after the first step back
+STRIDE = 1.5  # at most, in one round after the first step back, but for fractions
 IDLE_S = 5.0  # without an answer; no time to become bold in
 FORGET_PER_S = 0.1  # how fast the lowest delay follows, where one request alone waits longer
 
@@ -106,8 +106,9 @@ class ConcurrencyLimit:
             own_s: of these, what this process spent on something else.
             in_flight: requests, itself included.
         """
-        if now - self._answered > IDLE_S:
-            self._stepped_back += now - self._answered
+        idle_s = now - max(self._answered, self._stepped_back)
+        if idle_s > IDLE_S:
+            self._stepped_back += idle_s
         self._answered = now
         current = self._round
         current.waits.append(wait_s)
@@ -169,7 +170,8 @@ class ConcurrencyLimit:
         since_s = now - self._stepped_back
         curve = self._peak + GROWTH * (since_s - back_after_s) ** 3
         line = self._bottom + LINE * min(1.0, self._bottom) * since_s
-        self._size = min(max(self._size, curve, line), STRIDE * self._size, self._most)
+        stride = max(1.0, STRIDE * self._size)  # a fraction may have waited seconds for its answer
+        self._size = min(max(self._size, curve, line), stride, self._most)
 
     def _step_back(self, now: float, factor: float, *, least: float) -> None:
         self._is_doubling = False
