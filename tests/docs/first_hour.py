@@ -28,8 +28,8 @@ INTRODUCTION = """\
 The README's commands, typed one after the other at 80 columns in a home that was empty but for
 sixteen images and lists of them, beside a `pifleet up --workers 2`: the seconds that each took, and
 what it said. `make install` had gone before, so that every extra is there; a training is left out,
-for it takes hours. The machine has two cores, and had other work on them: on one that is idle most
-commands take less. Written by `python -m tests.docs.first_hour`, not by hand.
+for it takes hours. The machine has two cores with little else to do. Written by
+`python -m tests.docs.first_hour`, not by hand.
 """
 COMMANDS = (
     "pifleet --version",
