@@ -71,6 +71,8 @@ class Corrections:
     def current(self) -> dict[int, Correction]:
         """Read what is new, and give the last word on each image that has one, by index.
 
+        They come in the order of these words in the file, whatever the clocks said.
+
         Raises:
             LedgerError: the file is damaged.
         """
@@ -121,9 +123,8 @@ class Corrections:
                 raise LedgerError(message) from error
             if one.job != self._job:
                 continue
-            if one.text is None:
-                self._latest.pop(one.index, None)
-            else:
+            self._latest.pop(one.index, None)
+            if one.text is not None:
                 self._latest[one.index] = one
         self._position += len(whole)
 

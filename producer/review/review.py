@@ -104,13 +104,14 @@ class Review:
         """Take the next images of an order.
 
         Args:
-            order: ``least sure`` and ``random`` give what nobody looked at, ``looked at`` the rest.
+            order: ``least sure`` and ``random`` give what nobody looked at, ``looked at`` the rest,
+                the last word first.
             after: how many of these to pass over.
             most: of them.
         """
         seen = self.corrections.current()
         if order == "looked at":
-            chosen = sorted(seen, key=lambda index: seen[index].at, reverse=True)
+            chosen = list(reversed(seen))
         else:
             indices = self._shuffled if order == "random" else self._indices
             chosen = _unseen(indices, seen, after + min(most, MOST_A_SCREEN))

@@ -41,6 +41,17 @@ def test_images_come_by_confidence_and_leave_when_they_were_looked_at(review: Re
     assert shuffled != sorted(shuffled)
 
 
+def test_last_word_comes_first_though_a_clock_was_set_back(
+    review: Review, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    days = iter(("03", "02", "01"))
+    monkeypatch.setattr("producer.review.review.now", lambda: f"2026-11-{next(days)}T00:00:00")
+    for index in (0, 2, 0):
+        say(review, index, "B0")
+
+    assert [one.index for one in review.screen("looked at")] == [0, 2]
+
+
 def test_the_first_answer_is_never_lost_and_the_last_word_counts(review: Review) -> None:
     for text in ("B0", "C0", None, "D0"):
         say(review, 0, text)
