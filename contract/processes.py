@@ -71,7 +71,10 @@ class ProcessPool(ProcessPoolExecutor):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Wait for what was begun, unless that is interrupted; what was not begun is left out."""
+        """Wait for what was begun, unless that is interrupted; what was not begun is left out.
+
+        An interrupt ends all processes of this program: it has no others, and ends itself.
+        """
         if kind is KeyboardInterrupt:
             for process in active_children():
                 process.terminate()

@@ -27,7 +27,6 @@ from workers.pipeline import failure_row, read_bytes
 BATCH = 64
 WORTH_PROCESSES = 256  # starting a process costs as much as reading about this many images
 MAX_BYTES = 64 * 1024 * 1024  # the pixel cap decides; this only keeps memory whole
-
 MAX_SHOWN = 4096  # characters of a name in a line; a path of Linux has as many
 
 FAILURE_COLUMNS = ("name", "reason", "detail")

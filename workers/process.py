@@ -40,7 +40,6 @@ from workers.health import in_flight, origin_board
 from workers.health.stages import StageTimes, TracedTimes
 from workers.model_store import ModelStore, NoModel, trusted
 from workers.pipeline import DEADLINE_S, ChunkReader, read_items
-from workers.turns import take_long_turns
 
 if TYPE_CHECKING:
     from broker.tracing import ReadTraces
@@ -280,7 +279,6 @@ def open_process(settings: Settings) -> None:
     """Make this process's tools; called once, after the fork."""
     global _current
     allow_open_files()
-    take_long_turns()
     close_process()
     _current = WorkerProcess(settings)
 

@@ -15,9 +15,14 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import sys
 
 TURN_NS = 20_000_000
-NUMBERS = {"x86_64": 314, "aarch64": 274, "armv7l": 380, "armv6l": 380}  # of the system call
+# Of the system call, by the kernel's word for the machine and this program's bits: 32-bit Pi OS has
+# a 64-bit kernel, where 274 would be another call.
+NUMBERS = {("x86_64", 64): 314, ("aarch64", 64): 274} | {
+    (machine, 32): 380 for machine in ("aarch64", "armv8l", "armv7l", "armv6l")
+}
 
 
 class SchedAttr(ctypes.Structure):
@@ -37,7 +42,7 @@ class SchedAttr(ctypes.Structure):
 
 def take_long_turns() -> bool:
     """Ask for long turns of this process; returns whether the system call was let through."""
-    number = NUMBERS.get(platform.machine())
+    number = call_number(sys.platform, platform.machine(), 8 * ctypes.sizeof(ctypes.c_void_p))
     if number is None:
         return False
     asked = SchedAttr(
@@ -46,4 +51,9 @@ def take_long_turns() -> bool:
         nice=os.getpriority(os.PRIO_PROCESS, 0),
         runtime=TURN_NS,
     )
-    return bool(ctypes.CDLL(None).syscall(number, 0, ctypes.byref(asked), 0) == 0)
+    return bool(ctypes.CDLL(None).syscall(ctypes.c_long(number), 0, ctypes.byref(asked), 0) == 0)
+
+
+def call_number(system: str, machine: str, bits: int) -> int | None:
+    """Find the number of the system call; None where it is not known, as on a Mac."""
+    return NUMBERS.get((machine, bits)) if system == "linux" else None

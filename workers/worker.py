@@ -32,6 +32,7 @@ from workers.health.host import default_processes, memory_mb, process_cap_mb
 from workers.model_store import trusted
 from workers.naming import choose_name, node_name
 from workers.tasks import ReadChunk
+from workers.turns import take_long_turns
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +163,7 @@ def _connect_signals(settings: Settings) -> None:
 
     def begin(**_: Any) -> None:
         in_flight.end()
+        take_long_turns()
         process.open_process(settings)
 
     def end(**_: Any) -> None:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import re
+import struct
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from workers.turns import NUMBERS, TURN_NS
+from workers.turns import TURN_NS, call_number, take_long_turns
 
 PROGRAM = """
 import os
@@ -23,7 +25,9 @@ print(Path("/proc/self/sched").read_text())
 
 
 def test_process_gets_long_turns() -> None:
-    if platform.machine() not in NUMBERS or not Path("/proc/self/sched").exists():
+    bits = 8 * struct.calcsize("P")
+    is_known = call_number(sys.platform, platform.machine(), bits) is not None
+    if not is_known or not Path("/proc/self/sched").exists():
         pytest.skip("a system without the call, or one that does not tell")
     asked = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True)
     granted, _, told = asked.stdout.partition("\n")
@@ -32,3 +36,24 @@ def test_process_gets_long_turns() -> None:
     if turn is None or tuple(map(int, platform.release().split(".")[:2])) < (6, 12):
         pytest.skip("a kernel that has no turns of a task's own")
     assert int(turn[1]) == TURN_NS
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "bits", "number"),
+    [
+        ("linux", "aarch64", 64, 274),
+        ("linux", "aarch64", 32, 380),  # 32-bit Pi OS on a 64-bit kernel
+        ("linux", "x86_64", 32, None),
+        ("darwin", "x86_64", 64, None),  # the same number is another call there
+    ],
+)
+def test_call_of_another_system_is_never_made(
+    system: str, machine: str, bits: int, number: int | None
+) -> None:
+    assert call_number(system, machine, bits) == number
+
+
+def test_mac_is_asked_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", "darwin")
+    monkeypatch.delattr(os, "SCHED_BATCH")
+    assert not take_long_turns()

@@ -24,7 +24,7 @@ from workers.fetch.limit import BUSY, ConcurrencyLimit
 
 LATE_CONNECT_S = 0.1  # a kernel knocks again after a second, then after two and four: we, sooner
 LATE_CONNECTS = 3  # times an answer's usual wait: that many journeys TLS takes
-STALL_S = 0.1
+STALL_S = 0.1  # at least: what a busy server hesitates is shorter
 STALLS = 8  # times what an answer takes this origin as a rule
 HEDGE_SHARE = 0.03  # of the answers: what stalls is asked for anew, unless everything does
 MOST_HEDGES = 4.0
