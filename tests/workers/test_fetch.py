@@ -10,12 +10,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
 from contract.errors import ImageError
 from contract.reasons import Reason
 from contract.settings import parse_networks
+from tests.support.bad_origins import raw_origin
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from workers.fetch.fetcher import FetchLimits, open_fetcher, parse_url
 
@@ -101,6 +103,37 @@ def test_slow_origin_times_out(origin: FaultyOrigin) -> None:
     limits = FetchLimits(read_s=0.1, attempts=2)
     assert reason_of(url, limits=limits) is Reason.TIMEOUT
     assert origin.hits("/a.png") == 2
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Length": str(len(BODY))}], ids=str)
+def test_body_that_comes_in_drops_is_waited_for(headers: dict[str, str]) -> None:
+    """What counts is the time between two pieces, and not that of all of them."""
+    with raw_origin(partial(_drop, headers)) as url:
+        assert fetch(url) == BODY
+
+
+def _drop(headers: dict[str, str], client: socket.socket) -> None:
+    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+    client.sendall(f"HTTP/1.1 200 OK\r\nConnection: close\r\n{lines}\r\n".encode())
+    for start in range(0, len(BODY), 5):
+        time.sleep(QUICK.read_s / 2)
+        client.sendall(BODY[start : start + 5])
+
+
+def test_answer_that_came_while_this_process_was_busy_is_not_late(origin: FaultyOrigin) -> None:
+    url = origin.add("/a.png", answer=Answer(BODY, delay_s=QUICK.read_s / 3))
+
+    async def run() -> bytes:
+        networks = parse_networks("X", LOOPBACK)
+        async with open_fetcher(networks, QUICK, random.Random(0)) as fetcher:
+            fetching = asyncio.create_task(fetcher.fetch(url))
+            while not origin.requests:
+                await asyncio.sleep(0.01)
+            time.sleep(2 * QUICK.read_s)  # as a large image would keep it
+            return await fetching
+
+    assert asyncio.run(run()) == BODY
+    assert origin.hits("/a.png") == 1
 
 
 def test_announced_length_over_the_cap_is_refused_unread(origin: FaultyOrigin) -> None:

@@ -146,8 +146,8 @@ class Fetcher:
         try:
             return await self._ask(url, attempt)
         except asyncio.CancelledError:
-            if attempt.is_hedged and attempt.task is not None and not attempt.task.uncancel():
-                raise self._late(attempt) from None
+            if attempt.taken_back():
+                raise self._given_up(attempt) from None
             raise
         except (aiohttp.ClientError, OSError, ValueError) as error:
             failure = _failure(error)
@@ -167,11 +167,16 @@ class Fetcher:
                 raise Passing(Reason.HTTP_BUSY, f"status {response.status}", pause_s)
             origin.note_answer(attempt)
             if response.status == 200:
-                return await self._body(response)
+                return await self._body(response, attempt)
             return _other_status(response, url)
 
-    def _late(self, attempt: Attempt) -> Late:
-        """Name why a request was given up for another one."""
+    def _given_up(self, attempt: Attempt) -> Passing:
+        """Name why a request was given up."""
+        if attempt.is_silent:
+            failure = Passing(Reason.TIMEOUT, f"nothing came for {self._limits.read_s:g} s")
+            if not attempt.is_answered:
+                attempt.origin.note_failure(attempt, failure, is_certain=False)
+            return failure
         if attempt.connected is not None:
             return Late(Reason.TIMEOUT, "the answer stalled while others came")
         pause_s = self._rng.uniform(0.0, LATE_PAUSE_S)
@@ -185,26 +190,31 @@ class Fetcher:
             is_certain = isinstance(error, aiohttp.ClientConnectorCertificateError)
             attempt.origin.note_failure(attempt, failure, is_certain=is_certain)
 
-    async def _body(self, response: aiohttp.ClientResponse) -> bytes:
+    async def _body(self, response: aiohttp.ClientResponse, attempt: Attempt) -> bytes:
         cap = self._limits.max_bytes
         announced = response.content_length
         if announced is None or "Content-Encoding" in response.headers:
-            return await self._read_capped(response, cap)
+            return await self._read_capped(response, attempt, cap)
         if announced > cap:
             response.close()  # else aiohttp would read it all to use the connection again
             raise ImageError(Reason.TOO_LARGE, f"{announced} bytes, the cap is {cap}")
         if announced <= SMALL:
+            attempt.body = response.content
             return await response.read()
         taken = await self._origins.budget.take(announced)
         try:
+            attempt.body = response.content
             return await response.read()
         finally:
             self._origins.budget.give_back(taken)
 
-    async def _read_capped(self, response: aiohttp.ClientResponse, cap: int) -> bytes:
+    async def _read_capped(
+        self, response: aiohttp.ClientResponse, attempt: Attempt, cap: int
+    ) -> bytes:
         """Read a body of unknown length, and stop at the cap."""
         body = bytearray()
         taken = 0
+        attempt.body = response.content
         try:
             async for piece in response.content.iter_any():
                 body += piece
@@ -212,7 +222,9 @@ class Fetcher:
                     response.close()
                     raise ImageError(Reason.TOO_LARGE, f"over {cap} bytes")
                 if len(body) > SMALL and not taken:
+                    attempt.body = None
                     taken = await self._origins.budget.take(cap)
+                    attempt.body = response.content
             return bytes(body)
         finally:
             self._origins.budget.give_back(taken)
@@ -263,7 +275,8 @@ async def open_fetcher(
     allow: tuple[Network, ...], limits: FetchLimits, rng: random.Random
 ) -> AsyncIterator[Fetcher]:
     """Open a fetcher and close its connections again; one lives as long as its process."""
-    origins = Origins(partial(open_session, allow, limits), default_budget(limits.max_bytes), rng)
+    opener = partial(open_session, allow, limits)
+    origins = Origins(opener, default_budget(limits.max_bytes), limits.read_s, rng)
     try:
         yield Fetcher(origins, limits, rng)
     finally:
@@ -272,9 +285,7 @@ async def open_fetcher(
 
 def open_session(allow: tuple[Network, ...], limits: FetchLimits) -> aiohttp.ClientSession:
     """Open a session for one origin under the address policy; call it inside a running loop."""
-    timeout = aiohttp.ClientTimeout(
-        total=limits.attempt_s, sock_connect=limits.connect_s, sock_read=limits.read_s
-    )
+    timeout = aiohttp.ClientTimeout(total=limits.attempt_s, sock_connect=limits.connect_s)
     return aiohttp.ClientSession(
         connector=connector(allow),
         timeout=timeout,

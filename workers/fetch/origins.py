@@ -48,21 +48,31 @@ class OriginState:
 
 
 class Origins:
-    """What a process knows of origins, the last used last."""
+    """What a process knows of origins, the last used last.
+
+    Args:
+        open_session: makes the connections of one origin.
+        budget_bytes: of bodies that may be on their way at once.
+        patience_s: for the next piece of an answer; up to ``LOOK_EVERY_S`` more.
+        rng: for the pauses.
+    """
 
     def __init__(
         self,
         open_session: Callable[[], aiohttp.ClientSession],
         budget_bytes: int,
+        patience_s: float,
         rng: random.Random,
     ) -> None:
         self._open_session = open_session
+        self._patience_s = patience_s
         self._rng = rng
         self._known: OrderedDict[tuple[str, str | None, int | None], Origin] = OrderedDict()
         self._open: OrderedDict[str, Origin] = OrderedDict()
         self._closing: set[asyncio.Task[None]] = set()
         self._attempts: set[Attempt] = set()
         self._looker: asyncio.TimerHandle | None = None
+        self._looked = 0.0
         self._own = OwnTime()
         self.budget = ByteBudget(budget_bytes, self._wake_all)
 
@@ -92,6 +102,7 @@ class Origins:
         """Wait for a turn at an origin; see ``Origin.enter``."""
         if self._looker is None:
             loop = asyncio.get_running_loop()
+            self._looked = time.monotonic()
             self._looker = loop.call_later(LOOK_EVERY_S, self._look, loop)
         attempt = await origin.enter(until=until, may_hedge=may_hedge)
         self._attempts.add(attempt)
@@ -163,8 +174,12 @@ class Origins:
         """Look after attempts that take long, and images that wait long."""
         self._looker = None
         now = time.monotonic()
+        step_s = min(now - self._looked, 2.0 * LOOK_EVERY_S)
+        self._looked = now
         for attempt in list(self._attempts):
             attempt.origin.look_at(attempt, now)
+            if attempt.silent_s(step_s) > self._patience_s:
+                attempt.end_silent()
         crowded = [one for one in self._known.values() if one.waiting]
         for origin in crowded:
             origin.send_away_late(now)
