@@ -163,6 +163,16 @@ def test_every_image_is_a_png(
         assert image.width > 150
 
 
+def test_captions_of_long_texts_stand_in_fewer_columns(tmp_path: Path) -> None:
+    heights = []
+    for length in (4, 32):
+        truths = ["a" * length] * 8
+        write_mistakes(found_in(truths, ["b" * length] * 8), tmp_path / "sheet.png")
+        with Image.open(tmp_path / "sheet.png") as image:
+            heights.append(image.height)
+    assert heights[1] > 1.5 * heights[0], "one row of eight, two rows of five"
+
+
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
 def test_the_temperature_at_which_truths_were_drawn_is_found_again(temperature: float) -> None:
     rng = np.random.default_rng(1)

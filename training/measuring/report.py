@@ -31,7 +31,11 @@ if TYPE_CHECKING:
 
 SHOWN_CONFUSIONS = 15
 DARK, WARM, PALE = "#2b5d8a", "#c8553d", "#d9dee4"
-SHEET = (8, 5)  # columns, rows of the sheet of mistakes
+SHEET_ROWS = 5  # of the sheet of mistakes
+SHEET_INCHES = 13.6
+LEAST_CELL_INCHES = 1.7
+CAPTION_PT = 8
+MONOSPACE_EM = 0.61  # a symbol's width: of the font's size
 STYLE: Any = {
     "font.size": 9,
     "axes.spines.top": False,
@@ -164,17 +168,24 @@ def write_confusions(found: Evaluation, path: Path) -> None:
 
 def write_mistakes(found: Evaluation, path: Path) -> None:
     """Draw a sheet of the most confident mistakes, enlarged, into a PNG."""
-    columns, rows = SHEET
-    worst = found.mistakes[: columns * rows]
+    columns = _columns(found.mistakes)
+    worst = found.mistakes[: columns * SHEET_ROWS]
     rows = max(1, -(-len(worst) // columns))
     with _styled():
         title = f"the {len(worst)} most confident of {len(found.mistakes):,} mistakes"
-        figure = _figure(1.7 * columns, 0.6 + 1.35 * rows, f"{title}: truth, reading, confidence")
+        figure = _figure(SHEET_INCHES, 0.6 + 1.35 * rows, f"{title}: truth, reading, confidence")
         for axes in figure.subplots(rows, columns, squeeze=False).flat:
             axes.axis("off")
         for axes, mistake in zip(figure.axes, worst, strict=False):
             _plot_mistake(axes, mistake)
         figure.savefig(path, dpi=120, format="png")
+
+
+def _columns(mistakes: Sequence[Mistake]) -> int:
+    """Count the columns of a sheet beside each other in which every caption has room."""
+    longest = max((len(line) for one in mistakes for line in _caption(one).split("\n")), default=0)
+    cell = max(LEAST_CELL_INCHES, (longest + 2) * MONOSPACE_EM * CAPTION_PT / 72)
+    return max(1, int(SHEET_INCHES / cell))
 
 
 def _styled() -> AbstractContextManager[None]:
@@ -289,8 +300,14 @@ def _plot_table(axes: Axes, counts: NDArray[np.float64], names: list[str]) -> No
 
 def _plot_mistake(axes: Axes, mistake: Mistake) -> None:
     axes.imshow(mistake.tensor[:, :, 0], cmap="gray", vmin=0, vmax=255, interpolation="nearest")
-    texts = f"{mistake.truth} → {mistake.reading.text or '(nothing)'}"
-    confidence = f"{100 * mistake.reading.confidence:.1f} %"
     axes.set_title(
-        f"{texts}\n{confidence}", family="monospace", fontsize=8, loc="center", color=WARM
+        _caption(mistake), family="monospace", fontsize=CAPTION_PT, loc="center", color=WARM
     )
+
+
+def _caption(mistake: Mistake) -> str:
+    read = mistake.reading.text or "(nothing)"
+    texts = f"{mistake.truth} → {read}"
+    if len(texts) * MONOSPACE_EM * CAPTION_PT / 72 > LEAST_CELL_INCHES:
+        texts = f"{mistake.truth}\n→ {read}"
+    return f"{texts}\n{100 * mistake.reading.confidence:.1f} %"
