@@ -357,6 +357,34 @@ def test_sick_machine_costs_no_row(
     assert symptom in sick.log.read_text(), "it was sick, and took chunks"
 
 
+def test_machine_whose_failures_stand_out_rests_while_others_read(
+    pifleet: Pifleet,
+    start_worker: StartWorker,
+    origin: FaultyOrigin,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PIFLEET_HEARTBEAT_S", "0.2")
+    expected = job_of(origin, tmp_path, images=240, delay_s=0.3)
+    urls = (tmp_path / "urls.txt").read_text().replace("127.0.0.1", "localhost")
+    (tmp_path / "urls.txt").write_text(urls)
+    sick = start_worker(name="sick", module="tests.support.sick_worker", env={"SICKNESS": "no-dns"})
+    start_worker(name="sound")
+
+    def at_rest() -> int:
+        beat = sick.heartbeat()
+        return beat.images if beat and "images failed" in beat.resting and not beat.in_hand else 0
+
+    producer = pifleet(*SUBMIT)
+    wait_until(at_rest, timeout_s=30, what="its rest")
+    images = at_rest()
+    assert producer.poll() is None, "there is more to read"
+    finished(producer)
+
+    assert (tmp_path / "out.csv").read_text() == expected
+    assert at_rest() == images
+
+
 def test_thief_of_one_pis_key_reads_and_writes_no_others(tmp_path: Path) -> None:
     with (
         redis_with_users(tmp_path) as port,
