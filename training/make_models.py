@@ -55,7 +55,9 @@ RECIPES: dict[str, tuple[str, ...]] = {
     "captcha-wide": (
         "train captcha --config {configs}/captcha-wide.yaml --out {out}/captcha-wide"
         " --start captcha",
-        "export {out}/captcha-wide -o {out}/captcha-wide.tflite",
+        "train captcha --config {configs}/captcha-wide-2.yaml --out {out}/captcha-wide-2"
+        " --start {out}/captcha-wide",
+        "export {out}/captcha-wide-2 -o {out}/captcha-wide.tflite",
     ),
     "emnist": (
         *(
