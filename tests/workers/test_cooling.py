@@ -168,6 +168,6 @@ def test_what_is_taken_follows_what_is_allowed_and_celery(
     value: int, before: int, allowed: int, wanted: int
 ) -> None:
     worker = SimpleNamespace(consumer=SimpleNamespace(qos=Qos(value)))
-    take_at_most(allowed, worker, before=before)
+    assert take_at_most(allowed, worker, before=before)
     assert worker.consumer.qos.value == wanted
-    take_at_most(allowed, SimpleNamespace(consumer=None), before=before)
+    assert not take_at_most(allowed, SimpleNamespace(consumer=None), before=before)

@@ -177,7 +177,9 @@ class HeartbeatThread(threading.Thread):
                 pids=pids,
                 cooling=self._cooling,
             )
-            take_at_most(self._cooling.allowed, self._worker, before=allowed)
+            is_set = take_at_most(self._cooling.allowed, self._worker, before=allowed)
+            if self._cooling.why and not is_set:  # else it would begin with all that it can
+                pause(2 * self._settings.clocks.heartbeat_s)
             self._rest(beat(self._redis, observed))
             self._note_redis(is_away=False)
             if self._leaving_at is None and not self._statistics.resting:
@@ -252,7 +254,7 @@ def pool_pids(worker: Any) -> list[int]:
     return [process.pid for process in getattr(pool, "_pool", ())]
 
 
-def take_at_most(chunks: int, worker: Any, *, before: int) -> None:
+def take_at_most(chunks: int, worker: Any, *, before: int) -> bool:
     """Let the main thread take only so many chunks at once; what is in hand is read first.
 
     Celery takes fewer itself after it has lost its connection: only what we took from it is given
@@ -262,13 +264,17 @@ def take_at_most(chunks: int, worker: Any, *, before: int) -> None:
         chunks: the most.
         worker: Celery's.
         before: the most of a moment ago.
+
+    Returns:
+        False if it connects just now, and cannot be told.
     """
     qos: Any = getattr(getattr(worker, "consumer", None), "qos", None)
-    if qos is None:  # it connects just now
-        return
+    if qos is None:
+        return False
     room = chunks - qos.value
     qos.decrement_eventually(max(0, -room))
     qos.increment_eventually(max(0, min(room, chunks - before)))
+    return True
 
 
 def _package_version() -> str:
