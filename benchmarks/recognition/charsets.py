@@ -14,7 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import click
-from rich.box import SIMPLE
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -83,10 +83,14 @@ def measure_all(model: Measured) -> Figures:
 
 
 def show(figures: Figures, title: str) -> Table:
-    """Build the table: each release, then the lengths, over all releases."""
+    """Build the table: each release, then each length, the mean of all releases."""
     lengths = [length for length in next(iter(figures["digits"].values())) if length != "all"]
+    headings = ("allowed", *RELEASES, *lengths)
     table = Table(
-        "allowed", *RELEASES, *(f"of {length}" for length in lengths), title=title, box=SIMPLE
+        *headings,
+        title=f"{title}: % of texts, by release and by length",
+        box=SIMPLE_HEAD,
+        padding=(0, 0, 0, 1),
     )
     for name, found in figures.items():
         means = [sum(one[length] for one in found.values()) / len(found) for length in lengths]
