@@ -45,7 +45,9 @@ class Measured:
     def charsets(self) -> dict[str, str]:
         """The charsets that it can be held to."""
         own = self._file.card.symbols
-        every = {**PRESETS, "the 49": CAPTCHA_SYMBOLS, "its own": own}
+        every = {**PRESETS, "the 49": CAPTCHA_SYMBOLS}
+        if own not in every.values():
+            every["its own"] = own
         return {name: symbols for name, symbols in every.items() if set(symbols) <= set(own)}
 
     def exact_match(self, release: str, symbols: str) -> dict[str, float]:

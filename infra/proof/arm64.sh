@@ -12,8 +12,9 @@ HERE=$PROOF/arm64-job
 IMAGES=100
 PIDS=()
 
-inside() { chroot "$ROOT" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root "$@"; }
-offline() { unshare --net chroot "$ROOT" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root "$@"; }
+INSIDE=(chroot "$ROOT" /usr/bin/env -i PATH=/usr/bin:/bin HOME=/root)
+inside() { "${INSIDE[@]}" "$@"; }
+offline() { unshare --net "${INSIDE[@]}" "$@"; }
 cleanup() {
     [ ${#PIDS[@]} = 0 ] || kill "${PIDS[@]}" 2>/dev/null || true
     wait 2>/dev/null || true
@@ -67,7 +68,8 @@ redis-server --port "$PORT" --save '' --dir "$HERE" >"$HERE/redis.log" &
 PIDS+=($!)
 # Under qemu all is some twenty times slower: the fleet's clocks go slower too.
 PIFLEET_HEARTBEAT_S=20
-inside PIFLEET_REDIS_URL="$PIFLEET_REDIS_URL" PIFLEET_FETCH_ALLOW=127.0.0.0/8 \
+# Not by the function: its shell would be what $! names, and the worker would outlive it.
+"${INSIDE[@]}" PIFLEET_REDIS_URL="$PIFLEET_REDIS_URL" PIFLEET_FETCH_ALLOW=127.0.0.0/8 \
     PIFLEET_HEARTBEAT_S=$PIFLEET_HEARTBEAT_S PIFLEET_WORKER_NAME=arm64 \
     /opt/pifleet/bin/pifleet worker --concurrency 1 >"$HERE/worker.log" 2>&1 &
 PIDS+=($!)

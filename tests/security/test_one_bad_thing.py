@@ -101,14 +101,20 @@ def test_message_of_ours_keeps_what_a_chunk_needs_and_nothing_else() -> None:
     assert not {"eta", "reply_to", "retries"} & cleaned["headers"].keys()
 
 
-def job_of(origin: FaultyOrigin, folder: Path, images: int = 40, delay_s: float = 0.0) -> str:
+def job_of(
+    origin: FaultyOrigin,
+    folder: Path,
+    images: int = 40,
+    delay_s: float = 0.0,
+    host: str = "127.0.0.1",
+) -> str:
     """Write a list of images; returns the CSV that their job must end with."""
     texts = {f"{i:04}.png": some_text(i) for i in range(images)}
     urls = [
         origin.add(f"/{name}", answer=Answer(png(text), delay_s=delay_s))
         for name, text in texts.items()
     ]
-    (folder / "urls.txt").write_text("\n".join(urls))
+    (folder / "urls.txt").write_text("\n".join(urls).replace("127.0.0.1", host))
     return csv_of(texts)
 
 
@@ -344,9 +350,7 @@ def test_sick_machine_costs_no_row(
     origin: FaultyOrigin,
     tmp_path: Path,
 ) -> None:
-    expected = job_of(origin, tmp_path, images=80, delay_s=0.1)
-    urls = (tmp_path / "urls.txt").read_text().replace("127.0.0.1", "localhost")
-    (tmp_path / "urls.txt").write_text(urls)
+    expected = job_of(origin, tmp_path, images=80, delay_s=0.1, host="localhost")
     sick = start_worker(name="sick", module="tests.support.sick_worker", env={"SICKNESS": sickness})
     start_worker(name="sound")
 
@@ -365,9 +369,7 @@ def test_machine_whose_failures_stand_out_rests_while_others_read(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PIFLEET_HEARTBEAT_S", "0.2")
-    expected = job_of(origin, tmp_path, images=240, delay_s=0.3)
-    urls = (tmp_path / "urls.txt").read_text().replace("127.0.0.1", "localhost")
-    (tmp_path / "urls.txt").write_text(urls)
+    expected = job_of(origin, tmp_path, images=240, delay_s=0.3, host="localhost")
     sick = start_worker(name="sick", module="tests.support.sick_worker", env={"SICKNESS": "no-dns"})
     start_worker(name="sound")
 

@@ -174,8 +174,7 @@ class Fetcher:
         """Name why a request was given up."""
         if attempt.is_silent:
             failure = Passing(Reason.TIMEOUT, f"nothing came for {self._limits.read_s:g} s")
-            if not attempt.is_answered:
-                attempt.origin.note_failure(attempt, failure, is_certain=False)
+            self._judge(attempt, failure, failure)
             return failure
         if attempt.connected is not None:
             return Late(Reason.TIMEOUT, "the answer stalled while others came")
