@@ -19,6 +19,7 @@ from recognition.budget.check import check_decoders, check_work
 from recognition.budget.tiff import check_directories
 from recognition.card import InputSpec
 from recognition.character.foreground import draw_character
+from recognition.plain_png import open_plain_png
 
 FORMATS = ("PNG", "JPEG", "GIF", "BMP", "WEBP", "PPM", "TIFF")  # nothing that runs other programs
 SUFFIXES = frozenset(  # of their files
@@ -162,6 +163,9 @@ def _stretch(image: Image.Image, width: int, height: int) -> NDArray[np.uint8]:
 def _decode(
     data: bytes, convert: Callable[[Image.Image], Image.Image], spec: InputSpec | None
 ) -> Image.Image:
+    plain = open_plain_png(data)
+    if plain is not None:
+        return convert(plain)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # odd metadata is no reason to refuse the pixels
         check_work(data)

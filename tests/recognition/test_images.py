@@ -19,20 +19,17 @@ from contract.errors import ImageError
 from contract.reasons import Reason
 from recognition.card import Fit, InputSpec
 from recognition.images import FORMATS, MAX_PIXELS, load_tensor, open_image, to_tensor
+from tests.support.costly_images import chunk
 from tests.support.stripes import draw, encoded, png
 
 STRIPES = np.asarray(draw("AB"), dtype=np.int16)
 LOSSY = {"JPEG", "WEBP", "GIF"}
 
 
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
 def png_of_size(width: int, height: int, packed: bytes) -> bytes:
     """Put a PNG together that claims a size, with the compressed pixels given."""
-    header = png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + png_chunk(b"IDAT", packed) + png_chunk(b"IEND", b"")
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
 
 
 def saved(image: Image.Image, file_format: str, **options: object) -> bytes:
@@ -118,7 +115,7 @@ def test_compressed_bomb_in_a_small_image_is_survived() -> None:
 
 
 def test_text_bomb_is_refused() -> None:
-    text = png_chunk(b"zTXt", b"key\0\0" + zlib.compress(b"a" * 80_000_000))
+    text = chunk(b"zTXt", b"key\0\0" + zlib.compress(b"a" * 80_000_000))
     image = png("AB")
     assert reason_of(image[:33] + text + image[33:]) is Reason.DAMAGED
 

@@ -40,22 +40,17 @@ def saved(image: Image.Image, file_format: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def png_chunk(kind: bytes, body: bytes) -> bytes:
-    """Build one chunk of a PNG, with its right checksum."""
-    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
-
-
-def png_with(chunk: bytes) -> bytes:
+def png_with(part: bytes) -> bytes:
     """Put a chunk into a good PNG, before its pixels."""
     whole = png(TEXT)
-    return whole[:PNG_HEADER_BYTES] + chunk + whole[PNG_HEADER_BYTES:]
+    return whole[:PNG_HEADER_BYTES] + part + whole[PNG_HEADER_BYTES:]
 
 
 def pixel_bomb() -> bytes:
     """Build a PNG of a few bytes that claims 50000x50000."""
     header = struct.pack(">IIBBBBB", 50_000, 50_000, 8, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(*chunk) for chunk in chunks)
+    parts = ((b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 1000)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(costly.chunk(*part) for part in parts)
 
 
 def wrong_checksum(chunk: bytes) -> bytes:
@@ -153,12 +148,12 @@ IMAGES = (
     BadImage(
         "a PNG with a bomb in its text",
         Reason.DAMAGED,
-        lambda: png_with(png_chunk(b"zTXt", b"key\0\0" + compressed(BOMB_BYTES))),
+        lambda: png_with(costly.chunk(b"zTXt", b"key\0\0" + compressed(BOMB_BYTES))),
     ),
     BadImage(
         "a PNG with a bomb in its colour profile",
         Reason.DAMAGED,
-        lambda: png_with(png_chunk(b"iCCP", b"name\0\0" + compressed(BOMB_BYTES))),
+        lambda: png_with(costly.chunk(b"iCCP", b"name\0\0" + compressed(BOMB_BYTES))),
     ),
     BadImage("a PNG that claims 50000x50000", Reason.TOO_MANY_PIXELS, pixel_bomb),
     BadImage("an animated GIF", Reason.ANIMATED, lambda: animation("GIF")),
