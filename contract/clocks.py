@@ -20,8 +20,8 @@ class Clocks:
 
     @property
     def silence_s(self) -> float:
-        """Seconds of silence after which a worker counts as dead: four heartbeats may get lost."""
-        return 5 * self.heartbeat_s
+        """Seconds of silence after which a worker counts as dead: three heartbeats may get lost."""
+        return 4 * self.heartbeat_s
 
     @property
     def missed_s(self) -> float:

@@ -11,7 +11,7 @@ from contract.settings import Settings
 
 def test_all_patience_of_a_fleet_is_counted_in_heartbeats() -> None:
     clocks = Settings.from_env({"PIFLEET_HEARTBEAT_S": "0.5"}).clocks
-    assert (clocks.silence_s, clocks.grace_s) == (2.5, 1.5)
+    assert (clocks.silence_s, clocks.grace_s) == (2.0, 1.5)
     assert Settings.from_env({}).clocks == USUAL
 
 
