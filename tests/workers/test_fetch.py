@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import random
 import socket
@@ -62,6 +63,27 @@ def test_fault_that_stays_is_given_up_after_the_attempts(origin: FaultyOrigin) -
     url = origin.add("/a.png", answer=Answer(status=503))
     assert reason_of(url) is Reason.HTTP_BUSY
     assert origin.hits("/a.png") == QUICK.attempts
+
+
+def test_an_image_leaves_nothing_to_the_garbage_collector(origin: FaultyOrigin) -> None:
+    """A task, its context and its attempt once held each other: a twentieth of an image's time."""
+    url = origin.add("/a.png", BODY)
+
+    async def left_by(images: int) -> int:
+        allowed = parse_networks("X", LOOPBACK)
+        async with open_fetcher(allowed, QUICK, random.Random(0)) as fetcher:
+            await fetcher.fetch(url)
+            gc.collect()
+            async with asyncio.TaskGroup() as group:  # as a chunk's images are fetched
+                for _ in range(images):
+                    group.create_task(fetcher.fetch(url))
+            return gc.collect()
+
+    gc.disable()
+    try:
+        assert asyncio.run(left_by(100)) < 100
+    finally:
+        gc.enable()
 
 
 def test_retry_after_is_honoured(origin: FaultyOrigin) -> None:

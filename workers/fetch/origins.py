@@ -112,6 +112,7 @@ class Origins:
         """End an attempt, however it went."""
         self._attempts.discard(attempt)
         attempt.origin.leave(attempt)
+        attempt.task = None  # whose context names the attempt: else a cycle an image to collect
 
     def close_idle(self) -> None:
         """Close all connections of origins that nobody asks: this process has no file left."""
