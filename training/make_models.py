@@ -30,6 +30,7 @@ from contract.errors import FleetError, SettingsError
 from contract.files import atomic_write
 from training.config import merged, read_mapping
 from training.run_folder import STATE_FILE
+from training.words.texts import KINDS
 
 CONFIGS = Path("training") / "configs"
 TIMES_FILE = "times.json"
@@ -76,7 +77,11 @@ RECIPES: dict[str, tuple[str, ...]] = {
     ),
     "words": (
         "train words --config {configs}/words.yaml --hand {emnist} --out {out}/words",
-        "export {out}/words --check-images 4000 --most-lost 1 -o {out}/words.tflite",
+        "train words --config {configs}/words-2.yaml --hand {emnist} --out {out}/words-2"
+        " --start {out}/words",
+        "train words --config {configs}/words-3.yaml --hand {emnist} --out {out}/words-3"
+        " --start {out}/words-2",
+        "export {out}/words-3 --check-images 4000 --most-lost 1 -o {out}/words.tflite",
     ),
 }
 NEED_EMNIST = ("emnist", "words")
@@ -112,7 +117,11 @@ REHEARSAL: dict[str, dict[str, Any]] = {
         "schedule": {**REHEARSAL_SCHEDULE, "epochs": 3},
     },
     "words": {
-        "data": {"images": 1_024, "validation_images": 32, "kinds": {"number": 1.0}},
+        "data": {
+            "images": 1_024,
+            "validation_images": 32,
+            "kinds": dict.fromkeys(KINDS, 0.0) | {"number": 1.0},
+        },
         "network": {"channels": [8, 8, 16, 16, 24, 24], "context_layers": 1},
         "schedule": {**REHEARSAL_SCHEDULE, "epochs": 4},
     },

@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
-from broker.chunks import OTHER_VERSION
 from broker.claims import ChunkTask, Item, make_token, prove
 from broker.connection import redis_errors
 from broker.heartbeats import MAX_WORKERS, Fleet
 from broker.rates import NO_BUCKET
 from broker.results import ChunkResult, Crash, Outcome
 from contract.clocks import USUAL, Clocks
-from contract.errors import AccessError, ModelError, ServiceError, UserError
+from contract.errors import AccessError, ServiceError
 from contract.reasons import Reason
 from producer.job.answer_check import answer_check
 from producer.job.deliveries import NOT_SENT, WIPED, Deliveries, Taken
@@ -26,6 +25,7 @@ from producer.job.doors import Doors
 from producer.job.outliers import Outliers
 from producer.job.pace import Pace, Priority, most_out
 from producer.job.reconciler import Cause, Reconciler
+from producer.job.refusals import Refusals
 from producer.job.spec import Change, Counts, JobSpec
 from producer.job.store import Ledger
 
@@ -35,13 +35,8 @@ WAIT_MS = 250  # for an answer, before looking around again
 SENT_AT_ONCE = 32  # chunks; those that follow are made while workers begin
 MAX_BACKOFF_S = 10.0
 RECALL_S = 5.0  # for the chunks in hand of a job that is cancelled; workers look once a second
-REFUSED_S = 10.0  # that every worker refuses the model; a signature may be on its way
-VERSION_PATIENCE = 3  # times as long: another job's notices may be what a worker refuses
 MIN_QUORUM = 2  # workers, before a failure that may be a machine's own needs a second witness
-MAX_SILENT_LOOKS = 10  # that found chunks taken and lost, without any answer; a minute at least
 
-MOST_NAMED = 3  # workers in a message
-SAME_VERSION = "run the same version everywhere"
 # Whoever claimed it is gone, and was never heard with it: it may have died at once. That says as
 # little as a process that dies between two images.
 CLAIMED_AND_LOST = Crash(was_seen=True)
@@ -118,8 +113,7 @@ class JobRun:
         self._repeats = 0
         self._resent = 0
         self._outliers = Outliers()
-        self._refused_since: float | None = None
-        self._silent_looks = 0
+        self._refusals = Refusals(self._spec, ledger.path)
         self._is_cancelled = False
         self._is_model_due = False
         self._is_bucket_broken = False
@@ -192,7 +186,7 @@ class JobRun:
             self._push_model()
         if is_look_due:
             self._stream.trim()
-            self._check_refusals()
+            self._refusals.check(self._fleet, self._doors.monotonic())
             self._rest_outliers()
             self._reconcile()
         self._fill_window()
@@ -252,10 +246,9 @@ class JobRun:
             self._claims.resume()  # nobody reads it any more
 
     def _note(self, result: ChunkResult) -> None:
-        self._silent_looks = 0
         self._met[result.worker] = None
+        self._refusals.note_answer(is_done=result.outcome is Outcome.DONE)
         if result.outcome is Outcome.DONE:
-            self._refused_since = None
             self._is_bucket_broken |= any(NO_BUCKET in row.detail for row in result.rows)
             self._outliers.note(result)
             self._reconciler.answered(result.delivery, result.took_s)
@@ -270,52 +263,12 @@ class JobRun:
         crash = result.crash or Crash() if result.outcome is Outcome.CRASHED else None
         self._give_up(result.delivery, result.outcome, crash)
 
-    def _check_refusals(self) -> None:
-        """End the job if no worker can serve it; one that cannot is passed over.
-
-        Raises:
-            ModelError: every worker refuses its model; says which, and why.
-            UserError: every worker is of another version.
-        """
-        model = self._spec.model
-        refusals = [w for w in self._fleet.workers if {model, OTHER_VERSION} & w.refused.keys()]
-        if not refusals or len(refusals) < len(self._fleet.workers):
-            self._refused_since = None
-            return
-        now = self._doors.monotonic()
-        self._refused_since = now if self._refused_since is None else self._refused_since
-        worker = refusals[0]
-        is_version = model not in worker.refused
-        patience_s = REFUSED_S * (VERSION_PATIENCE if is_version else 1)
-        if now - self._refused_since <= patience_s:
-            return
-        waits = f"the job waits in {self._ledger.path}"
-        if is_version:
-            names = ", ".join(w.worker for w in refusals[:MOST_NAMED])
-            more = ", …" if len(refusals) > MOST_NAMED else ""
-            raise UserError(
-                f"no worker understands this program ({names}{more}): {SAME_VERSION}; {waits}"
-            )
-        raise ModelError(
-            f"workers refuse model {self._spec.model_name}: {worker.refused[model]}"
-            f" (worker {worker.worker}); {waits}"
-        )
-
     def _rest_outliers(self) -> None:
         """Ask workers to rest whose failures stand out: what they failed, others may read."""
         for worker, why in self._outliers.find().items():
             log.warning("rests job=%s worker=%s: %s", self._spec.job, worker, why)
             self._doors.ask_to_rest(worker, why)
             self._outliers.forget(worker)
-
-    def _count_silence(self) -> None:
-        """Count a look at chunks that were taken and lost: a worker may understand none of them."""
-        self._silent_looks += 1
-        if self._silent_looks > MAX_SILENT_LOOKS:
-            raise UserError(
-                f"workers take chunks and answer none that this program understands:"
-                f" {SAME_VERSION}, or see a worker's log; the job waits in {self._ledger.path}"
-            )
 
     def _reconcile(self) -> None:
         losses = self._reconciler.look(self._fleet, self._doors.monotonic())
@@ -334,10 +287,7 @@ class JobRun:
                 again = self._deliveries.take(self._options.chunk)
                 if again is not None:
                     self._send([again])  # now, while somebody is idle
-        if is_understood:  # somebody claimed one
-            self._silent_looks = 0
-        elif is_silent:
-            self._count_silence()
+        self._refusals.note_losses(is_understood=is_understood, is_silent=is_silent)
 
     def _give_up(self, delivery: int, why: str, crash: Crash | None = None) -> bool:
         """End a delivery without an answer, and tell whether it may never have been begun."""

@@ -9,7 +9,7 @@ import pytest
 from broker.chunks import NOTICE_VERSION, QUEUE_KEY, Notice
 from broker.connection import connect
 from contract.errors import UserError
-from producer.job import scheduler as run
+from producer.job import refusals
 from producer.job.doors import redis_doors
 from producer.job.scheduler import JobRun, RunOptions
 from producer.job.spec import JobSpec
@@ -41,7 +41,7 @@ def test_job_of_a_newer_version_ends_with_a_sentence_and_goes_on_when_that_is_me
 
         with monkeypatch.context() as patch:
             patch.setattr(Notice, "to_wire", lambda notice: {**to_wire(notice), "v": 99})
-            patch.setattr(run, "REFUSED_S", 1.0)
+            patch.setattr(refusals, "REFUSED_S", 1.0)
             doors = redis_doors(client, spec.job)
             newer = JobRun(ledger, doors, RunOptions(redis_url))
             words = r"no worker understands this program \(.+\): run the same version"
