@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -132,6 +133,13 @@ def test_body_that_comes_in_drops_is_waited_for(headers: dict[str, str]) -> None
     """What counts is the time between two pieces, and not that of all of them."""
     with raw_origin(partial(_drop, headers)) as url:
         assert fetch(url) == BODY
+
+
+def test_body_whose_drops_never_end_is_given_up_in_the_end() -> None:
+    limits = replace(QUICK, attempts=1, attempt_s=2 * QUICK.read_s)
+    with raw_origin(partial(_drop, {})) as url, pytest.raises(ImageError) as caught:
+        fetch(url, limits=limits)
+    assert (caught.value.reason, caught.value.detail) == (Reason.TIMEOUT, "not done within 0.6 s")
 
 
 def _drop(headers: dict[str, str], client: socket.socket) -> None:

@@ -27,7 +27,7 @@ from contract.reasons import PASSING, Reason
 from contract.settings import Network
 from workers.fetch.addresses import ON_CONNECTED, ForbiddenAddress, check_host, connector
 from workers.fetch.budget import SMALL, default_budget
-from workers.fetch.origin import Attempt, TurnLate
+from workers.fetch.origin import Attempt, Patience, TurnLate
 from workers.fetch.origins import Origins, OriginState
 from workers.fetch.retry_after import retry_after_s
 
@@ -172,8 +172,8 @@ class Fetcher:
 
     def _given_up(self, attempt: Attempt) -> Passing:
         """Name why a request was given up."""
-        if attempt.is_silent:
-            failure = Passing(Reason.TIMEOUT, f"nothing came for {self._limits.read_s:g} s")
+        if attempt.overdue:
+            failure = Passing(Reason.TIMEOUT, attempt.overdue)
             self._judge(attempt, failure, failure)
             return failure
         if attempt.connected is not None:
@@ -275,7 +275,8 @@ async def open_fetcher(
 ) -> AsyncIterator[Fetcher]:
     """Open a fetcher and close its connections again; one lives as long as its process."""
     opener = partial(open_session, allow, limits)
-    origins = Origins(opener, default_budget(limits.max_bytes), limits.read_s, rng)
+    patience = Patience(silence_s=limits.read_s, whole_s=limits.attempt_s)
+    origins = Origins(opener, default_budget(limits.max_bytes), patience, rng)
     try:
         yield Fetcher(origins, limits, rng)
     finally:
@@ -284,7 +285,7 @@ async def open_fetcher(
 
 def open_session(allow: tuple[Network, ...], limits: FetchLimits) -> aiohttp.ClientSession:
     """Open a session for one origin under the address policy; call it inside a running loop."""
-    timeout = aiohttp.ClientTimeout(total=limits.attempt_s, sock_connect=limits.connect_s)
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)  # see ``Patience``
     return aiohttp.ClientSession(
         connector=connector(allow),
         timeout=timeout,

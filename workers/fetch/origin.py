@@ -85,6 +85,19 @@ class OwnTime:
             self._file = None
 
 
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long an attempt may take, up to a look more.
+
+    Attributes:
+        silence_s: between two pieces of an answer.
+        whole_s: in all.
+    """
+
+    silence_s: float
+    whole_s: float
+
+
 @dataclass(slots=True, eq=False)
 class Attempt:
     """One request on its way.
@@ -100,7 +113,7 @@ class Attempt:
         body: that is being read; None before, and while this process lets it wait.
         holds: it counts as in flight; what is lost or stalls no longer does.
         is_hedged: it was given up for a second one.
-        is_silent: it was given up because nothing came.
+        overdue: why it was given up for good; empty where it was not.
     """
 
     origin: Origin
@@ -113,36 +126,41 @@ class Attempt:
     body: aiohttp.StreamReader | None = None
     holds: bool = True
     is_hedged: bool = False
-    is_silent: bool = False
+    overdue: str = ""
     _arrived: int = 0
     _silent_s: float = 0.0
+    _lasted_s: float = 0.0
 
-    def silent_s(self, step_s: float) -> float:
-        """Tell for how long nothing came that this process waited for.
+    def look_at(self, step_s: float, patience: Patience) -> None:
+        """Give it up for good if it takes too long, or nothing comes that this process waits for.
 
         The seconds are counted look by look, so that those do not count in which it could not
-        look, because it was at work or stopped. A timer of aiohttp's would have to be set anew
-        for each piece of each answer, and took a thirtieth of an image's time.
+        look, because it was at work or stopped. Timers of aiohttp's, one set anew for each piece
+        of each answer and one for the whole, took a twentieth of an image's time.
 
         Args:
-            step_s: that passed since it was last asked.
+            step_s: that passed since the last look.
+            patience: with it.
         """
         arrived = 0 if self.body is None else self.body.total_bytes
         is_awaited = self.connected is not None and (self.body is not None or not self.is_answered)
         is_still = is_awaited and arrived == self._arrived
         self._arrived = arrived
+        self._lasted_s += step_s
         self._silent_s = self._silent_s + step_s if is_still else 0.0
-        return self._silent_s
+        if self._silent_s > patience.silence_s:
+            self._end(f"nothing came for {patience.silence_s:g} s")
+        elif self._lasted_s > patience.whole_s:
+            self._end(f"not done within {patience.whole_s:g} s")
 
     def taken_back(self) -> bool:
         """Take its task's cancellation back, if being given up is all that it was for."""
-        is_ours = self.is_hedged or self.is_silent
+        is_ours = self.is_hedged or bool(self.overdue)
         return is_ours and self.task is not None and not self.task.uncancel()
 
-    def end_silent(self) -> None:
-        """Give it up: nothing comes any more."""
-        if self.task is not None and not self.is_hedged and not self.is_silent:
-            self.is_silent = self.task.cancel()
+    def _end(self, why: str) -> None:
+        if self.task is not None and not self.is_hedged and not self.overdue:
+            self.overdue = why if self.task.cancel() else ""
 
 
 class Origin:
@@ -323,7 +341,7 @@ class Origin:
     def _give_up(self, attempt: Attempt) -> None:
         """Let an attempt no longer count as in flight, and end it where a second may be made."""
         self._free(attempt)
-        if attempt.may_hedge and attempt.task is not None and not attempt.is_silent:
+        if attempt.may_hedge and attempt.task is not None and not attempt.overdue:
             attempt.is_hedged = attempt.task.cancel()
 
     def _stalls(self, attempt: Attempt, waited_s: float) -> bool:

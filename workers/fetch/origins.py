@@ -17,7 +17,7 @@ import aiohttp
 from yarl import URL
 
 from workers.fetch.budget import ByteBudget
-from workers.fetch.origin import Attempt, Origin, OwnTime
+from workers.fetch.origin import Attempt, Origin, OwnTime, Patience
 
 MOST_KNOWN = 4096
 MOST_OPEN = 64  # origins whose connections stay open
@@ -53,7 +53,7 @@ class Origins:
     Args:
         open_session: makes the connections of one origin.
         budget_bytes: of bodies that may be on their way at once.
-        patience_s: for the next piece of an answer; up to ``LOOK_EVERY_S`` more.
+        patience: with an attempt.
         rng: for the pauses.
     """
 
@@ -61,11 +61,11 @@ class Origins:
         self,
         open_session: Callable[[], aiohttp.ClientSession],
         budget_bytes: int,
-        patience_s: float,
+        patience: Patience,
         rng: random.Random,
     ) -> None:
         self._open_session = open_session
-        self._patience_s = patience_s
+        self._patience = patience
         self._rng = rng
         self._known: OrderedDict[tuple[str, str | None, int | None], Origin] = OrderedDict()
         self._open: OrderedDict[str, Origin] = OrderedDict()
@@ -179,8 +179,7 @@ class Origins:
         self._looked = now
         for attempt in list(self._attempts):
             attempt.origin.look_at(attempt, now)
-            if attempt.silent_s(step_s) > self._patience_s:
-                attempt.end_silent()
+            attempt.look_at(step_s, self._patience)
         crowded = [one for one in self._known.values() if one.waiting]
         for origin in crowded:
             origin.send_away_late(now)
