@@ -129,16 +129,16 @@ class Attempt:
     overdue: str = ""
     _arrived: int = 0
     _silent_s: float = 0.0
-    _lasted_s: float = 0.0
 
-    def look_at(self, step_s: float, patience: Patience) -> None:
+    def look_at(self, now: float, step_s: float, patience: Patience) -> None:
         """Give it up for good if it takes too long, or nothing comes that this process waits for.
 
-        The seconds are counted look by look, so that those do not count in which it could not
-        look, because it was at work or stopped. Timers of aiohttp's, one set anew for each piece
-        of each answer and one for the whole, took a twentieth of an image's time.
+        The seconds of silence are counted look by look, so that those do not count in which it
+        could not look, because it was at work or stopped. Timers of aiohttp's, one set anew for
+        each piece of each answer and one for the whole, took a twentieth of an image's time.
 
         Args:
+            now: monotonic time, in seconds.
             step_s: that passed since the last look.
             patience: with it.
         """
@@ -146,11 +146,10 @@ class Attempt:
         is_awaited = self.connected is not None and (self.body is not None or not self.is_answered)
         is_still = is_awaited and arrived == self._arrived
         self._arrived = arrived
-        self._lasted_s += step_s
         self._silent_s = self._silent_s + step_s if is_still else 0.0
         if self._silent_s > patience.silence_s:
             self._end(f"nothing came for {patience.silence_s:g} s")
-        elif self._lasted_s > patience.whole_s:
+        elif now - self.started > patience.whole_s:
             self._end(f"not done within {patience.whole_s:g} s")
 
     def taken_back(self) -> bool:

@@ -179,7 +179,7 @@ class Origins:
         self._looked = now
         for attempt in list(self._attempts):
             attempt.origin.look_at(attempt, now)
-            attempt.look_at(step_s, self._patience)
+            attempt.look_at(now, step_s, self._patience)
         crowded = [one for one in self._known.values() if one.waiting]
         for origin in crowded:
             origin.send_away_late(now)
