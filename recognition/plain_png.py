@@ -52,7 +52,8 @@ def open_plain_png(data: bytes) -> Image.Image | None:
 
 def _compressed_rows(data: bytes) -> bytes | None:
     """Join the data between head and end; None where anything else stands there."""
-    at, parts = FIRST_DATA, []
+    at = FIRST_DATA
+    parts: list[bytes] = []
     while data[at + 4 : at + 8] == b"IDAT" and len(parts) < MOST_CHUNKS:
         size = int.from_bytes(data[at : at + 4])
         parts.append(data[at + 8 : at + 8 + size])
