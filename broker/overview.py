@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from broker.chunks import find_oldest
 from broker.heartbeats import Fleet, find_silent, look
@@ -71,7 +71,7 @@ def certificate_ends(client: Redis, redis_url: str) -> dict[str, float]:
         RedisError: Redis is away, or its certificate has ended.
     """
     ends: dict[str, float] = {}
-    authority = parse_qs(urlsplit(redis_url).query).get("ssl_ca_certs", [""])[0]
+    authority = parse_qs(redis_url.partition("?")[2]).get("ssl_ca_certs", [""])[0]
     if authority and Path(authority).is_file():
         context = ssl.create_default_context(cafile=authority)
         ends["authority"] = min(_end(found) for found in context.get_ca_certs())

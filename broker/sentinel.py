@@ -62,8 +62,10 @@ def parse(redis_url: str) -> SentinelUrl:
     Raises:
         ValueError: it is not of the form above.
     """
-    parts = urlsplit(redis_url)
-    login, _, hosts = parts.netloc.rpartition("@")
+    # urlsplit knows one host: Python 3.11.4, and Debian's 3.11.2, refuse a second one in brackets
+    nodes, end, rest = redis_url.removeprefix(f"{SCHEME}://").partition("/")
+    parts = urlsplit(f"{SCHEME}://host{end}{rest}")
+    login, _, hosts = nodes.rpartition("@")
     master, _, database = parts.path.strip("/").partition("/")
     if not hosts or not master:
         raise ValueError(f"not of the form {FORM}")

@@ -27,7 +27,7 @@ def test_it_is_small_and_writes_printable_ascii(model: bytes) -> None:
     assert len(model) < MOST_BYTES
     assert card.symbols == WORDS_SYMBOLS
     assert card.input == InputSpec(32, 16, "keep_aspect", 1024, 16)
-    assert "training/configs/words-2.yaml" in card.provenance["command"]
+    assert "training/configs/words-3.yaml" in card.provenance["command"]
     assert "no real image" in card.provenance["data"]
 
 
