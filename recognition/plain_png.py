@@ -1,7 +1,7 @@
 """The short way into the PNG files that nearly all are: pixels of 8 bits, and nothing about them.
 
-Pillow's reader goes through any file's chunks in Python, and what they may cost is checked before: a
-quarter of the time that a captcha of 128x64 took to decode. Where there is a head, the compressed
+Pillow's reader goes through any file's chunks in Python, and what they may cost is checked before:
+a quarter of the time that a captcha of 128x64 took to decode. Where there is a head, the compressed
 rows and an end, nothing else is found in them, and Pillow's C decoder can be asked at once.
 Whatever is odd in a file, the long way says what it is.
 """
