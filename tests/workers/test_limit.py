@@ -111,6 +111,7 @@ def test_wait_for_this_process_itself_is_not_blamed_on_the_origin() -> None:
     for number in range(300):
         limit.note_answer(now + 0.01 * number, 0.4, own_s=0.35, in_flight=int(before))
     assert limit.size == before
+    assert (limit.typical_s, round(limit.blamed_s, 3)) == (0.4, 0.05)
 
 
 def test_idle_time_does_not_make_bold() -> None:

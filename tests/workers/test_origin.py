@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,9 @@ from contract.settings import parse_networks
 from tests.support.bad_origins import raw_origin
 from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.real_origins import https
+from workers.fetch.budget import MIB, ByteBudget
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
-from workers.fetch.origin import OwnTime
+from workers.fetch.origin import Attempt, Origin, OwnTime
 from workers.fetch.origins import Origins
 
 LOOPBACK = parse_networks("X", "127.0.0.0/8")
@@ -218,6 +220,28 @@ def test_stalled_answer_is_asked_for_anew_while_others_come(origin: FaultyOrigin
     started = time.monotonic()
     assert reasons(asyncio.run(run())) == {None}
     assert time.monotonic() - started < 5.0, "ten seconds is how long a first byte is waited for"
+
+
+def test_stall_is_told_from_what_this_process_kept_waiting() -> None:
+    """Answers take 400 ms, of which this process spends 390 on others: 200 ms idle are a stall."""
+
+    async def run() -> Attempt:
+        own, rng = OwnTime(), random.Random(0)
+        origin = Origin("http://origin.lan", ByteBudget(MIB), own, rng)
+        late, other = [await origin.enter(until=inf, may_hedge=True) for _ in range(2)]
+        late.task = asyncio.create_task(asyncio.sleep(60.0))
+        for attempt in (late, other):
+            origin.note_connected(attempt)
+        origin.note_answer(other)
+        for _ in range(64):
+            origin.limit.note_answer(time.monotonic(), 0.4, own_s=0.39, in_flight=2)
+        origin.look_at(late, time.monotonic() + 0.05)
+        assert not late.is_hedged
+        origin.look_at(late, time.monotonic() + 0.2)
+        own.close()
+        return late
+
+    assert asyncio.run(run()).is_hedged
 
 
 def test_states_say_what_holds_a_host_back(origin: FaultyOrigin) -> None:

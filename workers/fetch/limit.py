@@ -75,6 +75,7 @@ class ConcurrencyLimit:
         self._lost = float("-inf")
         self._lowest_s = float("inf")
         self._typical_s = 0.0
+        self._blamed_s = 0.0
         self._answered = 0.0
         self._round = Round(0.0, [], [])
 
@@ -87,6 +88,11 @@ class ConcurrencyLimit:
     def typical_s(self) -> float:
         """The median wait for an answer in the last round, in seconds; 0 before the first."""
         return self._typical_s
+
+    @property
+    def blamed_s(self) -> float:
+        """The median of the waits' parts for which the origin is to blame; 0 before the first."""
+        return self._blamed_s
 
     @property
     def is_slowed(self) -> bool:
@@ -144,6 +150,7 @@ class ConcurrencyLimit:
 
     def _judge(self, now: float, ended: Round) -> None:
         self._typical_s = wait_s = median(ended.waits)
+        self._blamed_s = blame_s = median(ended.blames)
         self._lowest_s = min(self._lowest_s, wait_s)
         tolerated_s = self._tolerated_s
         if wait_s <= tolerated_s:
@@ -151,7 +158,6 @@ class ConcurrencyLimit:
                 self._grow(now)
             return
         self._is_doubling = False
-        blame_s = median(ended.blames)
         if blame_s <= tolerated_s:
             return  # the queue is our own: more requests would only lengthen it
         if self._size > 1.0:

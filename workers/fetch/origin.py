@@ -273,7 +273,7 @@ class Origin:
             return
         waited_s = now - (attempt.connected or attempt.started)
         waited_s -= self._own.total_s(now) - attempt.own_s
-        usual_s = self.limit.typical_s
+        usual_s = self.limit.blamed_s
         if attempt.connected is None:
             if usual_s and waited_s > LATE_CONNECT_S + LATE_CONNECTS * usual_s:
                 self.limit.note_loss(now, started=attempt.started)
@@ -345,7 +345,7 @@ class Origin:
 
     def _stalls(self, attempt: Attempt, waited_s: float) -> bool:
         """Tell whether an answer stalls that others do not wait for."""
-        is_late = waited_s > max(STALL_S, STALLS * self.limit.typical_s)
+        is_late = waited_s > max(STALL_S, STALLS * self.limit.blamed_s)
         return is_late and self._answered > attempt.started and self._hedges >= 1.0
 
     def _wake_at(self, moment: float, now: float) -> None:
