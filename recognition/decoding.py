@@ -71,21 +71,20 @@ class Decoder:
         Raises:
             ImageError: no text that may be written fits into the frames of an image.
         """
-        scores = self.masked(logits)
-        probabilities = softmax(scores, temperature=self.temperature)
         find = self._best_text if self.name == "ctc" else self._best_symbol
-        return [find(*one) for one in zip(scores, probabilities, strict=True)]
+        return [find(scores) for scores in self.masked(logits)]
 
     def masked(self, logits: FloatArray) -> FloatArray:
         """Put what may not be written at minus infinity: (..., k) float32."""
         return logits if self.mask is None else np.where(self.mask, logits, np.float32(-np.inf))
 
-    def _best_text(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
+    def _best_text(self, scores: FloatArray) -> Reading:
         classes = best_path(scores)
-        confidence = text_probability(probabilities, classes)
+        frames = proportions(scores, temperature=self.temperature)
+        confidence = text_probability(frames, classes)
         if self.automaton is not None and self._may_be_better(classes, confidence, self.automaton):
-            classes = _search(probabilities, self.automaton)
-            confidence = text_probability(probabilities, classes)
+            classes = _search(softmax(scores, temperature=self.temperature), self.automaton)
+            confidence = text_probability(frames, classes)
         # nobody is sure of no text; what is NaN stays it
         text = "".join([self.charset.symbols[c - 1] for c in classes])
         return Reading(text, confidence if classes else 0.0 * confidence)
@@ -98,9 +97,10 @@ class Decoder:
         """
         return confidence <= SURE or (confidence > SURE and not automaton.accepts(classes))
 
-    def _best_symbol(self, scores: FloatArray, probabilities: FloatArray) -> Reading:
+    def _best_symbol(self, scores: FloatArray) -> Reading:
         best = int(scores[0].argmax())
-        return Reading(self.charset.symbols[best], float(probabilities[0, best]))
+        probabilities = softmax(scores[0], temperature=self.temperature)
+        return Reading(self.charset.symbols[best], float(probabilities[best]))
 
 
 def make_decoder(
@@ -140,7 +140,15 @@ def _search(probabilities: FloatArray, automaton: Automaton) -> list[int]:
 
 def softmax(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
     """Normalise over the last axis; minus infinity becomes probability 0."""
-    below = (logits - logits.max(axis=-1, keepdims=True)) / np.float32(temperature)
-    exponentials = np.exp(below)
-    normalised: FloatArray = exponentials / exponentials.sum(axis=-1, keepdims=True)
+    found = proportions(logits, temperature=temperature)
+    normalised: FloatArray = found / found.sum(axis=-1, keepdims=True)
     return normalised
+
+
+def proportions(logits: FloatArray, *, temperature: float = 1.0) -> FloatArray:
+    """Take exponentials, the largest of the last axis as 1: a softmax that nobody divided yet."""
+    below = logits - logits.max(axis=-1, keepdims=True)
+    if temperature != 1.0:
+        below /= np.float32(temperature)
+    exponentials: FloatArray = np.exp(below)
+    return exponentials

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,7 @@ class Recogniser:
         first = load_interpreter(model, only=only)
         self._input = first.get_input_details()[0]
         self._output = first.get_output_details()[0]
+        self._levels = _levels(self._output)
         self._check_shapes()
         self._kept = OrderedDict({tuple(map(int, self._input["shape"])): first})
 
@@ -48,10 +50,9 @@ class Recogniser:
         interpreter.set_tensor(self._input["index"], image[None])
         interpreter.invoke()
         raw = interpreter.get_tensor(self._output["index"])[0, 0]
-        values: FloatArray = raw.astype(np.float32)
-        if raw.dtype == np.int8:
-            scale, zero = self._output["quantization"]
-            values = (values - np.float32(zero)) * np.float32(scale)
+        if self._levels is not None:
+            raw = self._levels.take(raw.view(np.uint8))
+        values: FloatArray = raw.astype(np.float32, copy=False)
         return values
 
     def _interpreter(self, shape: tuple[int, ...]) -> Interpreter:
@@ -73,6 +74,15 @@ class Recogniser:
             raise ModelError(f"the model writes {found} classes, its card names {named}")
         if self._input["dtype"] != np.uint8:
             raise ModelError(f"the model takes {self._input['dtype'].__name__}, not uint8")
+
+
+def _levels(output: dict[str, Any]) -> FloatArray | None:
+    """List what each byte of a quantized output stands for; None where it is not quantized."""
+    if output["dtype"] != np.int8:
+        return None
+    scale, zero = output["quantization"]
+    steps = np.arange(256, dtype=np.uint8).view(np.int8).astype(np.float32)
+    return (steps - np.float32(zero)) * np.float32(scale)
 
 
 def verify_golden(model: bytes, *, only: str | None = None) -> int:

@@ -46,6 +46,18 @@ def test_a_text_is_as_probable_as_all_paths_that_collapse_to_it(seed: int) -> No
         )
 
 
+@given(SEEDS, st.floats(0.01, 100.0))
+def test_a_text_is_as_probable_whatever_the_frames_are_in_proportion_to(
+    seed: int, factor: float
+) -> None:
+    frames = softmax(random_logits(seed))[0]
+    each = factor * np.arange(1, FRAMES + 1, dtype=np.float32)[:, None]
+
+    for text in ([], [1], [1, 1], [2, 1, 2]):
+        expected = text_probability(frames, text)
+        assert text_probability(frames * each, text) == pytest.approx(expected, rel=1e-4, abs=1e-9)
+
+
 @given(SEEDS, st.floats(0.1, 10.0))
 def test_a_temperature_moves_the_confidence_and_never_the_text(seed: int, t: float) -> None:
     logits = random_logits(seed)
