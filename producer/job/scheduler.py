@@ -170,7 +170,7 @@ class JobRun:
     # -- one step -----------------------------------------------------------------------------
 
     def _step(self) -> None:
-        is_look_due = self._doors.monotonic() - self._looked_at >= self._options.clocks.look_s
+        is_look_due = self._is_look_due
         if is_look_due:
             self._is_cancelled = self._ledger.get(CANCELLED_KEY) is not None
             if self._is_cancelled:
@@ -190,7 +190,12 @@ class JobRun:
             self._rest_outliers()
             self._reconcile()
         self._fill_window()
-        self._wait_ms = WAIT_MS  # nothing more can be sent before something comes back
+        # nothing more can be sent before something comes back, unless a look interrupted it
+        self._wait_ms = 0 if self._is_look_due else WAIT_MS
+
+    @property
+    def _is_look_due(self) -> bool:
+        return self._doors.monotonic() - self._looked_at >= self._options.clocks.look_s
 
     def _look(self) -> None:
         """Look at the fleet; whoever was met is asked by name, though it be off every list."""
@@ -314,10 +319,17 @@ class JobRun:
     # -- sending ------------------------------------------------------------------------------
 
     def _fill_window(self) -> None:
+        """Send until enough is out, but no longer than until the next look at the fleet.
+
+        A thousand workers want a million images at once, which takes ten seconds; what they answer
+        meanwhile, and whether they live, has to be seen before.
+        """
         window = self._pace.window(self._fleet, self._reconciler)
         most = self._pace.most_in_chunk(self._fleet, self._reconciler)
         while taken := self._take_chunks(window=window, most=most):
             self._send(taken)
+            if self._is_look_due:
+                return
 
     def _take_chunks(self, *, window: float, most: int) -> list[Taken]:
         """Take what may go out now, or some of it: one transaction, and one message to Redis.
