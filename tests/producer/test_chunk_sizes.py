@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -12,10 +14,11 @@ import pytest
 from redis import Redis
 
 from broker.chunks import QUEUE_KEY, Notice
-from broker.claims import claim
-from broker.heartbeats import beat
+from broker.claims import ChunkTask, Claims, claim
+from broker.heartbeats import Fleet, beat
 from broker.results import ChunkResult, Outcome, Row, add_result
 from broker.transport import clean
+from contract.clocks import USUAL, Clocks
 from producer.job.doors import redis_doors
 from producer.job.pace import CHUNK_S, FIRST_CHUNK, WINDOW_PER_PROCESS
 from producer.job.scheduler import JobRun, RunOptions
@@ -29,6 +32,10 @@ from tests.support.make_tiny_model import TINY_MODEL
 pytestmark = pytest.mark.redis
 IMAGES = 4000
 PROCESSES = 4
+
+
+class AllSent(Exception):
+    """Every image is out."""
 
 
 def taken(client: Redis) -> Iterator[Notice]:
@@ -71,3 +78,39 @@ def test_a_chunk_takes_a_second_at_most(
     assert sizes[:window] == [FIRST_CHUNK] * window
     assert sizes[window] == most  # the first whose size an answer decided
     assert sizes[-1] == min(sizes)
+
+
+def test_the_fleet_is_looked_at_while_much_is_sent(redis_url: str, tmp_path: Path) -> None:
+    """For a thousand processes a lot is sent; each sending of it takes half a second here."""
+    now, looks = 0.0, [0.0]
+    model = load_model(str(TINY_MODEL))
+    spec = JobSpec("job1", "list", model.digest, "tiny", None, attempts=3)
+
+    class SlowClaims(Claims):
+        def send(self, tasks: Sequence[ChunkTask]) -> None:
+            nonlocal now
+            super().send(tasks)
+            now += 0.5
+
+    with Ledger(tmp_path / "a.ledger") as ledger, Redis.from_url(redis_url) as client:
+        images = [SourceImage(f"{number}", "http://h/") for number in range(IMAGES)]
+        ledger.seal(spec, images, model=model.data)
+        beat(client, msgspec.structs.replace(HEARTBEAT, worker="pi1", processes=1000))
+        doors = redis_doors(client, spec.job)
+
+        def look(clocks: Clocks, known: Iterable[str]) -> Fleet:
+            looks.append(now)
+            return doors.look(clocks, known)
+
+        def stop(_: object) -> None:
+            if ledger.counts().out == IMAGES:
+                raise AllSent
+
+        claims = SlowClaims(client, spec.job)
+        slow = replace(doors, claims=claims, look=look, monotonic=lambda: now)
+        with pytest.raises(AllSent):
+            JobRun(ledger, slow, RunOptions(redis_url)).run(stop)
+
+    assert now > 3 * USUAL.look_s, "it would not be much"
+    gaps = [later - sooner for sooner, later in pairwise([*looks, now])]
+    assert max(gaps) <= USUAL.look_s + 0.5
