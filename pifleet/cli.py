@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import platform
 import signal
 import sys
+import threading
 
 import click
 
@@ -15,6 +17,8 @@ from contract.exit_codes import DONE, INTERRUPTED, USAGE, exit_code
 from contract.installing import find_extra, install_command
 
 log = logging.getLogger("pifleet")
+
+AGAIN_S = 0.02  # until an interrupt that Python dropped is raised again
 
 COMMANDS = {  # in the order in which a newcomer meets them; the summary saves an import for --help
     "demo": ("pifleet.local.demo:demo", "See it work here: a Redis, workers, a job and its CSV."),
@@ -129,15 +133,27 @@ def main() -> None:
 def _interrupt_once() -> None:
     """Let the first Ctrl-C unwind, and the second end the process at once.
 
-    What is on disk survives both. A second KeyboardInterrupt would strike in a ``finally``.
+    What is on disk survives both. A second KeyboardInterrupt would strike in a ``finally``. Python
+    drops what is raised in the callback of a weak reference, of which imports have many: there it
+    is raised again a moment later.
     """
 
     def interrupt(number: int, frame: object) -> None:
         signal.signal(signal.SIGINT, signal.SIG_DFL)
         raise KeyboardInterrupt
 
+    def raise_again(dropped: sys.UnraisableHookArgs) -> None:
+        if not issubclass(dropped.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(dropped)
+            return
+        signal.signal(signal.SIGINT, interrupt)
+        later = threading.Timer(AGAIN_S, os.kill, [os.getpid(), signal.SIGINT])
+        later.daemon = True
+        later.start()
+
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored after nohup or &
         signal.signal(signal.SIGINT, interrupt)
+        sys.unraisablehook = raise_again
 
 
 def _told(error: FleetError | OSError | UnicodeEncodeError) -> str:

@@ -6,6 +6,7 @@ import os
 import pty
 import signal
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -124,3 +125,28 @@ def test_watching_is_ended_by_an_interrupt(start: Start) -> None:
     assert process.returncode == INTERRUPTED
     os.close(writer)
     os.close(reader)
+
+
+IN_A_CALLBACK = """
+import os, signal, time, weakref
+from pifleet import cli
+
+def demo():
+    class Thing: ...
+    thing = Thing()
+    kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.01)))
+    del thing
+    time.sleep(20)
+
+cli.cli.main = lambda **_: demo()
+cli.main()
+"""
+
+
+def test_interrupt_that_python_drops_is_raised_again() -> None:
+    """What is raised in the callback of a weak reference is ignored; imports are full of them."""
+    done = subprocess.run(
+        [sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, timeout=15
+    )
+    assert done.returncode == INTERRUPTED
+    assert done.stderr == "pifleet: interrupted\n"
