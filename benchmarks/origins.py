@@ -6,8 +6,12 @@ again right before and after the fleet, and the mean of these two counts: the be
 runs on a noisy machine is a lucky one. What fails there is not read, and not tried again. The fleet
 is one worker of six processes that has never heard of the origin; its time has the CSV in it.
 
+``--rounds`` asks what distance costs where the cores are full: the same server at hand and 80 ms
+away, in turns.
+
 Example:
     python -m benchmarks.origins --only http.server --processes 20
+    python -m benchmarks.origins --only nginx --rounds 0
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from itertools import cycle
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import mean
+from statistics import mean, median
 
 import click
 from rich.console import Console
@@ -42,6 +46,8 @@ LANES = (1, 2, 4, 8, 16, 32, 64)
 REQUEST_S = 10.0
 FLEET_S = 15.0  # of them one is the start, the last images and the CSV
 BESIDE_S = 6.0
+NEAR, FAR = "at hand", "80 ms away"
+TURN_IMAGES = 20_000
 PACKAGES = ("aiohttp", "ai-edge-litert", "pillow", "uvloop")
 
 
@@ -209,13 +215,32 @@ def measure(name: str, plan: Plan, folder: Path, lanes: Sequence[int]) -> Figure
     return Figures(rates, best, (round(before, 1), round(after, 1)), round(rate, 1), failed)
 
 
-def report(plan: Plan, results: dict[str, Figures]) -> dict[str, object]:
+def measure_distance(plan: Plan, folder: Path, rounds: int) -> dict[str, object]:
+    """Read from the same server at hand and far away, in turns: images a second, and the ratio."""
+    rates: dict[str, list[float]] = {NEAR: [], FAR: []}
+    with ExitStack() as stack:
+        images = folder / "images"
+        bases = {name: stack.enter_context(ORIGINS[name](images, folder)) for name in rates}
+        fleet = stack.enter_context(running_fleet(folder, plan))
+        for base in bases.values():
+            fleet.read(base, plan, 256 * plan.processes)
+        for _ in range(rounds):
+            for name, base in bases.items():
+                rates[name].append(round(fleet.read(base, plan, TURN_IMAGES)[0], 1))
+    ratio = median(far / near for near, far in zip(rates[NEAR], rates[FAR], strict=True))
+    return {"images": TURN_IMAGES, "rates": rates, "far_over_near": round(ratio, 3)}
+
+
+def report(
+    plan: Plan, results: dict[str, Figures], distance: dict[str, object]
+) -> dict[str, object]:
     """Put figures and circumstances into one JSON object."""
     return {
         **circumstances("benchmarks.origins", PACKAGES),
         "plan": asdict(plan),
         "busy": [round(load, 1) for load in os.getloadavg()],
         "origins": {name: one.to_json() for name, one in results.items()},
+        **({"distance": distance} if distance else {}),
     }
 
 
@@ -237,9 +262,14 @@ def show(results: dict[str, Figures], console: Console) -> None:
 @click.option("--seconds", type=click.FloatRange(0.5), default=Plan().seconds)
 @click.option("--processes", type=click.IntRange(1), default=Plan().processes)
 @click.option("--model", default=Plan().model)
+@click.option("--rounds", type=click.IntRange(0), default=3, help="At hand, and 80 ms away.")
 @click.option("--json", "json_path", type=click.Path(path_type=Path), help="Write figures there.")
 def main(
-    only: tuple[str, ...], lanes: tuple[int, ...], json_path: Path | None, **plan: object
+    only: tuple[str, ...],
+    lanes: tuple[int, ...],
+    rounds: int,
+    json_path: Path | None,
+    **plan: object,
 ) -> None:
     """Measure the fleet on each origin beside a loop by hand with each number of lanes."""
     pin_to_two_cores()
@@ -256,8 +286,13 @@ def main(
             results[name] = measure(name, chosen, folder, lanes)
             show({name: results[name]}, Console(stderr=True))
             if json_path is not None:
-                write_figures(json_path, report(chosen, results))
+                write_figures(json_path, report(chosen, results, {}))
+        distance = measure_distance(chosen, folder, rounds) if rounds else {}
     show(results, Console())
+    if distance:
+        Console().print(distance)
+    if json_path is not None:
+        write_figures(json_path, report(chosen, results, distance))
 
 
 if __name__ == "__main__":

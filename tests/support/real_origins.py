@@ -180,6 +180,7 @@ ORIGINS: dict[str, Starter] = {
     "nginx limit_req": limit_req,
     **({"flask": flask} if find_spec("flask") else {}),
     "one at a time, 20 ms": _odd("--one-at-a-time", "--delay-ms", "20", "--http", "1.0"),
+    "at hand": _odd(),
     "80 ms away": _odd("--delay-ms", "80"),
     "stalls": _odd("--stall-every", "100"),
     "https": https,
