@@ -189,9 +189,7 @@ class JobRun:
             self._refusals.check(self._fleet, self._doors.monotonic())
             self._rest_outliers()
             self._reconcile()
-        self._fill_window()
-        # nothing more can be sent before something comes back, unless a look interrupted it
-        self._wait_ms = 0 if self._is_look_due else WAIT_MS
+        self._wait_ms = WAIT_MS if self._fill_window() else 0
 
     @property
     def _is_look_due(self) -> bool:
@@ -318,18 +316,22 @@ class JobRun:
 
     # -- sending ------------------------------------------------------------------------------
 
-    def _fill_window(self) -> None:
+    def _fill_window(self) -> bool:
         """Send until enough is out, but no longer than until the next look at the fleet.
 
         A thousand workers want a million images at once, which takes ten seconds; what they answer
         meanwhile, and whether they live, has to be seen before.
+
+        Returns:
+            Whether nothing more can be sent before something comes back.
         """
         window = self._pace.window(self._fleet, self._reconciler)
         most = self._pace.most_in_chunk(self._fleet, self._reconciler)
         while taken := self._take_chunks(window=window, most=most):
             self._send(taken)
             if self._is_look_due:
-                return
+                return False
+        return True
 
     def _take_chunks(self, *, window: float, most: int) -> list[Taken]:
         """Take what may go out now, or some of it: one transaction, and one message to Redis.
