@@ -244,6 +244,21 @@ def test_stall_is_told_from_what_this_process_kept_waiting() -> None:
     assert asyncio.run(run()).is_hedged
 
 
+def test_late_connection_is_noticed_though_answers_waited_for_this_process_alone() -> None:
+    async def run() -> Attempt:
+        own, rng = OwnTime(), random.Random(0)
+        origin = Origin("http://origin.lan", ByteBudget(MIB), own, rng)
+        late = await origin.enter(until=inf, may_hedge=True)
+        late.task = asyncio.create_task(asyncio.sleep(60.0))
+        for _ in range(64):
+            origin.limit.note_answer(time.monotonic(), 0.4, own_s=0.4, in_flight=2)
+        origin.look_at(late, time.monotonic() + 0.2)
+        own.close()
+        return late
+
+    assert asyncio.run(run()).is_hedged
+
+
 def test_states_say_what_holds_a_host_back(origin: FaultyOrigin) -> None:
     url = origin.add("/a.png", BODY)
     down = closed_port()

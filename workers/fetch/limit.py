@@ -95,6 +95,11 @@ class ConcurrencyLimit:
         return self._blamed_s
 
     @property
+    def has_answered(self) -> bool:
+        """Whether a round of answers says how long they take; to blame for them may be nobody."""
+        return self._typical_s > 0.0
+
+    @property
     def is_slowed(self) -> bool:
         """Whether answers take longer than an unhurried origin's."""
         return self._typical_s > self._tolerated_s

@@ -273,9 +273,9 @@ class Origin:
             return
         waited_s = now - (attempt.connected or attempt.started)
         waited_s -= self._own.total_s(now) - attempt.own_s
-        usual_s = self.limit.blamed_s
         if attempt.connected is None:
-            if usual_s and waited_s > LATE_CONNECT_S + LATE_CONNECTS * usual_s:
+            late_s = LATE_CONNECT_S + LATE_CONNECTS * self.limit.blamed_s
+            if self.limit.has_answered and waited_s > late_s:
                 self.limit.note_loss(now, started=attempt.started)
                 self._give_up(attempt)
         elif self._stalls(attempt, waited_s):
