@@ -10,8 +10,7 @@ is one worker of six processes that has never heard of the origin; its time has 
 away, in turns.
 
 Example:
-    python -m benchmarks.origins --only http.server --processes 20
-    python -m benchmarks.origins --only nginx --rounds 0
+    python -m benchmarks.origins --only http.server --processes 20 --rounds 0
 """
 
 from __future__ import annotations

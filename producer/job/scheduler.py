@@ -319,7 +319,7 @@ class JobRun:
     def _fill_window(self) -> bool:
         """Send until enough is out, but no longer than until the next look at the fleet.
 
-        A thousand workers want a million images at once, which takes ten seconds; what they answer
+        A thousand workers want a million images at once, which takes seconds; what they answer
         meanwhile, and whether they live, has to be seen before.
 
         Returns:
