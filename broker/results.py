@@ -41,8 +41,9 @@ Entry = tuple[bytes, dict[bytes, bytes]]  # id, fields
 MAX_RESULT_BYTES = 2_000_000  # 1,024 rows with the longest details come to a third of it
 MAX_DETAIL = 200  # characters of a failure's detail; it is for a person, not for a program
 READ_AT_ONCE = 100  # entries; 6,400 rows a transaction keep both Redis and SQLite quick
-LARGE_BYTES = 32_000_000  # a stream that holds more is read one entry at a time
+LARGE_BYTES = 16_000_000  # a stream that holds more is read one entry at a time
 MAX_AHEAD_MS = 3_600_000  # of Redis's clock: an entry that claims to be later blocks the stream
+MAX_NUMBER = 2**64 - 1  # of the entries of one millisecond
 GIVE_UP_S = 60.0  # the reconciler sends the chunk again sooner than a longer wait would pay
 
 RESULT_FIELD = "r"  # one field an entry: the JSON of one ChunkResult
@@ -50,7 +51,7 @@ OPEN_FIELD = "open"  # first entry of a stream, which its producer makes
 RIGHTS = {
     "producer": Rights(
         (key("results", "*"),),
-        ("expire", "xadd", "xread", "xtrim", "xinfo|stream", "del", "memory|usage"),
+        ("expire", "xadd", "xread", "xtrim", "xinfo|stream", "xlen", "del", "memory|usage"),
     ),
     "worker": Rights((key("results", "*"),), ("xadd",)),  # no XREAD, no XRANGE
 }
@@ -164,7 +165,8 @@ class ResultStream:
         """Tell whether it exists, and keep it; where it does not, whatever was out is lost."""
         if not self._client.expire(self._key, JOB_TTL_S):  # by us: no worker may expire a key
             return False
-        self._step_back()
+        if self._measure()[1] < LARGE_BYTES:  # the question is answered with two whole entries
+            self._step_back()
         return True
 
     def make(self) -> None:
@@ -179,10 +181,12 @@ class ResultStream:
         Returns:
             The answers; the position after them, which the caller takes once they are in the
             ledger; and whether more may wait. An entry that cannot be understood is passed over
-            with a warning.
+            with a warning. No more are read than were measured: whoever adds large ones meanwhile
+            fills no memory.
         """
         block = wait_ms if wait_ms > 0 else None
-        most = self._count()
+        held, used = self._measure()
+        most = 1 if used > LARGE_BYTES else max(1, min(held, READ_AT_ONCE))
         found = self._client.xread({self._key: self.position}, count=most, block=block)
         entries = cast(list[tuple[bytes, list[Entry]]], found)[0][1] if found else []
         if any(self._is_impossible(entry) for entry, _ in entries[-1:]):
@@ -191,7 +195,7 @@ class ResultStream:
             return [], self.position, False
         results = [result for _, fields in entries if (result := _parse(fields)) is not None]
         position = entries[-1][0].decode() if entries else self.position
-        return results, position, len(entries) == most
+        return results, position, len(entries) == most < held
 
     def _step_back(self) -> None:
         """Read from the beginning where the stream is behind what was read of it.
@@ -204,10 +208,13 @@ class ResultStream:
             log.warning("stream-behind key=%s position=%s", self._key, self.position)
             self.position = "0"
 
-    def _count(self) -> int:
-        """Tell how many entries to read at once: whoever writes large ones fills no memory."""
-        used = self._client.memory_usage(self._key, samples=0) or 0  # not a guess from a few
-        return READ_AT_ONCE if used < LARGE_BYTES else 1
+    def _measure(self) -> tuple[int, int]:
+        """Tell how many entries and how many bytes it holds."""
+        with self._client.pipeline(transaction=False) as both:
+            both.xlen(self._key)
+            both.memory_usage(self._key, samples=0)  # not a guess from a few
+            held, used = cast(tuple[int, int | None], both.execute())
+        return held, used or 0
 
     def _is_impossible(self, entry: bytes) -> bool:
         if int(entry.partition(b"-")[0]) < (time.time() * 1000) + MAX_AHEAD_MS:
@@ -216,8 +223,10 @@ class ResultStream:
         return int(entry.partition(b"-")[0]) > seconds * 1000 + MAX_AHEAD_MS
 
     def trim(self) -> None:
-        """Drop what came before the position: the ledger has it by now."""
-        self._client.xtrim(self._key, minid=self.position, approximate=False)
+        """Drop what was read: the ledger has it by now."""
+        ms, number = _parts(self.position)
+        first = f"{ms}-{min(number + 1, MAX_NUMBER)}"
+        self._client.xtrim(self._key, minid=first, approximate=False)
 
     def delete(self) -> None:
         """End the job in Redis; chunks of it that are still about are skipped by workers."""

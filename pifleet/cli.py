@@ -122,6 +122,7 @@ def main() -> None:
         sys.exit(exit_code(error) if isinstance(error, FleetError) else USAGE)
     except (KeyboardInterrupt, click.Abort):
         click.echo("pifleet: interrupted", err=True)
+        _forget_interrupt()
         sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
         if error.name is None:
@@ -154,6 +155,17 @@ def _interrupt_once() -> None:
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # ignored after nohup or &
         signal.signal(signal.SIGINT, interrupt)
         sys.unraisablehook = raise_again
+
+
+def _forget_interrupt() -> None:
+    """Let the process end by its exit code though the interrupt struck while a string was run.
+
+    CPython notes that an interrupt left an ``exec`` of a string, as imports are full of (data
+    classes, named tuples), takes it for unhandled whoever catches it, and at the end of
+    ``python -m`` kills itself by SIGINT. The next string that is run clears the note.
+    Source: ``run_eval_code_obj`` in CPython's pythonrun.c.
+    """
+    exec("", {})
 
 
 def _told(error: FleetError | OSError | UnicodeEncodeError) -> str:

@@ -192,8 +192,9 @@ def start_worker(redis_url: str, tmp_path: Path) -> Iterator[StartWorker]:
 
 
 @pytest.fixture
-def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
+def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Iterator[Pifleet]:
     """Make a function that starts a real `pifleet` command in a folder of its own."""
+    started: list[subprocess.Popen[str]] = []
 
     def start(
         *arguments: str, module: str = "pifleet", stdin: IO[str] | None = None
@@ -201,7 +202,7 @@ def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
         command = [sys.executable, "-m", module, *arguments]
         if arguments[0] == "submit":
             command += ["--model", str(tiny_model), "--json"]
-        return subprocess.Popen(
+        process = subprocess.Popen(
             command,
             cwd=tmp_path,
             env={**fleet_env(redis_url, tmp_path), "PYTHONPATH": str(ROOT)},
@@ -210,8 +211,14 @@ def pifleet(redis_url: str, tmp_path: Path, tiny_model: Path) -> Pifleet:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )
+        started.append(process)
+        return process
 
-    return start
+    yield start
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.communicate()
 
 
 def _spawn(

@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -128,25 +129,37 @@ def test_watching_is_ended_by_an_interrupt(start: Start) -> None:
 
 
 IN_A_CALLBACK = """
+class Thing: ...
+thing = Thing()
+kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.01)))
+del thing
+time.sleep(20)
+"""
+IN_A_STRING = """
+exec("os.kill(os.getpid(), signal.SIGINT); time.sleep(20)")
+"""
+
+
+@pytest.mark.parametrize("body", [IN_A_CALLBACK, IN_A_STRING], ids=["callback", "string"])
+def test_interrupt_in_an_import_ends_with_one_line(body: str, tmp_path: Path) -> None:
+    """Python drops what a weak reference's callback raises, and notes what leaves a string."""
+    module = f"""
 import os, signal, time, weakref
 from pifleet import cli
 
 def demo():
-    class Thing: ...
-    thing = Thing()
-    kept = weakref.ref(thing, lambda _: (os.kill(os.getpid(), signal.SIGINT), time.sleep(0.01)))
-    del thing
-    time.sleep(20)
+{textwrap.indent(body, "    ")}
 
 cli.cli.main = lambda **_: demo()
 cli.main()
 """
-
-
-def test_interrupt_that_python_drops_is_raised_again() -> None:
-    """What is raised in the callback of a weak reference is ignored; imports are full of them."""
+    (tmp_path / "begun.py").write_text(module)
     done = subprocess.run(
-        [sys.executable, "-c", IN_A_CALLBACK], capture_output=True, text=True, timeout=15
+        [sys.executable, "-m", "begun"],
+        env=os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{Path.cwd()}"},
+        capture_output=True,
+        text=True,
+        timeout=15,
     )
     assert done.returncode == INTERRUPTED
     assert done.stderr == "pifleet: interrupted\n"
