@@ -15,6 +15,7 @@ from math import inf
 from pathlib import Path
 
 import pytest
+from yarl import URL
 
 from contract.errors import ImageError
 from contract.reasons import Reason
@@ -24,8 +25,8 @@ from tests.support.faulty_origin import Answer, FaultyOrigin
 from tests.support.real_origins import https
 from workers.fetch.budget import MIB, ByteBudget
 from workers.fetch.fetcher import Fetcher, FetchLimits, open_fetcher
-from workers.fetch.origin import Attempt, Origin, OwnTime
-from workers.fetch.origins import Origins
+from workers.fetch.origin import Attempt, Origin, OwnTime, Patience
+from workers.fetch.origins import LOOK_EVERY_S, Origins
 
 LOOPBACK = parse_networks("X", "127.0.0.0/8")
 BODY = b"an image, as far as HTTP knows"
@@ -242,6 +243,54 @@ def test_stall_is_told_from_what_this_process_kept_waiting() -> None:
         return late
 
     assert asyncio.run(run()).is_hedged
+
+
+def test_last_answer_of_all_that_stalls_is_asked_for_anew() -> None:
+    """Nobody else is asked who could tell a stall from a slow origin; what it took before can."""
+
+    async def run() -> list[bool]:
+        own, rng = OwnTime(), random.Random(0)
+        origin = Origin("http://origin.lan", ByteBudget(MIB), own, rng)
+        last = await origin.enter(until=inf, may_hedge=True)
+        last.task = asyncio.create_task(asyncio.sleep(60.0))
+        origin.note_connected(last)
+        seen = []
+        for take_s in (None, 0.1, 0.01):  # nothing is known of it; it is slow; it is quick
+            if take_s is not None:
+                for _ in range(64):
+                    origin.limit.note_answer(time.monotonic(), take_s, own_s=0.0, in_flight=1)
+            origin.look_at(last, time.monotonic() + 0.4)
+            seen.append(last.is_hedged)
+        own.close()
+        return seen
+
+    assert asyncio.run(run()) == [False, False, True]
+
+
+def test_attempt_that_came_in_after_the_last_look_is_looked_after() -> None:
+    """Where timers go before what is ready, a look may find nobody just before one comes in."""
+    uvloop = pytest.importorskip("uvloop")
+
+    async def run() -> None:
+        patience = Patience(silence_s=0.2, whole_s=0.2)
+        origins = Origins(lambda: None, MIB, patience, random.Random(0))  # type: ignore[arg-type, return-value]
+        origin = origins.of(URL("http://origin.lan"))
+        first = [await origins.enter(origin, until=inf, may_hedge=False) for _ in range(2)]
+
+        async def hang() -> None:
+            origin.note_connected(await origins.enter(origin, until=inf, may_hedge=False))
+            await asyncio.sleep(60.0)
+
+        last = asyncio.create_task(hang())
+        await asyncio.sleep(0)  # it waits for its turn
+        for attempt in first:
+            origins.leave(attempt)
+        time.sleep(2 * LOOK_EVERY_S)
+        ended, _ = await asyncio.wait([last], timeout=5.0)
+        assert ended, "given up by nobody"
+        await origins.close()
+
+    uvloop.run(run())
 
 
 def test_late_connection_is_noticed_though_answers_waited_for_this_process_alone() -> None:

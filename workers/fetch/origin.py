@@ -25,9 +25,10 @@ from workers.fetch.limit import BUSY, ConcurrencyLimit
 LATE_CONNECT_S = 0.1  # a kernel knocks again after a second, then after two and four: we, sooner
 LATE_CONNECTS = 3  # times an answer's usual wait: that many journeys TLS takes
 STALL_S = 0.1  # at least: what a busy server hesitates is shorter
+LONE_STALL_S = 0.25  # of the only request on its way, for which no other's answer can tell
 STALLS = 8  # times what an answer takes this origin as a rule
 HEDGE_SHARE = 0.03  # of the answers: what stalls is asked for anew, unless everything does
-MOST_HEDGES = 4.0
+MOST_HEDGES = 8.0
 OWN_TIME_STEP_S = 2e-3  # a fifth of what counts as no delay at all
 MOST_PAUSE_S = 2.0  # between two requests, of an origin that bears less than one
 
@@ -344,9 +345,14 @@ class Origin:
             attempt.is_hedged = attempt.task.cancel()
 
     def _stalls(self, attempt: Attempt, waited_s: float) -> bool:
-        """Tell whether an answer stalls that others do not wait for."""
-        is_late = waited_s > max(STALL_S, STALLS * self.limit.blamed_s)
-        return is_late and self._answered > attempt.started and self._hedges >= 1.0
+        """Tell whether an answer stalls that others do not, or would not, wait for."""
+        if self._answered > attempt.started:
+            least_s = STALL_S
+        elif self.in_flight == 1 and self.limit.has_answered:
+            least_s = LONE_STALL_S
+        else:
+            return False
+        return waited_s > max(least_s, STALLS * self.limit.blamed_s) and self._hedges >= 1.0
 
     def _wake_at(self, moment: float, now: float) -> None:
         if self._timer is not None:

@@ -100,12 +100,10 @@ class Origins:
 
     async def enter(self, origin: Origin, *, until: float, may_hedge: bool) -> Attempt:
         """Wait for a turn at an origin; see ``Origin.enter``."""
-        if self._looker is None:
-            loop = asyncio.get_running_loop()
-            self._looked = time.monotonic()
-            self._looker = loop.call_later(LOOK_EVERY_S, self._look, loop)
+        self._keep_looking()
         attempt = await origin.enter(until=until, may_hedge=may_hedge)
         self._attempts.add(attempt)
+        self._keep_looking()  # the last look may have been just now, and found nobody
         return attempt
 
     def leave(self, attempt: Attempt) -> None:
@@ -170,6 +168,12 @@ class Origins:
             del self._known[oldest]
             if origin.session is not None:
                 self._close(origin)
+
+    def _keep_looking(self) -> None:
+        if self._looker is None:
+            loop = asyncio.get_running_loop()
+            self._looked = time.monotonic()
+            self._looker = loop.call_later(LOOK_EVERY_S, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """Look after attempts that take long, and images that wait long."""
